@@ -1,0 +1,1 @@
+"""Devices: agent and hub over MQTT (a later issue fills this package)."""

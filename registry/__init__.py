@@ -1,0 +1,1 @@
+"""What there is: workspace database, models, images and the content-addressed blob store."""

@@ -1,0 +1,1 @@
+"""What runs where: the command `inferry`, and later deployments, targets and runs."""

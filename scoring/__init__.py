@@ -1,0 +1,1 @@
+"""What answers: engines, the score.py contract, batching, HTTP, workers and metrics."""
