@@ -1,0 +1,31 @@
+# make demo: the main job on real input. make test: the tests. Both set themselves up.
+PY := .venv/bin/python
+JOBS ?= 2
+
+.PHONY: demo test check bench setup lock clean
+
+demo:
+	@scripts/setup demo
+	@$(PY) examples/digits/demo.py
+
+test:
+	@scripts/setup dev
+	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+
+check:
+	@scripts/setup dev
+	@scripts/check
+
+bench:
+	@scripts/setup dev
+	@$(PY) -m benchmarks.score $(ARGS)
+
+setup:
+	@scripts/setup dev
+
+lock:
+	@scripts/setup dev
+	@scripts/lock $(ARGS)
+
+clean:
+	rm -rf .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,134 @@
+"""The command ``inferry``: finds the subcommand, runs it, turns errors into exit codes.
+
+Subcommands are imported only when they are called, so that ``inferry --help`` answers at once; what
+each does is in the file of its name.
+
+    exit 0   done
+    exit 1   refused or failed: one line on stderr
+    exit 2   usage: not a command line that means something
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from runtime.cli.text import one_line
+
+COMMANDS = {
+    "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
+    "init": ("runtime.cli.init:init", "Make a workspace."),
+    "model": ("runtime.cli.model:model", "Register models and look after them."),
+    "purge": ("runtime.cli.purge:purge", "Free the space of files that nothing uses any more."),
+    "score": ("runtime.cli.score:score", "Send data to a scoring server and print the answer."),
+    "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted as --help shows them."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command itself, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in --help, from the table above: no import."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version  # 20 ms that no other command pays
+
+        click.echo(f"inferry {version('inferry')}")
+        ctx.exit()
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and leave.",
+)
+def cli() -> None:
+    """Ferries machine-learning models to where they infer.
+
+    Start with: inferry init, inferry model register, inferry serve."""
+
+
+def main() -> NoReturn:
+    """The entry point of the command ``inferry``."""
+    # A file name may hold bytes that are no text; printing it must not fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> int:
+    """Runs one command line; returns the exit code and raises nothing."""
+    try:
+        result = cli.main(args=args, prog_name="inferry", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted")
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python would complain at exit, so give it nowhere
+        # to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _report(error)
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception) -> int:
+    if os.environ.get("INFERRY_DEBUG") == "1":
+        traceback.print_exc()
+        return 1
+    if _is_expected(error):
+        return _fail(str(error))
+    return _fail(
+        f"internal error: {type(error).__name__}: {error} (set INFERRY_DEBUG=1 for the traceback)"
+    )
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the message is meant for the user. Imported here: --help must not load the registry."""
+    from registry.errors import RegistryError
+    from runtime.errors import InferryError
+    from scoring.errors import ScoringError
+
+    return isinstance(error, (InferryError, RegistryError, ScoringError, OSError))
+
+
+def _fail(message: str) -> int:
+    click.echo(f"inferry: {one_line(message)}", err=True)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

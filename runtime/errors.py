@@ -1,0 +1,38 @@
+"""What runtime/ refuses or fails at, each with a message that a user can act on.
+
+    InferryError
+    ├── AmbiguousTargetError     several things answer to one name
+    ├── UnknownTargetError       nothing does
+    ├── BadValueError            an option's or argument's value makes no sense
+    └── ScoringCallError         a server could not be reached, or refused
+"""
+
+from __future__ import annotations
+
+
+class InferryError(Exception):
+    """Base of this package's errors."""
+
+
+class AmbiguousTargetError(InferryError):
+    """Several things answer to one name; ``candidates`` are the forms that tell them apart."""
+
+    def __init__(self, what: str, candidates: list[str]) -> None:
+        self.candidates = candidates
+        super().__init__(f"'{what}' could mean several things; say {' or '.join(candidates)}")
+
+
+class UnknownTargetError(InferryError):
+    """Neither a file nor a name in the workspace."""
+
+
+class BadValueError(InferryError):
+    """An option's or argument's value makes no sense."""
+
+
+class ScoringCallError(InferryError):
+    """The scoring server could not be reached or answered with an error; ``status`` is its code."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)

@@ -1,0 +1,35 @@
+"""Applies to every test: under INFERRY_STRICT=1 (CI) a test that skips itself is a failure.
+
+A skip is right on a developer's machine that lacks an optional tool. CI installs them all, so that
+there a skip means a check that silently stopped checking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+STRICT = os.environ.get("INFERRY_STRICT") == "1"
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although INFERRY_STRICT=1: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a test's skip into a failure."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turns a whole module's skip into a failure."""
+    report = yield
+    _refuse_skip(report)
+    return report
