@@ -8,8 +8,9 @@
     |   +-- BodyError        the body is not what it says it is (not JSON, no object, ...)
     +-- EngineError          the engine failed on a good input
     |   +-- WorkerDiedError  the worker process ended while it had this request
+    |   +-- RunTimeoutError  the engine did not answer in its time
     +-- QueueFullError       too many requests wait already
-    +-- DrainingError        the server is stopping
+    +-- UnavailableError     nothing can answer now: no worker is alive, or the server is stopping
 
 HTTP codes live in scoring/http/ only.
 """
@@ -53,6 +54,14 @@ class WorkerDiedError(EngineError):
     """The worker process ended while it had this request."""
 
 
+class RunTimeoutError(EngineError):
+    """The engine did not answer within ``timeout_s`` seconds and was given up."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"no answer after {timeout_s:g} s")
+        self.timeout_s = timeout_s
+
+
 class QueueFullError(ScoringError):
     """Too many requests wait already; ``retry_after_s`` is the expected time to drain them."""
 
@@ -61,5 +70,5 @@ class QueueFullError(ScoringError):
         self.retry_after_s = retry_after_s
 
 
-class DrainingError(ScoringError):
-    """The server is stopping."""
+class UnavailableError(ScoringError):
+    """Nothing can answer now: no worker is alive, or the server is stopping."""

@@ -1,0 +1,1 @@
+"""HTTP: the only place in scoring that knows status codes and headers."""

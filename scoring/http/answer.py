@@ -1,0 +1,87 @@
+"""One HTTP answer: made by a route, sent here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from starlette.types import Send
+
+JSON = "application/json"
+NO_BODY = frozenset({204, 304})
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers (without Content-Length) and body. ``close``: end the connection afterwards."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes | AsyncIterator[bytes] = b""
+    close: bool = field(default=False)
+
+    def with_headers(self, extra: Iterable[tuple[str, str]]) -> Answer:
+        """The same with ``extra`` in place of headers of those names (any case)."""
+        added = tuple(extra)
+        names = {name.lower() for name, _ in added}
+        kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        return replace(self, headers=kept + added)
+
+
+def json_answer(status: int, document: object, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """A JSON answer."""
+    body = json.dumps(document).encode()
+    return Answer(status, (("Content-Type", JSON), *headers), body)
+
+
+def error_answer(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """An error in the one shape that all routes use: ``{"message": ...}``."""
+    return json_answer(status, {"message": message}, headers)
+
+
+def text_answer(text: str, content_type: str = "text/html; charset=utf-8") -> Answer:
+    """A plain 200."""
+    return Answer(200, (("Content-Type", content_type),), text.encode())
+
+
+async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> None:
+    """Write the answer. A stream that breaks off raises, so that the connection is cut and the client
+    sees that its answer is incomplete."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": _raw_headers(answer),
+        }
+    )
+    if isinstance(answer.body, bytes):
+        body = b"" if is_head or answer.status in NO_BODY else answer.body
+        await send({"type": "http.response.body", "body": body, "more_body": answer.close})
+        return
+    async with aclosing(_closable(answer.body)) as chunks:
+        async for chunk in chunks:
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _closable(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in body:
+        yield chunk
+
+
+def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    raw = [(_bytes(name), _bytes(value)) for name, value in answer.headers]
+    if isinstance(answer.body, bytes) and answer.status not in NO_BODY:
+        raw.append((b"content-length", b"%d" % len(answer.body)))
+    if answer.close:
+        raw.append((b"connection", b"close"))
+    return raw
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1", "replace")
