@@ -1,10 +1,10 @@
 """What runtime/ refuses or fails at, each with a message that a user can act on.
 
-    InferryError
-    ├── AmbiguousTargetError     several things answer to one name
-    ├── UnknownTargetError       nothing does
-    ├── BadValueError            an option's or argument's value makes no sense
-    └── ScoringCallError         a server could not be reached, or refused
+InferryError
+├── AmbiguousTargetError     several things answer to one name
+├── UnknownTargetError       nothing does
+├── BadValueError            an option's or argument's value makes no sense
+└── ScoringCallError         a server could not be reached, or refused
 """
 
 from __future__ import annotations

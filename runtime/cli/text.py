@@ -12,3 +12,12 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """``text`` on one line: white space runs become one space, unprintables become escapes."""
     return printable(" ".join(text.split())) or "failed without a message"
+
+
+def size(size_bytes: float) -> str:
+    """``1536`` as ``1.5 KiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} TiB"

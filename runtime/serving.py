@@ -1,0 +1,116 @@
+"""Finds what ``inferry serve WHAT`` means and lays it out as a folder that scoring/ serves.
+
+    WHAT            meaning
+    ./m.onnx        a path: contains a slash, ends in .onnx, or is there
+    digits, d:3     a model or image of the workspace; version: the latest unless said
+    model:digits    a model, whatever else has that name
+    image:digits    an image
+
+Decides in ``choose`` (pure); ``laid_out`` does the work. Models and images are unpacked to
+WORKSPACE/serving/<random>, which is locked while it is served and removed at the end. What a killed
+server left behind has no lock any more, and the next one removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import AmbiguousTargetError, UnknownTargetError
+
+if TYPE_CHECKING:
+    from registry import Workspace
+
+
+class Kind(StrEnum):
+    """What a WHAT is."""
+
+    PATH = "path"
+    MODEL = "model"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A WHAT, understood: a path, or the reference of a model or image."""
+
+    kind: Kind
+    value: str
+
+
+def explicit(what: str) -> Target | None:
+    """The target of a WHAT that can mean one thing only; None when the workspace must be asked."""
+    for kind in (Kind.MODEL, Kind.IMAGE):
+        if what.startswith(f"{kind}:"):
+            return Target(kind, what.removeprefix(f"{kind}:"))
+    if "/" in what or what in (".", "..") or what.endswith(".onnx"):
+        return Target(Kind.PATH, what)
+    return None
+
+
+def choose(what: str, *, is_path: bool, is_model: bool, is_image: bool) -> Target:
+    """The one thing that ``what`` means. Raises AmbiguousTargetError and UnknownTargetError."""
+    found = {
+        Kind.PATH: (is_path, f"./{what}"),
+        Kind.MODEL: (is_model, f"model:{what}"),
+        Kind.IMAGE: (is_image, f"image:{what}"),
+    }
+    kinds = [kind for kind, (is_there, _form) in found.items() if is_there]
+    if len(kinds) > 1:
+        raise AmbiguousTargetError(what, [found[kind][1] for kind in kinds])
+    if not kinds:
+        raise UnknownTargetError(f"there is no file, model or image '{what}'")
+    return Target(kinds[0], what)
+
+
+@contextlib.contextmanager
+def laid_out(target: Target, workspace: Workspace) -> Iterator[Path]:
+    """The bundle of a model or image in a folder of its own, for as long as the block runs."""
+    with _locked_folder(workspace.root / "serving") as folder:
+        bundle = folder / "bundle"
+        if target.kind is Kind.IMAGE:
+            workspace.images.unpack(target.value, bundle)
+        else:
+            workspace.models.bundle(target.value, bundle)
+        yield bundle
+
+
+@contextlib.contextmanager
+def _locked_folder(parent: Path) -> Iterator[Path]:
+    parent.mkdir(exist_ok=True)
+    with _lock(parent):  # so that nobody sweeps the folder between its making and its locking
+        _sweep(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        held = contextlib.ExitStack()
+        held.enter_context(_lock(folder))
+    with held:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Removes the folders that no living server has locked."""
+    for folder in parent.iterdir():
+        with contextlib.suppress(BlockingIOError, NotADirectoryError), _lock(folder, wait=False):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """An exclusive lock on a folder, which the system drops when the process ends in any way."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
