@@ -1,0 +1,48 @@
+"""How a worker process lives and dies: with its server, and only when the server says so."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+
+
+def settle(server: socket.socket) -> None:
+    """Tie this process to its server; exits when the server is gone already."""
+    faulthandler.enable()
+    _take_null_as_stdin()
+    _die_with_parent(server)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # the server decides; it closes the socket
+        signal.signal(signum, _nothing)
+    os.register_at_fork(after_in_child=_default_signals)
+
+
+def _take_null_as_stdin() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _die_with_parent(server: socket.socket) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    with contextlib.suppress(BlockingIOError):  # it may have died before the line above
+        if not server.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            sys.exit(0)
+
+
+def _nothing(signum: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, a handler is not inherited by the programs that a script starts."""
+
+
+def _default_signals() -> None:
+    with contextlib.suppress(ValueError):  # forked by another thread than the main one
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
