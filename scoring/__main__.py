@@ -25,14 +25,18 @@ def parse(argv: Sequence[str]) -> ServerConfig:
         type=_positive,
         help="processes of a score.py (default 1), or threads of a model without one (default: cores)",
     )
-    parser.add_argument("--drain-s", type=float, default=30.0, help="bound of SIGTERM (%(default)s)")
+    parser.add_argument(
+        "--drain-s", type=float, default=30.0, help="bound of SIGTERM (%(default)s)"
+    )
     parser.add_argument(
         "--max-body-mib", type=_positive, default=100, help="largest body (%(default)s)"
     )
     parser.add_argument(
         "--body-timeout-s", type=float, default=30.0, help="grace for a slow body (%(default)s)"
     )
-    parser.add_argument("--queue", type=_positive, default=1000, help="waiting requests (%(default)s)")
+    parser.add_argument(
+        "--queue", type=_positive, default=1000, help="waiting requests (%(default)s)"
+    )
     parser.add_argument("--cors-origins", help="comma list, or *")
     parser.add_argument("--access-log", action="store_true", help="a line for each scoring request")
     asked = parser.parse_args(argv)

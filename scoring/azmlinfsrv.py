@@ -12,8 +12,8 @@ import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
-from scoring.azure.config import AzureConfig, ConfigError
-from scoring.azure.logs import set_up_logging
+from scoring.azure import logging_config
+from scoring.azure.config import AzureConfig, read_config
 from scoring.config import ServerConfig
 
 VERSION = "1.5.1"
@@ -100,12 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     environ = dict(os.environ)
     merge(asked, environ)
     try:
-        azure = AzureConfig.read(environ)
+        azure = read_config(environ)
         config = _server_config(environ, azure)
-    except ConfigError as error:
+        logging_config.set_up(azure.app_root, azure.entry_script)
+    except (ValueError, OSError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
         return 3
-    set_up_logging(azure)
     print_settings(environ)
     from scoring.server import serve
     from scoring.service import script_service

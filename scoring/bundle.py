@@ -78,7 +78,9 @@ def open_bundle(path: Path) -> Bundle:
     Raises BundleError, with what to do, when it is none of these."""
     if path.is_file():
         if path.suffix != ".onnx":
-            raise BundleError(f"'{path.name}' is not an .onnx file; a script needs --script or a bundle")
+            raise BundleError(
+                f"'{path.name}' is not an .onnx file; a script needs --script or a bundle"
+            )
         return _bare(path.parent, path.name)
     if not path.is_dir():
         raise BundleError(f"there is no file or folder '{path}'")
@@ -105,7 +107,9 @@ def _read(root: Path) -> Bundle:
         raise BundleError(
             f"bundle.json has schema version {file.schema_version}, this server reads {SCHEMA_VERSION}"
         )
-    for inner in [m.path for m in file.models] + ([f"code/{file.entry_script}"] if file.entry_script else []):
+    for inner in [m.path for m in file.models] + (
+        [f"code/{file.entry_script}"] if file.entry_script else []
+    ):
         if not (root / inner).resolve().is_relative_to(root.resolve()):
             raise BundleError(f"bundle.json points outside the bundle: '{inner}'")
     return Bundle(root.resolve(), file)

@@ -1,8 +1,8 @@
 """The queue in front of an engine: acts on what policy.py decides.
 
-    dispatcher = Dispatcher(engine, queue_limit=1000)
-    await dispatcher.start()
-    answer = await dispatcher.submit(item)
+dispatcher = Dispatcher(engine, queue_limit=1000)
+await dispatcher.start()
+answer = await dispatcher.submit(item)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The Engine port: what answers requests, wherever it lives (this process or worker processes).
 
-    engine = EchoEngine()
-    await engine.start(on_change)
-    [answer] = await engine.run([item])
+engine = EchoEngine()
+await engine.start(on_change)
+[answer] = await engine.run([item])
 """
 
 from __future__ import annotations

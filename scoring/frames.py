@@ -120,6 +120,7 @@ def sizes(prefix: bytes) -> tuple[int, int]:
 def decode_header(data: bytes) -> Message:
     """The message in a frame's header. Raises FrameError when it is none of ours."""
     try:
-        return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+        message: Message = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"not a frame header: {error}") from error
+    return message

@@ -1,11 +1,11 @@
 """What a scoring server counts, in the Prometheus text format.
 
-    inferry_requests_total{route,code}     answers
-    inferry_request_seconds{route}         from the first header byte to the answer's first byte
-    inferry_waiting, inferry_running       requests in the queue, in the engine
-    inferry_expected_drain_seconds         time until all of them are answered (what Retry-After says)
-    inferry_ready                          1 when an engine can answer
-    inferry_worker_restarts          worker processes that had to be replaced
+inferry_requests_total{route,code}     answers
+inferry_request_seconds{route}         from the first header byte to the answer's first byte
+inferry_waiting, inferry_running       requests in the queue, in the engine
+inferry_expected_drain_seconds         time until all of them are answered (what Retry-After says)
+inferry_ready                          1 when an engine can answer
+inferry_worker_restarts          worker processes that had to be replaced
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
-            "inferry_requests", "Answers by route and status", ["route", "code"], registry=self._registry
+            "inferry_requests",
+            "Answers by route and status",
+            ["route", "code"],
+            registry=self._registry,
         )
         self._seconds = Histogram(
             "inferry_request_seconds",

@@ -1,9 +1,9 @@
 """One script worker process, seen from the server: start it, talk to it, end it.
 
-    worker = await ScriptWorker.spawn(environment)
-    ready = await worker.load()
-    reply = await worker.score(request)
-    await worker.stop()
+worker = await ScriptWorker.spawn(environment)
+ready = await worker.load()
+reply = await worker.score(request)
+await worker.stop()
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The life of one scoring server process: start, run, drain, stop.
 
-    exit_code = serve(config)                 # a bundle, a model folder or an .onnx file
-    exit_code = serve(config, service=...)    # a service made elsewhere (azmlinfsrv)
+exit_code = serve(config)                 # a bundle, a model folder or an .onnx file
+exit_code = serve(config, service=...)    # a service made elsewhere (azmlinfsrv)
 """
 
 from __future__ import annotations

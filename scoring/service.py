@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scoring.azure.config import AzureConfig
+from scoring.azure.config import AzureConfig, read_config
 from scoring.bundle import Bundle
 from scoring.config import ServerConfig, cores
 from scoring.dispatcher import Dispatcher
@@ -46,12 +46,14 @@ def bundle_service(bundle: Bundle, config: ServerConfig, environ: Mapping[str, s
         return script_service(_script_environment(bundle, environ), config)
     if bundle.file.engine == "onnx":
         return _model_service(bundle, config)
-    raise BundleError(f"the bundle wants the engine '{bundle.file.engine}', which is not installed here")
+    raise BundleError(
+        f"the bundle wants the engine '{bundle.file.engine}', which is not installed here"
+    )
 
 
 def script_service(environ: Mapping[str, str], config: ServerConfig) -> ScriptService:
     """A service for the script that AZUREML_ENTRY_SCRIPT names in ``environ``."""
-    azure = AzureConfig.read(environ)
+    azure = read_config(environ)
     engine = ScriptEngine(
         {"ORT_DISABLE_TELEMETRY": "1", **environ},
         workers=config.workers or 1,

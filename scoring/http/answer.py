@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from starlette.types import Send
@@ -30,6 +29,10 @@ class Answer:
         names = {name.lower() for name, _ in added}
         kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
         return replace(self, headers=kept + added)
+
+    def with_more(self, extra: Iterable[tuple[str, str]]) -> Answer:
+        """The same with ``extra`` added, whatever is there."""
+        return replace(self, headers=(*self.headers, *extra))
 
 
 def json_answer(status: int, document: object, headers: Iterable[tuple[str, str]] = ()) -> Answer:
@@ -62,16 +65,10 @@ async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> N
         body = b"" if is_head or answer.status in NO_BODY else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": answer.close})
         return
-    async with aclosing(_closable(answer.body)) as chunks:
-        async for chunk in chunks:
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    async for chunk in answer.body:
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _closable(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in body:
-        yield chunk
 
 
 def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -1,6 +1,6 @@
 """The routes of a scoring server. Health never waits for scoring; ids, CORS and limits live here.
 
-    app = create_app(service, config)      # an ASGI application; uvicorn runs it
+app = create_app(service, config)      # an ASGI application; uvicorn runs it
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scoring import model_swagger
-from scoring.azure import cors, swagger_lookup
-from scoring.azure.identity import TooLong, request_ids
+from scoring.azure import swagger_lookup
+from scoring.azure.cors import Cors
+from scoring.azure.identity import Ids, TooLong, request_ids
 from scoring.config import ServerConfig
 from scoring.http.answer import Answer, error_answer, json_answer, send_answer, text_answer
 from scoring.http.body import (
@@ -74,8 +75,7 @@ class Endpoint:
         server = self.server
         ids = request_ids(exchange.headers, lambda: str(uuid.uuid4()))
         if isinstance(ids, TooLong):
-            refused = server.refuse(431, ids.message)
-            return refused.with_headers(server.common_headers(exchange, ids.response_headers()))
+            return server.finish(server.refuse(431, ids.message), exchange, ids)
         try:
             if self.reads_body:
                 body = await read_body(receive, exchange.headers, server.config.limits)
@@ -85,7 +85,7 @@ class Endpoint:
             answer = server.refuse(413, str(error), close=True)
         except BodyTooSlowError as error:
             answer = server.refuse(408, str(error), close=True)
-        return answer.with_headers(server.common_headers(exchange, ids.response_headers()))
+        return server.finish(answer, exchange, ids)
 
 
 class App:
@@ -95,6 +95,7 @@ class App:
         self.service = service
         self.config = config
         self.metrics = metrics
+        self.cors = Cors(config.cors_origins) if config.cors_origins else None
         self.is_draining = False
         self.route = _route(service)
         engine = service.engine
@@ -114,18 +115,18 @@ class App:
         refused = error_answer(status, message, [NOT_FAILED] if self.is_script else [])
         return Answer(refused.status, refused.headers, refused.body, close)
 
-    def common_headers(
-        self, exchange: Exchange, ids: list[tuple[str, str]]
-    ) -> list[tuple[str, str]]:
-        """Ids, server version and CORS, the same on every known route."""
-        headers = list(ids)
+    def finish(self, answer: Answer, exchange: Exchange, ids: Ids | TooLong) -> Answer:
+        """Ids, server version and CORS, the same on every known route. The script can override none
+        of the ids, but a TraceId of its own stays beside the client's."""
+        names = {name.lower() for name, _ in answer.headers}
+        added = []
+        if self.cors is not None and "access-control-allow-origin" not in names:
+            added += self.cors.response_headers(exchange.method, exchange.headers)
         if self.is_script and self.config.server_version:
-            headers.append(("x-ms-server-version", self.config.server_version))
-        if self.config.cors_origins:
-            headers += cors.response_headers(
-                self.config.cors_origins, exchange.method, exchange.headers
-            )
-        return headers
+            added.append(("x-ms-server-version", self.config.server_version))
+        pairs = ids.response_headers()
+        added += [pair for pair in pairs if pair[0] == "TraceId"]
+        return answer.with_more(added).with_headers(p for p in pairs if p[0] != "TraceId")
 
     def observe(self, exchange: Exchange, answer: Answer, seconds: float, is_logged: bool) -> None:
         """Count the answer, and log it in the reference's form when asked to."""
@@ -151,11 +152,10 @@ class App:
 
     async def swagger(self, exchange: Exchange) -> Answer:
         """``GET /swagger.json?version=``: 2 (default), 2.0, 3, 3.0 or 3.1."""
-        asked = exchange.query_value("version", default="2")
         documents = self._swagger_documents()
         if documents is None:
             return error_answer(503, "the model is still loading", [("Retry-After", "1")])
-        found = swagger_lookup.lookup(documents[0], documents[1], asked)
+        found = swagger_lookup.lookup(*documents, exchange.query_value("version"))
         failed = [NOT_FAILED] if self.is_script else []
         if isinstance(found, str):
             return error_answer(404, found, failed)

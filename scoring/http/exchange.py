@@ -44,6 +44,7 @@ class Exchange:
             joined[name] = f"{joined[name]},{value}" if name in joined else value
         return joined
 
-    def query_value(self, name: str, *, default: str) -> str:
-        """The first value of ``name`` in the query."""
-        return parse_qs(self.query, keep_blank_values=True).get(name, [default])[0]
+    def query_value(self, name: str) -> str | None:
+        """The first value of ``name`` in the query, None when it is not there."""
+        values = parse_qs(self.query, keep_blank_values=True).get(name)
+        return values[0] if values else None

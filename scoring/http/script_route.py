@@ -33,7 +33,9 @@ class ScriptRoute:
             text = f"Scoring timeout after {self._timeout_ms} ms"
             return error_answer(500, text, [FAILED])
         except WorkerDiedError:
-            text = "The scoring process ended while it had this request. Check the logs for more info."
+            text = (
+                "The scoring process ended while it had this request. Check the logs for more info."
+            )
             return error_answer(500, text, [FAILED])
         except ScoringError as error:
             return answer_error(error).with_headers([NOT_FAILED])
