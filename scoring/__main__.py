@@ -11,7 +11,7 @@ from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime's first import, anywhere
 
-from scoring.config import Limits, ServerConfig  # noqa: E402
+from scoring.config import Limits, ServerConfig
 
 
 def parse(argv: Sequence[str]) -> ServerConfig:
@@ -23,7 +23,7 @@ def parse(argv: Sequence[str]) -> ServerConfig:
     parser.add_argument(
         "--workers",
         type=_positive,
-        help="processes of a score.py (default 1), or threads of a model without one (default: cores)",
+        help="processes of a score.py (default 1), or threads of a bare model (default: cores)",
     )
     parser.add_argument(
         "--drain-s", type=float, default=30.0, help="bound of SIGTERM (%(default)s)"

@@ -1,7 +1,8 @@
-"""The command ``azmlinfsrv``: the options of Azure's inference server, Inferry's server behind them.
+"""The command ``azmlinfsrv``: the options of Azure's inference server before Inferry's own.
 
-The options, their priority (command line, environment, config file), the exit codes and the settings
-block that is printed follow azureml-inference-server-http 1.5.1 (research/serving.md, section 2.2).
+The options, their priority (command line, environment, config file), the exit codes and the
+settings block that is printed follow azureml-inference-server-http 1.5.1 (research/serving.md,
+section 2.2).
 """
 
 from __future__ import annotations

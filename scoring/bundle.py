@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
-    """One model of a bundle. ``path`` is relative to the bundle, ``entry`` (the file to load, such as
+    """One model of a bundle. ``path`` is relative to the bundle, ``entry`` (the file to load, like
     model.onnx) relative to ``path``; None when there is no single ONNX file to load."""
 
     name: str
@@ -105,7 +105,8 @@ def _read(root: Path) -> Bundle:
         raise BundleError(f"bundle.json in '{root}' is damaged: {error}") from error
     if file.schema_version != SCHEMA_VERSION:
         raise BundleError(
-            f"bundle.json has schema version {file.schema_version}, this server reads {SCHEMA_VERSION}"
+            f"bundle.json has schema version {file.schema_version}; this server reads"
+            f" {SCHEMA_VERSION}"
         )
     for inner in [m.path for m in file.models] + (
         [f"code/{file.entry_script}"] if file.entry_script else []

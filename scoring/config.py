@@ -16,7 +16,7 @@ class Limits:
     body_bytes: int = 100 * MIB
     """Largest request body, as the nginx in Azure's images (serving.md 2.7); more is a 413."""
     body_grace_s: float = 30.0
-    """How long a body may take, plus one second for each ``body_bytes_per_s`` of it; more is a 408."""
+    """How long a body may take, plus 1 s for each ``body_bytes_per_s`` of it; more is a 408."""
     body_bytes_per_s: int = 10_000
     queue: int = 1000
     """Requests that may wait; more are refused with 429."""

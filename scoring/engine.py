@@ -22,8 +22,8 @@ class Engine(Protocol[In, Out]):
 
     @property
     def slots(self) -> int:
-        """How many batches it can run side by side now, those under way included; 0 while nothing is
-        alive. A place that is taken by something other than ``run`` does not count."""
+        """How many batches it can run side by side now, those under way included; 0 while nothing
+        is alive. A place that is taken by something other than ``run`` does not count."""
 
     @property
     def ready(self) -> bool:
@@ -31,16 +31,18 @@ class Engine(Protocol[In, Out]):
 
     @property
     def broken(self) -> str | None:
-        """Why no request can be answered for now (no worker lives and the last one failed to load), or
-        None. While it is set, waiting requests are refused rather than kept waiting."""
+        """Why no request can be answered for now (no worker lives and the last one failed to load),
+        or None. While it is set, waiting requests are refused rather than kept waiting."""
 
     async def start(self, on_change: Callable[[], None]) -> None:
-        """Load, returning when the first batch can run. ``on_change`` is called from then on whenever
-        ``slots``, ``ready`` or ``broken`` may have changed. Raises a ScoringError when loading fails."""
+        """Load, returning when the first batch can run. ``on_change`` is called from then on
+        whenever ``slots``, ``ready`` or ``broken`` may have changed. Raises a ScoringError when
+        loading fails."""
 
     async def run(self, batch: Sequence[In]) -> Sequence[Out | ScoringError]:
-        """One answer for each item, in order; an item that fails has its error in its place and does
-        not harm the others. At most ``slots`` calls at a time. Cancelling it abandons the batch."""
+        """One answer for each item, in order; an item that fails has its error in its place and
+        does not harm the others. At most ``slots`` calls at a time. Cancelling it abandons the
+        batch."""
 
     async def close(self) -> None:
         """Free everything; idempotent; leaves no process behind. Running batches are abandoned."""

@@ -51,8 +51,8 @@ class Ready(msgspec.Struct, tag="ready", frozen=True):
 
 
 class LoadFailed(msgspec.Struct, tag="load-failed", frozen=True):
-    """The script cannot serve. ``stage`` is "import", "check" or "init"; ``message`` has no traceback
-    (that went to the log)."""
+    """The script cannot serve. ``stage`` is "import", "check" or "init"; ``message`` has no
+    traceback (that went to the log)."""
 
     stage: str
     message: str
@@ -85,7 +85,7 @@ class StreamChunk(msgspec.Struct, tag="stream-chunk", frozen=True):
 
 
 class StreamEnd(msgspec.Struct, tag="stream-end", frozen=True):
-    """The stream is over. ``broken``: the generator raised, so the client must see a cut connection."""
+    """The stream is over. ``broken``: the generator raised, so cut the connection."""
 
     broken: bool = False
 

@@ -17,7 +17,8 @@ ASSUMED_COST_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the policy looks at; ``slots`` includes the running ones. ``cost_s`` is the running mean of one request's time in the engine."""
+    """What the policy looks at; ``slots`` includes the running ones.
+    ``cost_s`` is the running mean of one request's time in the engine."""
 
     waiting: int
     running: int

@@ -15,7 +15,7 @@ from scoring.script_worker import ScriptWorker
 logger = logging.getLogger("scoring")
 
 ALARM_GRACE_S = 2.0
-"""How long after SCORING_TIMEOUT_MS a worker may take to react to its own alarm before it is killed."""
+"""How long after SCORING_TIMEOUT_MS a worker may take to react before it is killed."""
 BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pause before the n-th start in a row of one place; a worker that answered resets it."""
 

@@ -87,8 +87,8 @@ class ScriptWorker:
         """Run the script on one request. ``on_free(alive)`` is called once the worker can take the
         next one (alive) or must be replaced (not alive): at the end of a stream, else on return.
 
-        Raises WorkerDiedError, or RunTimeoutError after ``timeout_s`` (the worker did not even react
-        to its own alarm: it is killed)."""
+        Raises WorkerDiedError, or RunTimeoutError after ``timeout_s`` (the worker did not even
+        react to its own alarm: it is killed)."""
         alive = streaming = False
         try:
             async with asyncio.timeout(timeout_s):

@@ -16,7 +16,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (without Content-Length) and body. ``close``: end the connection afterwards."""
+    """Status, headers (without Content-Length) and body. ``close``: end the connection then."""
 
     status: int
     headers: Headers = ()
@@ -52,8 +52,8 @@ def text_answer(text: str, content_type: str = "text/html; charset=utf-8") -> An
 
 
 async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> None:
-    """Write the answer. A stream that breaks off raises, so that the connection is cut and the client
-    sees that its answer is incomplete."""
+    """Write the answer. A stream that breaks off raises, so that the connection is cut and the
+    client sees that its answer is incomplete."""
     await send(
         {
             "type": "http.response.start",

@@ -36,8 +36,8 @@ from scoring.metrics import CONTENT_TYPE, Metrics
 from scoring.service import ScriptService, Service
 
 NOT_FOUND = (
-    "The requested URL was not found on the server. If you entered the URL manually please check your"
-    " spelling and try again."
+    "The requested URL was not found on the server. If you entered the URL manually please check"
+    " your spelling and try again."
 )
 NOT_ALLOWED = "The method is not allowed for the requested URL."
 """Werkzeug's texts, which the reference server answers with (serving.md, section 2.1)."""

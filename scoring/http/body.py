@@ -11,7 +11,6 @@ from starlette.types import Receive
 
 from scoring.config import Limits
 
-
 DRAIN_S = 2.0
 DRAIN_BYTES = 256 * 1024 * 1024
 
@@ -63,8 +62,8 @@ async def read_body(
 
 
 async def drain(receive: Receive) -> None:
-    """Read and drop what the client still sends, for at most DRAIN_S seconds and DRAIN_BYTES: closing
-    a connection with unread bytes resets it, and the client may never see the answer."""
+    """Read and drop what the client still sends, for at most DRAIN_S seconds and DRAIN_BYTES:
+    closing a connection with unread bytes resets it, and the client may never see the answer."""
     left = DRAIN_BYTES
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):

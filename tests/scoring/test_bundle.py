@@ -59,7 +59,7 @@ def test_a_bad_description_is_refused(
 
 
 def test_what_is_no_bundle_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no bundle.json and no .onnx file"):
+    with pytest.raises(BundleError, match=r"no bundle\.json and no \.onnx file"):
         open_bundle(tmp_path)
     with pytest.raises(BundleError, match="there is no file or folder"):
         open_bundle(tmp_path / "missing")
@@ -68,5 +68,5 @@ def test_what_is_no_bundle_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"2 \.onnx files: name the file"):
         open_bundle(tmp_path)
     (tmp_path / "model.pkl").touch()
-    with pytest.raises(BundleError, match="not an .onnx file"):
+    with pytest.raises(BundleError, match=r"not an \.onnx file"):
         open_bundle(tmp_path / "model.pkl")

@@ -13,7 +13,7 @@ from scoring.errors import EngineError, InputError, QueueFullError, ScoringError
 
 
 class GatedEngine:
-    """Runs a batch only when the test opens the gate; remembers the order and the widest overlap."""
+    """Runs a batch only when the test opens the gate; remembers order and widest overlap."""
 
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-SCRIPT = '''
+SCRIPT = """
 import json, os, time
 
 def init():
@@ -34,7 +34,11 @@ def run(raw):
     if asked.get("hold"):
         sum(range(10 ** 11))  # one C call: the alarm's Python handler cannot run
     return {"pid": os.getpid(), "echo": asked}
-'''
+"""
+
+COMMAND = [sys.executable, "-m", "scoring.azmlinfsrv", "--entry_script"]
+NO_WEIGHTS = "def init():\n    raise RuntimeError('no weights')\ndef run(raw):\n    pass\n"
+EXITS = "def init():\n    import os; os._exit(9)\ndef run(raw):\n    pass\n"
 
 
 class Server:
@@ -47,8 +51,7 @@ class Server:
         self.log = folder / "server.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scoring.azmlinfsrv", "--entry_script", str(path)]
-                + ["--port", str(self.port), *options],
+                [*COMMAND, str(path), "--port", str(self.port), *options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -115,7 +118,7 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     started = Server(tmp_path, SCRIPT).wait_ready()
     yield started
@@ -198,7 +201,8 @@ def test_a_run_that_ignores_its_alarm_is_killed_and_said_so(tmp_path: Path) -> N
     server = Server(tmp_path, SCRIPT, SCORING_TIMEOUT_MS="300").wait_ready()
     try:
         answer = server.score(hold=True)
-        assert (answer.status_code, answer.json()["message"]) == (500, "Scoring timeout after 300 ms")
+        assert answer.status_code == 500
+        assert answer.json()["message"] == "Scoring timeout after 300 ms"
         assert server.score(a=1).status_code == 200
     finally:
         server.stop()
@@ -211,7 +215,7 @@ def test_readiness_waits_for_init_but_liveness_does_not(tmp_path: Path) -> None:
     try:
         until(lambda: server.get("/") == 200)
         assert server.get("/readyz") == 503
-        assert server.score(a=1).status_code == 200  # waits for init, as the reference's backlog does
+        assert server.score(a=1).status_code == 200  # it waited for init
         assert server.get("/readyz") == 200
     finally:
         server.stop()
@@ -222,8 +226,8 @@ def test_readiness_waits_for_init_but_liveness_does_not(tmp_path: Path) -> None:
     ("script", "complaint"),
     [
         ("import nothing_like_this\n", "nothing_like_this"),
-        ("def init():\n    raise RuntimeError('no weights')\ndef run(raw):\n    pass\n", "no weights"),
-        ("def init():\n    import os; os._exit(9)\ndef run(raw):\n    pass\n", "exited with code 9"),
+        (NO_WEIGHTS, "no weights"),
+        (EXITS, "exited with code 9"),
         ("def init():\n    pass\n", "run()"),
         ("def init(:\n", "score.py"),
     ],
@@ -259,8 +263,7 @@ def test_a_script_that_fails_to_load_again_is_reported_and_recovers(tmp_path: Pa
 @pytest.mark.slow
 def test_a_taken_port_is_said_in_one_line(server: Server, tmp_path: Path) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "scoring.azmlinfsrv", "--entry_script", str(tmp_path / "score.py")]
-        + ["--port", str(server.port)],
+        [*COMMAND, str(tmp_path / "score.py"), "--port", str(server.port)],
         capture_output=True,
         text=True,
         timeout=20,
