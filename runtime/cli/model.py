@@ -9,14 +9,14 @@ import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import progress
-from runtime.cli.values import pairs
+from runtime.cli.values import pairs, require_version
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
     from registry import Model
 
 COLUMNS = ("name", "version", "size_bytes", "created", "tags")
-tag_option = click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="May repeat.")
+KEY_VALUE = "KEY=VALUE"
 
 
 @click.group()
@@ -24,3 +24,123 @@ def model() -> None:
     """Register models and look after them.
 
     A model is NAME:VERSION; NAME alone means its latest version."""
+
+
+@model.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="A known name makes the next version.")
+@click.option("--tag", "tags", multiple=True, metavar=KEY_VALUE, help="Can change; may repeat.")
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    metavar=KEY_VALUE,
+    help="Can never change; may repeat.",
+)
+@click.option("--description", default="", help="What it is, for people.")
+@output_option
+@workspace_option
+def register(
+    path: Path,
+    name: str,
+    tags: tuple[str, ...],
+    properties: tuple[str, ...],
+    description: str,
+    output: str,
+    workspace_dir: Path | None,
+) -> None:
+    """Register the file or folder PATH as the next version of a model."""
+    with open_workspace(workspace_dir) as workspace, progress("Registering", output) as shown:
+        made = workspace.models.register(
+            path,
+            name=name,
+            tags=pairs(tags, "tag"),
+            properties=pairs(properties, "property"),
+            description=description,
+            on_progress=shown,
+        )
+    if output == "json":
+        print_record(record(made), output)
+    else:
+        click.echo(f"Registered {made.name}:{made.version}")
+
+
+@model.command("list")
+@click.option("--name", help="Only this model's versions.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only with this tag; may repeat."
+)
+@click.option("--latest", is_flag=True, help="Only the latest version of each.")
+@output_option
+@workspace_option
+def list_models(
+    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: Path | None
+) -> None:
+    """List the models, newest version last."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.models.list(name=name, tags=list(tags), latest=latest)
+    print_records([record(item) for item in found], COLUMNS, output)
+
+
+@model.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@output_option
+@workspace_option
+def show(ref: str, output: str, workspace_dir: Path | None) -> None:
+    """Show all that is known of a model."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.models.get(ref)
+    print_record(record(found), output)
+
+
+@model.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag; may repeat.")
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    metavar=KEY_VALUE,
+    help="Add this property; it can never change.",
+)
+@workspace_option
+def tag(
+    ref: str,
+    tags: tuple[str, ...],
+    remove: tuple[str, ...],
+    properties: tuple[str, ...],
+    workspace_dir: Path | None,
+) -> None:
+    """Set and remove tags of a model; add properties."""
+    if not (tags or remove or properties):
+        raise click.UsageError("say a KEY=VALUE to set, --remove KEY or --property KEY=VALUE")
+    with open_workspace(workspace_dir) as workspace:
+        if properties:
+            workspace.models.add_properties(ref, pairs(properties, "property"))
+        if tags or remove:
+            workspace.models.tag(ref, set=pairs(tags, "tag"), remove=list(remove))
+        found = workspace.models.get(ref)
+    click.echo(f"Tagged {found.name}:{found.version}")
+
+
+@model.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@workspace_option
+def download(ref: str, target: Path, workspace_dir: Path | None) -> None:
+    """Write a model's files, exactly as registered, to the new folder DIR."""
+    with open_workspace(workspace_dir) as workspace:
+        workspace.models.download(ref, target)
+    click.echo(f"Wrote {target}")
+
+
+@model.command()
+@click.argument("ref", metavar="NAME:VERSION")
+@workspace_option
+def delete(ref: str, workspace_dir: Path | None) -> None:
+    """Delete one version of a model; refused while an image uses it."""
+    require_version(ref)
+    with open_workspace(workspace_dir) as workspace:
+        workspace.models.delete(ref)
+    click.echo(f"Deleted {ref}; inferry purge frees its space")

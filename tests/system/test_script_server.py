@@ -100,8 +100,16 @@ def _free_port() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
+    stats = [(int(path.parent.name), _stat(path)) for path in Path("/proc").glob("[0-9]*/stat")]
+    return [child for child, fields in stats if fields[1:2] == [str(pid)]]
+
+
+def _stat(path: Path) -> list[str]:
+    """State, parent and so on, of a process that may be gone by now (proc(5))."""
+    try:
+        return path.read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _is_worker(pid: int) -> bool:
@@ -112,10 +120,7 @@ def _is_worker(pid: int) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return _stat(Path(f"/proc/{pid}/stat"))[:1] not in ([], ["Z"])
 
 
 @pytest.fixture
