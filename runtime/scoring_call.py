@@ -22,7 +22,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def score_url(url: str) -> SplitResult:
-    """``url`` with /score where it names no path. Raises BadValueError unless it is http or https."""
+    """``url``, with /score where it names no path. Raises BadValueError unless http or https."""
     try:
         parts = urlsplit(url)
         _ = parts.port

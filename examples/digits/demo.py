@@ -95,7 +95,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(what: str) -> Iterator[int]:
-    """``inferry serve`` while the block runs; its port. Then SIGTERM, and proof that all has gone."""
+    """``inferry serve`` while the block runs; its port. Then SIGTERM, and proof that all is gone."""
     print(f"$ inferry serve {what} --port 0", flush=True)
     log = DEMO / "server.log"
     with log.open("wb") as sink:
@@ -198,8 +198,8 @@ def art_row(pixels: list[int], row: int) -> str:
 def keep(port: int, example: Scored) -> None:
     """Waits for Ctrl-C or SIGTERM, with a request to copy."""
     body = json.dumps({"data": [example.pixels]}, separators=(",", ":"))
-    print(f"\nThe server keeps running (DEMO_KEEP=1). Try:\n\n"
-          f"curl -d '{body}' http://127.0.0.1:{port}/score\n\nCtrl-C stops it.", flush=True)  # fmt: skip
+    print("\nThe server keeps running (DEMO_KEEP=1). Try:\n")
+    print(f"curl -d '{body}' http://127.0.0.1:{port}/score\n\nCtrl-C stops it.", flush=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -15,8 +15,8 @@ from runtime.cli.workspace import DEFAULT_NAME
 def init(directory: Path | None) -> None:
     """Make a workspace.
 
-    DIR is the workspace folder itself; default: $INFERRY_WORKSPACE, else ./.inferry, which the other
-    commands find from any folder below."""
+    DIR is the workspace folder itself. Default: $INFERRY_WORKSPACE, else ./.inferry, which the
+    other commands find from any folder below."""
     from registry import Workspace
 
     target = directory or Path(os.environ.get("INFERRY_WORKSPACE") or DEFAULT_NAME)

@@ -117,7 +117,7 @@ def _report(error: Exception) -> int:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether the message is meant for the user. Imported here: --help must not load the registry."""
+    """Whether the message is meant for the user. Imports here: --help loads no registry."""
     from registry.errors import RegistryError
     from runtime.errors import InferryError
     from scoring.errors import ScoringError

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes of a score.py [default: 1], or threads of a model without one [default: cores].",
+    help="Processes of a score.py [default: 1]; threads of a model without one [default: cores].",
 )
 @click.option("--access-log", is_flag=True, help="Log a line for each scoring request.")
 @workspace_option

@@ -1,5 +1,5 @@
-"""Which workspace a command works on: --workspace, else $INFERRY_WORKSPACE, else the nearest .inferry
-folder at or above the current one."""
+"""Which workspace a command works on: --workspace, else $INFERRY_WORKSPACE, else the nearest
+.inferry folder at or above the current one."""
 
 from __future__ import annotations
 
