@@ -1,0 +1,7 @@
+import builtins
+
+def init():
+    pass
+
+def run(data):
+    return [callable(print), print.__name__, builtins.print is print]

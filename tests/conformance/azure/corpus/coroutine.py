@@ -1,0 +1,5 @@
+def init():
+    pass
+
+async def run(data):
+    return data

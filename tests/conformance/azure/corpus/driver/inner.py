@@ -1,0 +1,6 @@
+def prepare():
+    global ready
+    ready = "prepared"
+
+def run(payload):
+    return [ready, payload]

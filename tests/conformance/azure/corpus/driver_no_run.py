@@ -1,0 +1,9 @@
+import json
+
+driver_module = json
+
+def init():
+    pass
+
+def run(data):
+    return "own run"

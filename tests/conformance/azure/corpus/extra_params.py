@@ -1,0 +1,5 @@
+def init():
+    pass
+
+def run(data, threshold=0.5, *, name="x"):
+    return [data, threshold, name]

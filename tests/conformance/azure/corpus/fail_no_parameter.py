@@ -1,0 +1,5 @@
+def init():
+    pass
+
+def run():
+    return 1

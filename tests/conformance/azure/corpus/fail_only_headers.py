@@ -1,0 +1,5 @@
+def init():
+    pass
+
+def run(request_headers):
+    return 1

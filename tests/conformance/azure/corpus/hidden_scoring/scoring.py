@@ -1,0 +1,1 @@
+WHO = "a module that our package would hide"

@@ -1,0 +1,5 @@
+def init():
+    pass
+
+def run(*, payload):
+    return payload.upper()

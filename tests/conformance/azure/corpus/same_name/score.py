@@ -1,0 +1,7 @@
+from scoring.steps import answer
+
+def init():
+    pass
+
+def run(data):
+    return answer(data)

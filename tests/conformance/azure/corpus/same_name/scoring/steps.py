@@ -1,0 +1,2 @@
+def answer(data):
+    return "scoring.steps of the user: " + data

@@ -1,0 +1,7 @@
+import library
+
+def init():
+    pass
+
+def run(data):
+    return library.answer(data)
