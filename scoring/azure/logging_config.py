@@ -18,6 +18,7 @@ import time
 from typing import Any, Literal
 
 LINE = "%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s"
+_REFERENCE = "azureml_inference_server_http.log_config"
 DEFAULT: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -61,7 +62,8 @@ def set_up(app_root: str, entry_script: str | None) -> None:
         path = os.path.join(folder, "logging.json")
         if os.path.isfile(path):
             with open(path, encoding="utf-8") as file:
-                logging.config.dictConfig(json.load(file))
+                text = file.read().replace(_REFERENCE, __name__)
+            logging.config.dictConfig(json.loads(text))
             logging.getLogger("azmlinfsrv").info("Loaded logging config from %s", path)
             return
     logging.config.dictConfig(DEFAULT)

@@ -1,0 +1,182 @@
+"""ONNX models through onnxruntime: the one module that names it.
+
+onnxruntime's Linux wheels send telemetry from 1.29 on unless told not to before the first import
+(research/serving.md, section 1); ``_runtime`` sees to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoring.errors import EngineError, InputError, ModelLoadError
+from scoring.signature import Dim, Signature, TensorSpec
+from scoring.tensors import dtype_of
+
+_ELEMENTS = {
+    "float": ("float32", 1),
+    "uint8": ("uint8", 2),
+    "int8": ("int8", 3),
+    "uint16": ("uint16", 4),
+    "int16": ("int16", 5),
+    "int32": ("int32", 6),
+    "int64": ("int64", 7),
+    "string": ("string", 8),
+    "bool": ("bool", 9),
+    "float16": ("float16", 10),
+    "double": ("float64", 11),
+    "uint32": ("uint32", 12),
+    "uint64": ("uint64", 13),
+    "bfloat16": ("bfloat16", 16),
+    "float8e4m3fn": ("float8_e4m3fn", 17),
+    "float8e4m3fnuz": ("float8_e4m3fnuz", 18),
+    "float8e5m2": ("float8_e5m2", 19),
+    "float8e5m2fnuz": ("float8_e5m2fnuz", 20),
+}
+"""Our dtype name and ONNX's element number (onnx.proto3, TensorProto.DataType) by ORT's name."""
+_NUMBERS = dict(_ELEMENTS.values())
+_BITS = {"bfloat16": np.uint16}
+"""Types that numpy lacks go in as bits of the same width; all others of them have one byte."""
+
+
+def _runtime() -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    return onnxruntime
+
+
+class OnnxEngine:
+    """A loaded model. ``run`` may be called from several threads at a time."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.signature = Signature(
+            inputs=tuple(_spec(node) for node in session.get_inputs()),
+            outputs=tuple(_spec(node) for node in session.get_outputs()),
+            optional_inputs=tuple(_spec(node) for node in session.get_overridable_initializers()),
+        )
+        specs = (*self.signature.inputs, *self.signature.optional_inputs)
+        outputs = self.signature.outputs
+        self._by_value = any(_is_extension(s.dtype) for s in (*specs, *outputs))
+
+    @classmethod
+    def load(cls, path: Path, *, threads: int | None = None) -> OnnxEngine:
+        """Load ``path`` with ``threads`` threads a run (None: onnxruntime decides).
+
+        Raises ModelLoadError, one line without paths."""
+        runtime = _runtime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            session = runtime.InferenceSession(
+                os.fspath(path), options, providers=["CPUExecutionProvider"]
+            )
+            return cls(session)
+        except ModelLoadError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise ModelLoadError(_one_line(error)) from error
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name: arrays, lists of arrays (sequences) or lists of dicts (maps).
+
+        Raises InputError when onnxruntime finds the inputs at fault, else EngineError."""
+        try:
+            values = self._run_bits(inputs) if self._by_value else self._session.run(None, inputs)
+        except Exception as error:
+            raise _run_error(error) from error
+        return {
+            spec.name: value for spec, value in zip(self.signature.outputs, values, strict=True)
+        }
+
+    def warm_up(self) -> float | None:
+        """Run once on zeros, named dimensions being 1; seconds, or None when that fails."""
+        started = time.perf_counter()
+        with contextlib.suppress(InputError, EngineError):
+            self.run({spec.name: _zeros(spec) for spec in self.signature.inputs})
+            return time.perf_counter() - started
+        return None
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+    def _run_bits(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """Like ``run`` for dtypes that numpy does not have."""
+        runtime = _runtime()
+        feeds = {name: _ort_value(runtime, value) for name, value in inputs.items()}
+        outputs = self._session.run_with_ort_values(None, feeds)
+        specs = self.signature.outputs
+        return [_from_ort(spec, value) for spec, value in zip(specs, outputs, strict=True)]
+
+
+def _is_extension(dtype: str) -> bool:
+    return dtype == "bfloat16" or dtype.startswith("float8")
+
+
+def _ort_value(runtime: Any, array: Any) -> Any:
+    name = array.dtype.name
+    if not _is_extension(name):
+        return runtime.OrtValue.ortvalue_from_numpy(array)
+    bits = np.ascontiguousarray(array).view(_BITS.get(name, np.uint8))
+    return runtime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _NUMBERS[name])
+
+
+def _from_ort(spec: TensorSpec, value: Any) -> Any:
+    if not value.is_tensor():
+        return value._ortvalue.to_python()
+    array = value.numpy()
+    return array.view(dtype_of(spec.dtype)) if _is_extension(spec.dtype) else array
+
+
+_TYPE = re.compile(r"(?:(seq|optional)\()?tensor\((\w+)\)\)?")
+
+
+def _spec(node: Any) -> TensorSpec:
+    if node.type.startswith(("seq(map(", "map(")):  # a classifier's probabilities by label
+        return TensorSpec(node.name, "map", None)
+    matched = _TYPE.fullmatch(node.type)
+    if matched is None or matched[1] == "optional" or matched[2] not in _ELEMENTS:
+        raise ModelLoadError(f"'{node.name}' has type {node.type}, which is not supported")
+    is_sequence = matched[1] == "seq"
+    shape = None if is_sequence else tuple(_dim(size) for size in node.shape)
+    return TensorSpec(node.name, _ELEMENTS[matched[2]][0], shape, is_sequence)
+
+
+def _dim(size: Any) -> Dim:
+    return size if isinstance(size, int) or (isinstance(size, str) and size) else None
+
+
+def _zeros(spec: TensorSpec) -> Any:
+    if spec.is_sequence:
+        return []
+    shape = [dim if isinstance(dim, int) else 1 for dim in spec.shape or ()]
+    if spec.dtype == "string":
+        return np.full(shape, "", dtype=object)
+    return np.zeros(shape, dtype=dtype_of(spec.dtype))
+
+
+def _run_error(error: Exception) -> InputError | EngineError:
+    text = _one_line(error)
+    if type(error).__name__ == "InvalidArgument" or isinstance(error, ValueError):
+        return InputError(f"the model refuses these inputs: {text}")
+    return EngineError(f"the model failed on these inputs: {text}")
+
+
+def _one_line(error: Exception) -> str:
+    """onnxruntime's message without source locations and paths."""
+    text = str(error).split("\n")[0]
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"(?:[\w.-]*/)+[\w.+-]*(?::\d+)?", "", text)
+    return " ".join(text.split())[:300]

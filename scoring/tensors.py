@@ -1,0 +1,304 @@
+"""JSON to arrays and back, for models without a script. Pure.
+
+Request: ``{"data": VALUE}`` for a model with one input, or ``{"<input>": VALUE, ...}``. VALUE is a
+number, text or boolean, lists of them nested to the tensor's shape, or ``{"shape": [...], "data":
+VALUE}`` where the shape cannot be seen in the lists (``[0, 3]``). A sequence is a list of VALUEs.
+Answer: ``{"<output>": VALUE, ...}``.
+
+JSON has no NaN and no infinities: floats also come and go as the strings "NaN", "Infinity" and
+"-Infinity" (the JSON mapping of Protocol Buffers, protobuf.dev/programming-guides/json). Values are
+never bent to fit: 1.5 is no integer, 300 no uint8, 1e39 no float32, true no number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from scoring.errors import BodyError, InputError
+from scoring.signature import Signature, TensorSpec, check_shape, shape_text
+
+Array = NDArray[Any]
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_KINDS = {"b": "booleans", "U": "text", "O": "mixed values", "f": "fractions", "i": "integers"}
+NULL_HINT = 'null is no value; write "NaN" for a missing number'
+
+
+def decode_request(body: bytes, signature: Signature) -> dict[str, Any]:
+    """Arrays by input name.
+
+    Raises BodyError when the body is no JSON object, InputError when a value does not fit."""
+    document = _parse(body)
+    named = _by_name(document, signature)
+    may_hold_booleans = b"true" in body or b"false" in body
+    return {
+        spec.name: _decode_value(spec, named[spec.name], may_hold_booleans)
+        for spec in (*signature.inputs, *signature.optional_inputs)
+        if spec.name in named
+    }
+
+
+def encode_response(outputs: Mapping[str, Any]) -> bytes:
+    """The answer's JSON; always valid, never with null for a number."""
+    return orjson.dumps(
+        {name: _encodable(value) for name, value in outputs.items()},
+        option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS,
+    )
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The numpy dtype called ``name``, with the extension types of ml_dtypes; text is object."""
+    if name == "string":
+        return np.dtype(object)
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        extension: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return extension
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    if not body:
+        raise BodyError('the body is empty; expected JSON such as {"data": [[...]]}')
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BodyError(f"the body is not valid JSON: {error}{_nan_hint(body)}") from None
+    if not isinstance(document, dict):
+        raise BodyError('the body is no JSON object; expected {"data": [[...]]} or inputs by name')
+    return document
+
+
+def _nan_hint(body: bytes) -> str:
+    if b"NaN" in body or b"Infinity" in body:
+        return '; write NaN and infinities as strings: "NaN", "Infinity", "-Infinity"'
+    return ""
+
+
+def _by_name(document: dict[str, Any], signature: Signature) -> dict[str, Any]:
+    if len(signature.inputs) == 1 and set(document) == {"data"}:
+        return {signature.inputs[0].name: document["data"]}
+    known = [spec.name for spec in (*signature.inputs, *signature.optional_inputs)]
+    names = ", ".join(f"'{name}'" for name in known) or "none"
+    for name in document:
+        if name not in known:
+            raise InputError(f"there is no input '{name[:100]}'; this model's inputs: {names}")
+    for spec in signature.inputs:
+        if spec.name not in document:
+            raise InputError(
+                f"input '{spec.name}' ({spec}) is missing; this model's inputs: {names}"
+            )
+    return document
+
+
+def _decode_value(spec: TensorSpec, value: Any, may_hold_booleans: bool) -> Any:
+    if not spec.is_sequence:
+        return _decode_tensor(spec, value, may_hold_booleans)
+    if not isinstance(value, list):
+        raise InputError(f"input '{spec.name}' expects {spec}, got one value")
+    return [_decode_tensor(spec, item, may_hold_booleans) for item in value]
+
+
+def _decode_tensor(spec: TensorSpec, value: Any, may_hold_booleans: bool) -> Array:
+    shape = None
+    if isinstance(value, dict):
+        shape, value = _shaped(spec, value)
+    array = _to_dtype(spec, _array(spec, value), value, may_hold_booleans)
+    if shape is not None:
+        array = _reshaped(spec, array, shape)
+    elif array.size == 0:
+        array = _empty(spec, array)
+    check_shape(spec, array)
+    return array
+
+
+def _shaped(spec: TensorSpec, value: dict[str, Any]) -> tuple[tuple[int, ...], Any]:
+    shape = value.get("shape")
+    is_shape = isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    if set(value) != {"shape", "data"} or not is_shape:
+        raise InputError(
+            f'input \'{spec.name}\': an object must be {{"shape": [sizes], "data": [values]}}'
+        )
+    assert isinstance(shape, list)
+    return tuple(shape), value["data"]
+
+
+def _reshaped(spec: TensorSpec, array: Array, shape: tuple[int, ...]) -> Array:
+    if math.prod(shape) != array.size:
+        raise InputError(
+            f"input '{spec.name}': {array.size} values do not fill shape {shape_text(shape)}"
+        )
+    return array.reshape(shape)
+
+
+def _empty(spec: TensorSpec, array: Array) -> Array:
+    """``[]`` says nothing of the inner sizes: take them from the signature."""
+    if spec.shape is None or array.ndim >= len(spec.shape) or array.ndim == 0:
+        return array
+    rest = (dim if isinstance(dim, int) else 0 for dim in spec.shape[array.ndim :])
+    return array.reshape((*array.shape, *rest))
+
+
+def _array(spec: TensorSpec, value: Any) -> Array:
+    if spec.dtype == "string":
+        return _object_array(spec, value)
+    try:
+        return np.array(value)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"input '{spec.name}' expects {spec}, got lists of different lengths"
+        ) from None
+
+
+def _object_array(spec: TensorSpec, value: Any) -> Array:
+    """An array of the JSON values themselves."""
+    try:
+        shape = np.array(value, dtype=object).shape
+    except ValueError:
+        raise InputError(
+            f"input '{spec.name}' expects {spec}, got lists of different lengths"
+        ) from None
+    return np.array(value, dtype=object).reshape(shape)
+
+
+def _to_dtype(spec: TensorSpec, array: Array, value: Any, may_hold_booleans: bool) -> Array:
+    """``array`` in the dtype of ``spec``, exactly. Raises InputError."""
+    if array.size == 0:
+        return array.astype(dtype_of(spec.dtype))
+    if spec.dtype == "string":
+        return _strings(spec, array)
+    if spec.dtype == "bool":
+        return _booleans(spec, array, value)
+    if array.dtype.kind == "b" or (may_hold_booleans and _holds(value, bool)):
+        raise InputError(f"input '{spec.name}' expects {spec}, got true or false")
+    if spec.dtype.startswith("complex"):
+        raise InputError(f"input '{spec.name}' is {spec.dtype}, which JSON cannot carry")
+    if spec.dtype.startswith(("int", "uint")):
+        return _integers(spec, array, value)
+    return _floats(spec, array, value)
+
+
+def _strings(spec: TensorSpec, array: Array) -> Array:
+    for item in array.flat:
+        if not isinstance(item, str):
+            raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
+    return array
+
+
+def _booleans(spec: TensorSpec, array: Array, value: Any) -> Array:
+    if array.dtype.kind != "b":
+        raise InputError(f"input '{spec.name}' expects {spec}: true or false, got {_kind(array)}")
+    return array
+
+
+def _integers(spec: TensorSpec, array: Array, value: Any) -> Array:
+    low, high = _integer_range(spec.dtype)
+    if array.dtype.kind not in "iu":
+        array = _object_array(spec, value)  # beyond int64, or no integers at all
+        for item in array.flat:
+            if type(item) is not int:
+                raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
+    if int(array.min()) < low or int(array.max()) > high:
+        raise InputError(f"input '{spec.name}' expects {spec}, got a value out of {low}..{high}")
+    return array.astype(dtype_of(spec.dtype))
+
+
+def _integer_range(dtype: str) -> tuple[int, int]:
+    signed, bits = not dtype.startswith("u"), int(dtype.lstrip("uint"))
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+def _floats(spec: TensorSpec, array: Array, value: Any) -> Array:
+    if array.dtype.kind not in "fiu":
+        array = _spelled_floats(spec, _object_array(spec, value))
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(dtype_of(spec.dtype))
+    if array.dtype != cast.dtype and not np.array_equal(_is_finite(array), _is_finite(cast)):
+        raise InputError(f"input '{spec.name}' expects {spec}, got a value too large for it")
+    return cast
+
+
+def _is_finite(array: Array) -> Array:
+    finite: Array = np.isfinite(array.astype(np.float64))
+    return finite
+
+
+def _spelled_floats(spec: TensorSpec, array: Array) -> Array:
+    """Numbers, some of them spelled "NaN" and so on, as float64."""
+
+    def number(item: Any) -> float:
+        if type(item) is str and item in NON_FINITE:
+            return NON_FINITE[item]
+        if type(item) in (int, float):
+            return float(item)
+        raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
+
+    try:
+        values = [number(item) for item in array.flat]
+    except OverflowError:
+        raise InputError(f"input '{spec.name}' expects {spec}, got a huge integer") from None
+    return np.array(values, dtype=np.float64).reshape(array.shape)
+
+
+def _holds(value: Any, kind: type) -> bool:
+    if isinstance(value, list):
+        return any(_holds(item, kind) for item in value)
+    return type(value) is kind
+
+
+def _named(item: Any) -> str:
+    if item is None:
+        return NULL_HINT
+    names = {bool: "true or false", str: "text", dict: "an object", list: "a list"}
+    return names.get(type(item), f"the number {str(item)[:40]}")
+
+
+def _kind(array: Array) -> str:
+    return _KINDS.get(array.dtype.kind, "other values")
+
+
+def _encodable(value: Any) -> Any:
+    """``value`` in types that orjson writes, non-finite floats spelled out."""
+    if isinstance(value, np.ndarray):
+        return _encodable_array(value)
+    if isinstance(value, np.generic):
+        return _encodable_array(np.asarray(value))
+    if isinstance(value, Mapping):
+        return {str(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return _spelled(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value
+
+
+def _encodable_array(array: Array) -> Any:
+    if array.dtype.kind in "OSU":
+        return _encodable(array.tolist())
+    if array.dtype.kind == "c":
+        return _encodable_array(np.stack([array.real, array.imag], axis=-1))
+    if array.dtype.kind in "biu" and not array.dtype.name.startswith(
+        ("int4", "uint4", "int2", "uint2")
+    ):
+        return array.item() if array.ndim == 0 else np.ascontiguousarray(array)
+    wide = (
+        array if array.dtype.name in ("float32", "float64", "float16") else array.astype(np.float64)
+    )
+    if "int" in array.dtype.name:
+        return array.astype(np.int64).tolist()
+    if np.isfinite(wide).all():
+        return wide.item() if wide.ndim == 0 else np.ascontiguousarray(wide)
+    return _encodable(wide.tolist())
+
+
+def _spelled(number: float) -> str:
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
