@@ -53,6 +53,8 @@ class Endpoint:
     handler: Handler
     methods: frozenset[str]
     server: App
+    offers_options: bool = False
+    """Answers OPTIONS itself, as Flask does for a route that has no handler for it."""
     reads_body: bool = False
     is_logged: bool = False
 
@@ -60,7 +62,8 @@ class Endpoint:
         """Answer one request."""
         started = time.perf_counter()
         exchange = Exchange(scope)
-        if exchange.method not in self.methods:
+        is_options = self.offers_options and exchange.method == "OPTIONS"
+        if exchange.method not in self.methods and not is_options:
             await send_answer(self.server.refuse(405, NOT_ALLOWED), send)
             return
         with suppress(ClientGoneError):
@@ -76,6 +79,9 @@ class Endpoint:
         ids = request_ids(exchange.headers, lambda: str(uuid.uuid4()))
         if isinstance(ids, TooLong):
             return server.finish(server.refuse(431, ids.message), exchange, ids)
+        if self.offers_options and exchange.method == "OPTIONS":
+            allow = ", ".join(sorted({*self.methods, "OPTIONS"}))
+            return server.finish(text_answer("").with_more([("Allow", allow)]), exchange, ids)
         try:
             if self.reads_body:
                 body = await read_body(receive, exchange.headers, server.config.limits)
@@ -185,10 +191,13 @@ def create_app(service: Service, config: ServerConfig) -> tuple[ASGIApp, App]:
     score = Endpoint(app.route.answer, app.route.methods, app, reads_body=True, is_logged=True)
     routes = [
         Route("/score", score),
-        Route("/", Endpoint(app.live, get, app)),
+        Route("/", Endpoint(app.live, get, app, offers_options=True)),
         Route("/healthz", Endpoint(app.live, get, app)),
         Route("/readyz", Endpoint(app.ready, get, app)),
-        Route("/swagger.json", Endpoint(app.swagger, get, app, is_logged=True)),
+        Route(
+            "/swagger.json",
+            Endpoint(app.swagger, get, app, offers_options=True, is_logged=True),
+        ),
         Route("/metrics", Endpoint(app.metrics_text, get, app)),
     ]
     starlette = Starlette(routes=routes)

@@ -17,7 +17,7 @@ NOT_FAILED = ("x-ms-run-function-failed", "False")
 class ScriptRoute:
     """Answers by running the script; every method that it names reaches run() or its rules."""
 
-    methods = frozenset({"GET", "POST", "OPTIONS"})
+    methods = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 
     def __init__(
         self, dispatcher: Dispatcher[ScriptRequest, ScriptReply], *, timeout_ms: int

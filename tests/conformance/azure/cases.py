@@ -58,7 +58,7 @@ HTTP = (
             get("a=1;b=2&c=%26%3D"),
             get("A=1&a=2"),
             get("deep=" + "[" * 3000, name="get deeply nested"),
-            get("digits=" + "1" * 4400, name="get many digits"),
+            get("text=" + "1" * 4400, name="long target"),
             send("get with body", "GET", "/score?a=1", b"ignored"),
             send("head", "HEAD"),
             send("put", "PUT", "/score", b"x"),

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from tests.conformance.azure import normal
-from tests.conformance.azure.model import Outcome, Request, Response, Script
+from tests.conformance.azure.model import Outcome, Request, Response, Script, Server
 
 START_S = 40.0
 REQUEST_S = 20.0
@@ -28,10 +28,10 @@ class NotStartedError(RuntimeError):
     """The server neither answered nor ended."""
 
 
-def run(script: Script, command: Sequence[str]) -> Outcome:
-    """What ``script`` does under the server that ``command`` starts."""
-    with tempfile.TemporaryFile() as log, _server(script, command, log) as (process, port):
-        exit_code = _wait(process, port, log)
+def run(script: Script, server: Server) -> Outcome:
+    """What ``script`` does under ``server``."""
+    with tempfile.TemporaryFile() as log, _started(script, server.command, log) as (process, port):
+        exit_code = _wait(process, port, server.ready, log)
         if exit_code is not None:
             return Outcome(exit_code, {})
         return Outcome(None, {request.name: send(port, request) for request in script.requests})
@@ -66,7 +66,7 @@ def _read(response: http.client.HTTPResponse) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _server(
+def _started(
     script: Script, command: Sequence[str], log: IO[bytes]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     port = _free_port()
@@ -91,13 +91,13 @@ def _environ(script: Script) -> dict[str, str]:
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **dict(script.environ)}
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> int | None:
-    """The exit code, or None once ``GET /`` answers 200."""
+def _wait(process: subprocess.Popen[bytes], port: int, ready: str, log: IO[bytes]) -> int | None:
+    """The exit code, or None once the script can be asked."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(0.05)
-        if _is_open(port) and send(port, Request("live", "GET", "/")).status == 200:
+        if _is_open(port) and send(port, Request("ready", "GET", ready)).status == 200:
             return None
     log.seek(0)
     raise NotStartedError(log.read().decode(errors="replace"))

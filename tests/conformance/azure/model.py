@@ -40,6 +40,14 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """How a server is started, and the path that answers 200 once the script is loaded."""
+
+    command: tuple[str, ...]
+    ready: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What is compared. Status 0: the connection broke."""
 
