@@ -10,7 +10,10 @@ import venv
 import zipfile
 from pathlib import Path
 
+import onnx
 import pytest
+
+from tests.runtime.server import Server, free_port, request
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ["serve", "demo", "dev", "build"]
@@ -96,17 +99,56 @@ def test_locks_agree_on_every_version() -> None:
     assert versions("serve") <= versions("demo") <= versions("dev")
 
 
+LOAD = """
+import os, sys
+from pathlib import Path
+from scoring.onnx_engine import OnnxEngine
+OnnxEngine.load(Path(sys.argv[1]))
+assert "onnxruntime" in sys.modules
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+SCRIPT = """
+import os
+seen = os.environ.get("ORT_DISABLE_TELEMETRY")
+import onnxruntime
+def init(): pass
+def run(data): return seen
+"""
+TELEMETRY = {"ORT_DISABLE_TELEMETRY", "CI"}
+"""onnxruntime sends nothing where either is set; these tests must not rely on the second."""
+
+
 @pytest.mark.slow
-def test_onnxruntime_never_loads_with_its_telemetry_on() -> None:
-    code = (
-        "import os, sys, scoring.onnx_engine; "
-        "assert 'onnxruntime' in sys.modules; print(os.environ['ORT_DISABLE_TELEMETRY'])"
-    )
-    clean = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI")}
+def test_loading_a_model_turns_telemetry_off_first(tmp_path: Path) -> None:
+    kind = onnx.TensorProto.FLOAT
+    x, y = (onnx.helper.make_tensor_value_info(name, kind, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "m.onnx")
     done = subprocess.run(
-        [sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOAD, tmp_path / "m.onnx"],
+        env={k: v for k, v in os.environ.items() if k not in TELEMETRY},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "1"
+
+
+@pytest.mark.slow
+def test_a_script_that_imports_onnxruntime_finds_its_telemetry_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in TELEMETRY:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "score.py").write_text(SCRIPT)
+    port = free_port()
+    server = Server(["azmlinfsrv", "--entry_script", "score.py", "--port", str(port)], cwd=tmp_path)
+    try:
+        server.wait_until_ready(port)
+        assert request(f"http://127.0.0.1:{port}/score", b"{}") == (200, b'"1"')
+    finally:
+        assert server.stop() == 0
 
 
 def test_each_import_of_onnxruntime_follows_the_switch() -> None:
