@@ -1,0 +1,114 @@
+"""The workspace's SQLite database: how it is opened, read, written and brought up to date.
+
+Every writer is one ``BEGIN IMMEDIATE`` transaction: a transaction that reads first and writes later
+is refused at once under WAL, whatever the timeout (research/registry.md, section 5).
+
+    with database.write() as connection:
+        connection.execute(...)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib import resources
+from pathlib import Path
+
+from registry.errors import (
+    RegistryError,
+    StoreFullError,
+    WorkspaceBusyError,
+    WorkspaceDamagedError,
+)
+
+BUSY_TIMEOUT_S = 30.0
+MIGRATIONS = ("schema.sql",)
+"""Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
+
+
+class Database:
+    """Short-lived connections to one database file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view. Raises RegistryErrors only."""
+        with _translated(), closing(self._connect()) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: committed at the end, undone when the block raises."""
+        with _translated(), closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def migrate(self) -> None:
+        """Create the tables or bring them up to date; safe when several processes start at once."""
+        with _translated(), closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        with self.write() as connection:
+            done = _user_version(connection)
+            if done > len(MIGRATIONS):
+                raise WorkspaceDamagedError(
+                    "this workspace was written by a newer Inferry; update Inferry"
+                )
+            for name in MIGRATIONS[done:]:
+                for statement in _script(name).split(";\n"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def is_current(self) -> bool:
+        """Whether nothing is to be migrated."""
+        with self.read() as connection:
+            return _user_version(connection) == len(MIGRATIONS)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _script(name: str) -> str:
+    return resources.files("registry").joinpath(name).read_text(encoding="utf-8")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise  # a rule of the schema: the caller knows what it means
+    except sqlite3.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: sqlite3.Error) -> RegistryError:
+    """The RegistryError that an error of sqlite3 means."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return WorkspaceBusyError(
+            f"another process held the workspace for over {BUSY_TIMEOUT_S:.0f} s; try again"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFullError("no space is left for the workspace; free some and try again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+        return WorkspaceDamagedError("the workspace cannot be written; check its permissions")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreFullError("the workspace's disk refuses to write; is it full?")
+    return WorkspaceDamagedError(f"the workspace's database cannot be used: {error}")

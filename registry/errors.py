@@ -1,0 +1,91 @@
+"""What can go wrong in the registry.
+
+RegistryError
++-- NoWorkspaceError      the folder is no workspace
++-- WorkspaceDamagedError the database cannot be read or is of a newer version
++-- WorkspaceBusyError    another process held the database for too long
++-- StoreFullError        no space is left for a file
++-- DamagedBlobError      a stored file no longer has the bytes of its digest
++-- InvalidNameError      a name, tag or reference that is not allowed
++-- InvalidSourceError    a file or folder that cannot be registered
+|   +-- InvalidOnnxError  an .onnx file that cannot be read or points outside its folder
++-- NotFoundError         no such model or image
++-- InUseError            what should be deleted is used; ``users`` says by whom
++-- ImmutableError        a change to what cannot change
++-- ImageFailedError      the image was not made, or is not complete
++-- TargetExistsError     what should be written is there already
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RegistryError(Exception):
+    """Base of all; ``str()`` is one clear line that says what to do."""
+
+
+class NoWorkspaceError(RegistryError):
+    """The folder is no workspace."""
+
+
+class WorkspaceDamagedError(RegistryError):
+    """The database cannot be read or is of a newer version."""
+
+
+class WorkspaceBusyError(RegistryError):
+    """Another process held the database for too long."""
+
+
+class StoreFullError(RegistryError):
+    """No space is left for a file."""
+
+
+class DamagedBlobError(RegistryError):
+    """The stored file ``digest`` no longer has the bytes of its digest, or is gone."""
+
+    def __init__(self, digest: str, what: str = "is damaged") -> None:
+        super().__init__(
+            f"the stored file {digest} {what}; register its model again from the original"
+        )
+        self.digest = digest
+
+
+class InvalidNameError(RegistryError):
+    """A name, tag or reference that is not allowed."""
+
+
+class InvalidSourceError(RegistryError):
+    """A file or folder that cannot be registered."""
+
+
+class InvalidOnnxError(InvalidSourceError):
+    """An .onnx file that cannot be read or points outside its folder."""
+
+
+class NotFoundError(RegistryError):
+    """No such model or image."""
+
+
+class InUseError(RegistryError):
+    """``what`` is used by ``users`` (each ``name:version``) and cannot be deleted."""
+
+    def __init__(self, what: str, users: Sequence[str]) -> None:
+        super().__init__(
+            f"{what} is used by {', '.join(f'image {user}' for user in users)};"
+            " delete what uses it first"
+        )
+        self.what = what
+        self.users = tuple(users)
+
+
+class ImmutableError(RegistryError):
+    """A change to what cannot change."""
+
+
+class ImageFailedError(RegistryError):
+    """The image was not made, or is not complete."""
+
+
+class TargetExistsError(RegistryError):
+    """What should be written is there already."""

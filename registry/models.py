@@ -1,0 +1,336 @@
+"""Models: name + version + files that never change.
+
+model = workspace.models.register(Path("model.onnx"), name="digits", tags={"task": "digits"})
+workspace.models.get("digits").signature
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from registry import names, onnx_file, tags, tree
+from registry.blobs import BlobStore, file_chunks, full_disk_said
+from registry.bundle_file import write_model_bundle
+from registry.clock import Clock
+from registry.database import Database
+from registry.errors import ImmutableError, InUseError, InvalidSourceError, NotFoundError
+from registry.folders import new_folder, write_file
+from registry.leases import lease
+from registry.names import Reference
+from registry.paths import WorkspacePaths
+from registry.records import Model, Signature, StoredFile
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+Found = list[Model]
+ARTIFACT_TYPE = "application/vnd.inferry.model.v1"
+FILE_TYPE = "application/vnd.inferry.model.file.v1"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+
+
+class Models:
+    """The models of one workspace."""
+
+    def __init__(
+        self, paths: WorkspacePaths, database: Database, store: BlobStore, clock: Clock
+    ) -> None:
+        self._paths = paths
+        self._database = database
+        self._store = store
+        self._clock = clock
+
+    def register(
+        self,
+        path: Path | str,
+        *,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str = "",
+        on_progress: Progress | None = None,
+    ) -> Model:
+        """Store the file or folder ``path`` as the next version of ``name``.
+
+        Nothing is recorded before all of it is stored, so a crash leaves no half model, only blobs
+        that purge frees. Raises InvalidNameError, InvalidSourceError, StoreFullError."""
+        names.check_name(name, "model name")
+        checked_tags = names.check_pairs(tags or {}, "tag")
+        checked_properties = names.check_pairs(properties or {}, "property")
+        names.check_text(description, "the description")
+        files = tree.walk(Path(path))
+        with full_disk_said(), lease(self._paths.leases):
+            stored = self._store_files(files, on_progress)
+            signature, entry = self._read_onnx(stored)
+            digest = self._store_manifest(stored)
+            with self._database.write() as connection:
+                version = _next_version(connection, name)
+                model = Model(
+                    name,
+                    version,
+                    description,
+                    self._clock(),
+                    digest,
+                    sum(file.size_bytes for file in stored),
+                    checked_tags,
+                    checked_properties,
+                    stored,
+                    signature,
+                    entry,
+                )
+                _insert(connection, model)
+        return model
+
+    def list(
+        self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
+    ) -> Found:
+        """Models by name, then version; only those that match every tag (``key`` or ``key=value``);
+        with ``latest`` only each name's newest match."""
+        queries = [names.parse_query(tag) for tag in tags]
+        if name is not None:
+            names.check_name(name, "model name")
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT * FROM model_versions WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version",
+                (name,),
+            ).fetchall()
+            found = [_model(connection, row) for row in rows]
+        matching = [m for m in found if _matches(m.tags, queries)]
+        return list({m.name: m for m in matching}.values()) if latest else matching
+
+    def get(self, ref: str) -> Model:
+        """The model ``name:version``, or the latest version of ``name``. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return _model(connection, _find(connection, names.parse_reference(ref)))
+
+    def tag(
+        self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
+    ) -> Model:
+        """Set and remove tags. Removing one that is not there does nothing."""
+        added = names.check_pairs(set or {}, "tag")
+        with self._database.write() as connection:
+            row = _find(connection, names.parse_reference(ref))
+            tags.change(connection, "model_tags", (row["name"], row["version"]), added, remove)
+            return _model(connection, row)
+
+    def describe(self, ref: str, description: str) -> Model:
+        """Replace the description."""
+        names.check_text(description, "the description")
+        with self._database.write() as connection:
+            row = _find(connection, names.parse_reference(ref))
+            connection.execute(
+                "UPDATE model_versions SET description = ? WHERE name = ? AND version = ?",
+                (description, row["name"], row["version"]),
+            )
+            return _model(connection, _find(connection, Reference(row["name"], row["version"])))
+
+    def add_properties(self, ref: str, properties: Mapping[str, str]) -> Model:
+        """Add properties. Raises ImmutableError when one is there with another value."""
+        added = names.check_pairs(properties, "property")
+        with self._database.write() as connection:
+            row = _find(connection, names.parse_reference(ref))
+            key = (row["name"], row["version"])
+            there = tags.read(connection, "model_properties", key)
+            for name, value in added.items():
+                if there.get(name, value) != value:
+                    raise ImmutableError(
+                        f"property '{name}' of model {key[0]}:{key[1]} is '{there[name]}' and"
+                        " cannot change; use a tag for what changes"
+                    )
+            tags.change(connection, "model_properties", key, added, ())
+            return _model(connection, row)
+
+    def download(self, ref: str, target: Path | str, *, force: bool = False) -> Path:
+        """Write the model's files, bit for bit, below the folder ``target``; returns it.
+
+        Raises TargetExistsError for a file that is there (unless ``force``), DamagedBlobError."""
+        model = self.get(ref)
+        folder = Path(target)
+        for file in model.files:
+            write_file(folder / file.path, self._store.chunks(file.digest), force=force)
+        return folder
+
+    def bundle(self, ref: str, target: Path | str) -> Path:
+        """Write the model, which has no script, as the new bundle folder ``target``.
+
+        Raises InvalidSourceError when it has not just one .onnx file."""
+        model = self.get(ref)
+        if model.entry is None:
+            raise InvalidSourceError(
+                f"model {model.reference} has not just one .onnx file; serve it with a script:"
+                " inferry image create NAME --model ... --script score.py"
+            )
+        with new_folder(Path(target)) as folder:
+            for file in model.files:
+                path = folder / "models" / model.name / str(model.version) / file.path
+                write_file(path, self._store.chunks(file.digest))
+            write_model_bundle(folder, model)
+        return Path(target)
+
+    def delete(self, ref: str) -> Model:
+        """Delete one version; its number is never used again. Raises InUseError."""
+        with self._database.write() as connection:
+            reference = names.parse_reference(ref)
+            if reference.version is None:
+                reference = _only_version(connection, reference)
+            model = _model(connection, _find(connection, reference))
+            key = (model.name, model.version)
+            users = connection.execute(
+                "SELECT name, version FROM image_models WHERE model = ? AND model_version = ?"
+                " ORDER BY name, version",
+                key,
+            ).fetchall()
+            if users:
+                who = [f"{row['name']}:{row['version']}" for row in users]
+                raise InUseError(f"model {model.reference}", who)
+            connection.execute("DELETE FROM model_versions WHERE name = ? AND version = ?", key)
+        return model
+
+    def _store_files(
+        self, files: Sequence[tree.SourceFile], on_progress: Progress | None
+    ) -> tuple[StoredFile, ...]:
+        total, done = sum(file.size_bytes for file in files), 0
+        stored = []
+        for source in files:
+            with source.open() as opened, self._store.writer() as (write, finish):
+                for chunk in file_chunks(opened):
+                    write(chunk)
+                    done += len(chunk)
+                    if on_progress is not None:
+                        on_progress(min(done, total), total)
+                digest, size = finish()
+            if size != source.size_bytes:
+                raise InvalidSourceError(
+                    f"'{tree.shown(source.path)}' changed while it was read; try again"
+                )
+            stored.append(StoredFile(source.path, size, digest))
+        return tuple(stored)
+
+    def _read_onnx(self, files: Sequence[StoredFile]) -> tuple[Signature | None, str | None]:
+        """Checks every .onnx file; the signature and path of the only one."""
+        siblings = {file.path for file in files}
+        found = {
+            file.path: onnx_file.read_signature(self._paths.blob(file.digest), file.path, siblings)
+            for file in files
+            if file.path.endswith(".onnx")
+        }
+        if len(found) != 1:
+            return None, None
+        [(path, signature)] = found.items()
+        return signature, path
+
+    def _store_manifest(self, files: Sequence[StoredFile]) -> str:
+        """An OCI artifact manifest: its digest stands for all paths and bytes."""
+        empty, size = self._store.put([b"{}"])
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": ARTIFACT_TYPE,
+            "config": {"mediaType": EMPTY_TYPE, "digest": empty, "size": size},
+            "layers": [
+                {
+                    "mediaType": FILE_TYPE,
+                    "digest": file.digest,
+                    "size": file.size_bytes,
+                    "annotations": {"org.opencontainers.image.title": file.path},
+                }
+                for file in files
+            ],
+        }
+        data = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+        return self._store.put([data])[0]
+
+
+def _next_version(connection: sqlite3.Connection, name: str) -> int:
+    row = connection.execute(
+        "INSERT INTO models (name, next_version) VALUES (?, 2) ON CONFLICT (name)"
+        " DO UPDATE SET next_version = next_version + 1 RETURNING next_version - 1",
+        (name,),
+    ).fetchone()
+    return int(row[0])
+
+
+def _insert(connection: sqlite3.Connection, model: Model) -> None:
+    key = (model.name, model.version)
+    signature = None if model.signature is None else msgspec.json.encode(model.signature).decode()
+    connection.execute(
+        "INSERT INTO model_versions"
+        " (name, version, description, created_at, digest, size_bytes, entry, signature)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *key,
+            model.description,
+            model.created_at,
+            model.digest,
+            model.size_bytes,
+            model.entry,
+            signature,
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO model_files (name, version, path, size_bytes, digest) VALUES (?, ?, ?, ?, ?)",
+        [(*key, file.path, file.size_bytes, file.digest) for file in model.files],
+    )
+    tags.change(connection, "model_tags", key, model.tags, ())
+    tags.change(connection, "model_properties", key, model.properties, ())
+
+
+def _find(connection: sqlite3.Connection, reference: Reference) -> sqlite3.Row:
+    row = connection.execute(
+        "SELECT * FROM model_versions WHERE name = ?1 AND (?2 IS NULL OR version = ?2)"
+        " ORDER BY version DESC LIMIT 1",
+        (reference.name, reference.version),
+    ).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no model {reference}; see inferry model list")
+    assert isinstance(row, sqlite3.Row)
+    return row
+
+
+def _only_version(connection: sqlite3.Connection, reference: Reference) -> Reference:
+    """Deleting "the latest" of several is too easily a mistake: the version must be named then."""
+    rows = connection.execute(
+        "SELECT version FROM model_versions WHERE name = ?", (reference.name,)
+    ).fetchall()
+    if len(rows) > 1:
+        raise NotFoundError(
+            f"model {reference} has {len(rows)} versions; say which one, such as"
+            f" {reference.name}:{rows[0][0]}"
+        )
+    return reference
+
+
+def _model(connection: sqlite3.Connection, row: sqlite3.Row) -> Model:
+    key = (row["name"], row["version"])
+    files = connection.execute(
+        "SELECT path, size_bytes, digest FROM model_files WHERE name = ? AND version = ?"
+        " ORDER BY path",
+        key,
+    ).fetchall()
+    signature = row["signature"]
+    return Model(
+        *key,
+        description=row["description"],
+        created_at=row["created_at"],
+        digest=row["digest"],
+        size_bytes=row["size_bytes"],
+        tags=tags.read(connection, "model_tags", key),
+        properties=tags.read(connection, "model_properties", key),
+        files=tuple(StoredFile(*file) for file in files),
+        signature=None if signature is None else msgspec.json.decode(signature, type=Signature),
+        entry=row["entry"],
+    )
+
+
+def _matches(have: Mapping[str, str], queries: Sequence[names.TagQuery]) -> bool:
+    return all(query.key in have and query.value in (None, have[query.key]) for query in queries)
+
+
+def find_version(connection: sqlite3.Connection, ref: str) -> Model:
+    """The model that ``ref`` names, within a transaction. Raises NotFoundError."""
+    return _model(connection, _find(connection, names.parse_reference(ref)))

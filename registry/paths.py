@@ -1,0 +1,40 @@
+"""Where things lie in a workspace; the only place that makes these paths.
+
+<workspace>/
+  workspace.db             SQLite: records
+  leases/<id>              one file for each operation under way, locked by its process
+  store/                   an OCI image layout (image-spec, image-layout.md)
+    oci-layout, index.json
+    blobs/sha256/<hex>     every stored file
+    uploads/<random>       files being written
+    lock                   shared while a blob is published, exclusive while purge sweeps
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DEFAULT_FOLDER = ".inferry"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class WorkspacePaths:
+    """The paths under one workspace's ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "workspace.db"
+        self.leases = root / "leases"
+        self.store = root / "store"
+        self.blobs = self.store / "blobs" / "sha256"
+        self.uploads = self.store / "uploads"
+        self.store_lock = self.store / "lock"
+        self.layout_file = self.store / "oci-layout"
+        self.index_file = self.store / "index.json"
+
+    def blob(self, digest: str) -> Path:
+        """Where the blob ``sha256:<hex>`` lies."""
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"not a sha256 digest: {digest!r}")
+        return self.blobs / digest.removeprefix("sha256:")

@@ -1,0 +1,91 @@
+"""The workspace: the top resource, a folder on disk.
+
+with Workspace.init(Path(".inferry")) as workspace:
+    workspace.models.register(Path("model.onnx"), name="digits")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from registry.blobs import BlobStore, full_disk_said
+from registry.clock import Clock, utc_now
+from registry.database import Database
+from registry.errors import NoWorkspaceError, WorkspaceDamagedError
+from registry.images import Images
+from registry.models import Models
+from registry.paths import DEFAULT_FOLDER, WorkspacePaths
+from registry.purge import purge
+from registry.records import PurgeReport
+
+
+class Workspace:
+    """Models and images of one workspace. Any number of processes may have it open."""
+
+    def __init__(self, root: Path, clock: Clock = utc_now) -> None:
+        self.root = root
+        self._paths = WorkspacePaths(root)
+        self._database = Database(self._paths.database)
+        self._store = BlobStore(self._paths)
+        self.models = Models(self._paths, self._database, self._store, clock)
+        self.images = Images(self._paths, self._database, self._store, clock)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing stays open between calls; ``with`` marks where a workspace is used."""
+
+    @classmethod
+    def init(cls, root: Path | str, *, clock: Clock = utc_now) -> Workspace:
+        """Make a workspace at ``root``, or open the one that is there."""
+        workspace = cls(Path(root).resolve(), clock)
+        paths = workspace._paths
+        if workspace.root.exists() and not workspace.root.is_dir():
+            raise NoWorkspaceError(f"'{root}' is a file; name a folder")
+        try:
+            with full_disk_said():
+                paths.leases.mkdir(parents=True, exist_ok=True)
+                workspace._store.create()
+        except PermissionError as error:
+            raise NoWorkspaceError(f"'{root}' cannot be written; choose another folder") from error
+        workspace._database.migrate()
+        return workspace
+
+    @classmethod
+    def open(cls, root: Path | str, *, clock: Clock = utc_now) -> Workspace:
+        """The workspace at ``root``. Raises NoWorkspaceError, WorkspaceDamagedError."""
+        workspace = cls(Path(root).resolve(), clock)
+        if not workspace._paths.database.is_file():
+            raise NoWorkspaceError(f"'{root}' is no workspace; make one with: inferry init {root}")
+        if not workspace._paths.blobs.is_dir():
+            raise WorkspaceDamagedError(f"the workspace '{root}' has lost its store folder")
+        if not workspace._database.is_current():
+            workspace._database.migrate()
+        return workspace
+
+    @classmethod
+    def find(cls, start: Path | str | None = None) -> Workspace:
+        """The workspace ``.inferry`` in ``start`` (default: here) or the nearest folder above."""
+        here = (Path.cwd() if start is None else Path(start)).resolve()
+        for folder in (here, *here.parents):
+            if WorkspacePaths(folder / DEFAULT_FOLDER).database.is_file():
+                return cls.open(folder / DEFAULT_FOLDER)
+        raise NoWorkspaceError("there is no workspace here; make one with: inferry init")
+
+    def purge(self, *, dry_run: bool = False) -> PurgeReport:
+        """Free what nothing uses any more; with ``dry_run`` only say how much that is."""
+        report = purge(self._paths, self._database, self._store, dry_run=dry_run)
+        if not dry_run:
+            self.images.write_index()
+        return report
