@@ -95,7 +95,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(what: str) -> Iterator[int]:
-    """``inferry serve`` while the block runs; its port. Then SIGTERM, and proof that all is gone."""
+    """``inferry serve`` while the block runs; its port. Then SIGTERM, and proof that it is gone."""
     print(f"$ inferry serve {what} --port 0", flush=True)
     log = DEMO / "server.log"
     with log.open("wb") as sink:

@@ -9,13 +9,13 @@ import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import progress
-from runtime.cli.values import pairs, require_version
+from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
     from registry import Image
 
-COLUMNS = ("name", "version", "state", "models", "created", "tags")
+COLUMNS = ("name", "version", "state", "models", "created_at", "tags")
 FILE = click.Path(path_type=Path)
 
 
@@ -124,11 +124,32 @@ def tag(
 
 
 @image.command()
-@click.argument("ref", metavar="NAME:VERSION")
+@click.argument("ref", metavar="NAME[:VERSION]")
 @workspace_option
 def delete(ref: str, workspace_dir: Path | None) -> None:
-    """Delete one version of an image, which frees its models for deletion."""
-    require_version(ref)
+    """Delete one version of an image, which frees its models for deletion.
+
+    Of several versions, say which."""
     with open_workspace(workspace_dir) as workspace:
-        workspace.images.delete(ref)
-    click.echo(f"Deleted {ref}; inferry purge frees its space")
+        gone = workspace.images.delete(ref)
+    click.echo(f"Deleted {gone.reference}; inferry purge frees its space")
+
+
+def record(image: Image) -> Record:
+    """An image as JSON has it."""
+    return {
+        "name": image.name,
+        "version": image.version,
+        "state": image.state,
+        "cause": image.cause,
+        "description": image.description,
+        "created_at": image.created_at,
+        "digest": image.digest,
+        "size_bytes": image.size_bytes,
+        "models": list(image.models),
+        "engine": image.engine,
+        "script": image.script,
+        "requirements": image.requirements,
+        "tags": dict(image.tags),
+        "log": image.log,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,14 @@ import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import progress
-from runtime.cli.values import pairs, require_version
+from runtime.cli.text import size
+from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
-    from registry import Model
+    from registry.records import Model, Signature, TensorInfo
 
-COLUMNS = ("name", "version", "size_bytes", "created", "tags")
+COLUMNS = ("name", "version", "size_bytes", "created_at", "tags")
 KEY_VALUE = "KEY=VALUE"
 
 
@@ -90,7 +92,7 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
     """Show all that is known of a model."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.models.get(ref)
-    print_record(record(found), output)
+    print_record(record(found) if output == "json" else _for_people(found), output)
 
 
 @model.command()
@@ -136,11 +138,63 @@ def download(ref: str, target: Path, workspace_dir: Path | None) -> None:
 
 
 @model.command()
-@click.argument("ref", metavar="NAME:VERSION")
+@click.argument("ref", metavar="NAME[:VERSION]")
 @workspace_option
 def delete(ref: str, workspace_dir: Path | None) -> None:
-    """Delete one version of a model; refused while an image uses it."""
-    require_version(ref)
+    """Delete one version of a model; refused while an image uses it.
+
+    Of several versions, say which."""
     with open_workspace(workspace_dir) as workspace:
-        workspace.models.delete(ref)
-    click.echo(f"Deleted {ref}; inferry purge frees its space")
+        gone = workspace.models.delete(ref)
+    click.echo(f"Deleted {gone.reference}; inferry purge frees its space")
+
+
+def record(model: Model) -> Record:
+    """A model as JSON has it."""
+    return {
+        "name": model.name,
+        "version": model.version,
+        "description": model.description,
+        "created_at": model.created_at,
+        "digest": model.digest,
+        "size_bytes": model.size_bytes,
+        "tags": dict(model.tags),
+        "properties": dict(model.properties),
+        "entry": model.entry,
+        "signature": _signature(model.signature),
+        "files": [
+            {"path": file.path, "size_bytes": file.size_bytes, "digest": file.digest}
+            for file in model.files
+        ],
+    }
+
+
+def _signature(signature: Signature | None) -> Record | None:
+    if signature is None:
+        return None
+    return {"inputs": _tensors(signature.inputs), "outputs": _tensors(signature.outputs)}
+
+
+def _tensors(tensors: Sequence[TensorInfo]) -> list[Record]:
+    return [{"name": t.name, "dtype": t.dtype, "shape": t.shape} for t in tensors]
+
+
+def _for_people(model: Model) -> Record:
+    """A model as the table of ``show`` has it: the same facts in fewer words."""
+    signature = model.signature
+    return {
+        **record(model),
+        "size_bytes": f"{model.size_bytes} ({size(model.size_bytes)})",
+        "signature": [
+            *(f"in   {_tensor(t)}" for t in (signature.inputs if signature else ())),
+            *(f"out  {_tensor(t)}" for t in (signature.outputs if signature else ())),
+        ],
+        "files": [f"{file.path}  {size(file.size_bytes)}" for file in model.files],
+    }
+
+
+def _tensor(tensor: TensorInfo) -> str:
+    if tensor.shape is None:
+        return f"{tensor.name}: {tensor.dtype}"
+    dims = ", ".join("?" if dim is None else str(dim) for dim in tensor.shape)
+    return f"{tensor.name}: {tensor.dtype} [{dims}]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 import click
 
 from runtime.scoring_call import DEFAULT_TIMEOUT_S, call
@@ -27,7 +29,7 @@ from runtime.scoring_call import DEFAULT_TIMEOUT_S, call
     show_default=True,
     help="How long to wait for the answer.",
 )
-def score(url: str, data: click.utils.LazyFile, content_type: str, timeout_s: float) -> None:
+def score(url: str, data: BinaryIO, content_type: str, timeout_s: float) -> None:
     """Send data to a scoring server and print the answer.
 
     URL is the server's address, such as http://127.0.0.1:8000; /score is added to a bare one."""

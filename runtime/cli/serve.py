@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.serving import Kind, Target, choose, explicit, laid_out
-
-if TYPE_CHECKING:
-    from registry import Workspace
 
 
 @click.command()
@@ -69,12 +66,23 @@ def _ask_workspace(what: str, workspace_dir: Path | None) -> Target:
     is_path = Path(what).exists()
     try:
         with open_workspace(workspace_dir) as workspace:
-            is_model, is_image = _has_model(workspace, what), _has_image(workspace, what)
+            is_model = _is_there(workspace.models.get, what)
+            is_image = _is_there(workspace.images.get, what)
     except RegistryError:
         if not is_path:
             raise
         is_model = is_image = False  # a path needs no workspace
     return choose(what, is_path=is_path, is_model=is_model, is_image=is_image)
+
+
+def _is_there(get: Callable[[str], object], what: str) -> bool:
+    from registry.errors import NotFoundError
+
+    try:
+        get(what)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _serve(folder: Path, options: list[str]) -> int:

@@ -1,10 +1,8 @@
-"""Reads the ``key=value`` options and ``name:version`` arguments of the command line."""
+"""Reads the ``key=value`` options of the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import click
 
 from runtime.errors import BadValueError
 
@@ -22,9 +20,3 @@ def pairs(texts: Iterable[str], what: str) -> dict[str, str]:
             raise BadValueError(f"{what} '{key}' is given twice: '{found[key]}' and '{value}'")
         found[key] = value
     return found
-
-
-def require_version(ref: str) -> None:
-    """What deletes must name its version: "the latest" may be another one a moment later."""
-    if ":" not in ref:
-        raise click.UsageError(f"say which version: {ref}:1, for example")

@@ -55,7 +55,6 @@ def test_version(tmp_path: Path) -> None:
         ["--nonsense"],
         ["model", "register"],
         ["model", "list", "--output", "xml"],
-        ["model", "delete", "digits"],
         ["model", "tag", "digits"],
         ["image", "create", "i"],
         ["image", "create", "i", "--model", "m", "--kind", "fpga"],

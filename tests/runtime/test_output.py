@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from runtime.cli.output import print_record, print_records
+from runtime.cli.output import Record, print_record, print_records
 from runtime.cli.progress import LINE_EVERY_S, SHOW_AFTER_S, Lines
 from runtime.cli.text import one_line, printable, size
 from runtime.cli.values import pairs
@@ -14,7 +14,10 @@ from runtime.errors import BadValueError
 
 
 def test_a_piped_table_is_aligned_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    records = [{"name": "n" * 200, "tags": {"a": "1", "b": ""}}, {"name": "m", "tags": {}}]
+    records: list[Record] = [
+        {"name": "n" * 200, "tags": {"a": "1", "b": ""}},
+        {"name": "m", "tags": {}},
+    ]
     print_records(records, ["name", "tags"], "table")
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["NAME".ljust(202) + "TAGS", "n" * 200 + "  a=1, b", "m"]
