@@ -7,6 +7,8 @@ onnxruntime's Linux wheels send telemetry from 1.29 on unless told not to before
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import math
 import os
 import re
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scoring.errors import EngineError, InputError, ModelLoadError
 from scoring.signature import Dim, Signature, TensorSpec
@@ -39,11 +42,16 @@ _ELEMENTS = {
     "float8e4m3fnuz": ("float8_e4m3fnuz", 18),
     "float8e5m2": ("float8_e5m2", 19),
     "float8e5m2fnuz": ("float8_e5m2fnuz", 20),
+    "uint4": ("uint4", 21),
+    "int4": ("int4", 22),
+    "float8e8m0": ("float8_e8m0fnu", 24),
+    "uint2": ("uint2", 25),
+    "int2": ("int2", 26),
 }
 """Our dtype name and ONNX's element number (onnx.proto3, TensorProto.DataType) by ORT's name."""
 _NUMBERS = dict(_ELEMENTS.values())
-_BITS = {"bfloat16": np.uint16}
-"""Types that numpy lacks go in as bits of the same width; all others of them have one byte."""
+_PER_BYTE = {"uint4": 2, "int4": 2, "uint2": 4, "int2": 4}
+"""Types of which onnxruntime packs several elements into a byte, the first in the low bits."""
 
 
 def _runtime() -> Any:
@@ -122,22 +130,52 @@ class OnnxEngine:
 
 
 def _is_extension(dtype: str) -> bool:
-    return dtype == "bfloat16" or dtype.startswith("float8")
+    return dtype == "bfloat16" or dtype.startswith("float8") or dtype in _PER_BYTE
 
 
 def _ort_value(runtime: Any, array: Any) -> Any:
+    """Types that numpy lacks go in as bits of the same width."""
     name = array.dtype.name
     if not _is_extension(name):
         return runtime.OrtValue.ortvalue_from_numpy(array)
-    bits = np.ascontiguousarray(array).view(_BITS.get(name, np.uint8))
+    bits = np.asarray(array, order="C").view(np.uint16 if name == "bfloat16" else np.uint8)
+    if name in _PER_BYTE:
+        bits = _packed(bits, _PER_BYTE[name])
     return runtime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _NUMBERS[name])
 
 
 def _from_ort(spec: TensorSpec, value: Any) -> Any:
     if not value.is_tensor():
         return value._ortvalue.to_python()
-    array = value.numpy()
-    return array.view(dtype_of(spec.dtype)) if _is_extension(spec.dtype) else array
+    if not _is_extension(spec.dtype):
+        return value.numpy()
+    shape, dtype = tuple(value.shape()), dtype_of(spec.dtype)
+    # OrtValue.numpy() refuses these types; its data_ptr is the only way to the bits.
+    held = np.frombuffer(
+        ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes()), dtype=np.uint8
+    )
+    if spec.dtype in _PER_BYTE:
+        held = _unpacked(held, _PER_BYTE[spec.dtype])[: math.prod(shape)]
+    return held.view(dtype).reshape(shape)
+
+
+def _packed(bits: NDArray[Any], per_byte: int) -> NDArray[np.uint8]:
+    """The bytes that onnxruntime reads, at the front of an array of the shape of ``bits``."""
+    width = 8 // per_byte
+    padded = np.zeros(-(-bits.size // per_byte) * per_byte, np.uint8)
+    padded[: bits.size] = bits.reshape(-1) & (2**width - 1)
+    places = np.arange(per_byte, dtype=np.uint8) * width
+    whole = np.bitwise_or.reduce(padded.reshape(-1, per_byte) << places, axis=1)
+    laid = np.zeros(bits.size, np.uint8)
+    laid[: whole.size] = whole
+    return laid.reshape(bits.shape)
+
+
+def _unpacked(packed: NDArray[np.uint8], per_byte: int) -> NDArray[np.uint8]:
+    width = 8 // per_byte
+    places = np.arange(per_byte, dtype=np.uint8) * width
+    bits: NDArray[np.uint8] = (packed[:, None] >> places) & np.uint8(2**width - 1)
+    return bits.reshape(-1)
 
 
 _TYPE = re.compile(r"(?:(seq|optional)\()?tensor\((\w+)\)\)?")
