@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,18 @@ from scoring.signature import Signature, TensorSpec, check_shape, shape_text
 
 Array = NDArray[Any]
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_KINDS = {"b": "booleans", "U": "text", "O": "mixed values", "f": "fractions", "i": "integers"}
+_KINDS = {"f": "fractions", "i": "integers"}
+MAX_DIMS = 32
+"""numpy iterates over no more (NPY_MAXDIMS before numpy 2)."""
 NULL_HINT = 'null is no value; write "NaN" for a missing number'
+
+
+@dataclass(frozen=True, slots=True)
+class _Hints:
+    """What a body may hold among its values; False spares a walk through all of them."""
+
+    booleans: bool
+    text: bool
 
 
 def decode_request(body: bytes, signature: Signature) -> dict[str, Any]:
@@ -35,9 +46,12 @@ def decode_request(body: bytes, signature: Signature) -> dict[str, Any]:
     Raises BodyError when the body is no JSON object, InputError when a value does not fit."""
     document = _parse(body)
     named = _by_name(document, signature)
-    may_hold_booleans = b"true" in body or b"false" in body
+    hints = _Hints(
+        booleans=b"true" in body or b"false" in body,
+        text=body.count(b'"') > 2 * len(document),
+    )
     return {
-        spec.name: _decode_value(spec, named[spec.name], may_hold_booleans)
+        spec.name: _decode_value(spec, named[spec.name], hints)
         for spec in (*signature.inputs, *signature.optional_inputs)
         if spec.name in named
     }
@@ -98,19 +112,19 @@ def _by_name(document: dict[str, Any], signature: Signature) -> dict[str, Any]:
     return document
 
 
-def _decode_value(spec: TensorSpec, value: Any, may_hold_booleans: bool) -> Any:
+def _decode_value(spec: TensorSpec, value: Any, hints: _Hints) -> Any:
     if not spec.is_sequence:
-        return _decode_tensor(spec, value, may_hold_booleans)
+        return _decode_tensor(spec, value, hints)
     if not isinstance(value, list):
         raise InputError(f"input '{spec.name}' expects {spec}, got one value")
-    return [_decode_tensor(spec, item, may_hold_booleans) for item in value]
+    return [_decode_tensor(spec, item, hints) for item in value]
 
 
-def _decode_tensor(spec: TensorSpec, value: Any, may_hold_booleans: bool) -> Array:
+def _decode_tensor(spec: TensorSpec, value: Any, hints: _Hints) -> Array:
     shape = None
     if isinstance(value, dict):
         shape, value = _shaped(spec, value)
-    array = _to_dtype(spec, _array(spec, value), value, may_hold_booleans)
+    array = _to_dtype(spec, _array(spec, value, hints), value, hints)
     if shape is not None:
         array = _reshaped(spec, array, shape)
     elif array.size == 0:
@@ -127,6 +141,7 @@ def _shaped(spec: TensorSpec, value: dict[str, Any]) -> tuple[tuple[int, ...], A
             f'input \'{spec.name}\': an object must be {{"shape": [sizes], "data": [values]}}'
         )
     assert isinstance(shape, list)
+    _check_dims(spec, len(shape))
     return tuple(shape), value["data"]
 
 
@@ -135,7 +150,10 @@ def _reshaped(spec: TensorSpec, array: Array, shape: tuple[int, ...]) -> Array:
         raise InputError(
             f"input '{spec.name}': {array.size} values do not fill shape {shape_text(shape)}"
         )
-    return array.reshape(shape)
+    try:
+        return array.reshape(shape)
+    except ValueError:  # no values, and sizes whose product is beyond any memory
+        raise InputError(f"input '{spec.name}': shape {shape_text(shape)} is too large") from None
 
 
 def _empty(spec: TensorSpec, array: Array) -> Array:
@@ -146,8 +164,17 @@ def _empty(spec: TensorSpec, array: Array) -> Array:
     return array.reshape((*array.shape, *rest))
 
 
-def _array(spec: TensorSpec, value: Any) -> Array:
-    if spec.dtype == "string":
+def _check_dims(spec: TensorSpec, dims: int) -> None:
+    if dims > MAX_DIMS:
+        raise InputError(
+            f"input '{spec.name}' expects {spec}, got more than {MAX_DIMS} nested dimensions"
+        )
+
+
+def _array(spec: TensorSpec, value: Any, hints: _Hints) -> Array:
+    _check_dims(spec, _depth(value))
+    if spec.dtype == "string" or (hints.text and _holds(value, str)):
+        # numpy would give every item the room of the longest text
         return _object_array(spec, value)
     try:
         return np.array(value)
@@ -168,7 +195,7 @@ def _object_array(spec: TensorSpec, value: Any) -> Array:
     return np.array(value, dtype=object).reshape(shape)
 
 
-def _to_dtype(spec: TensorSpec, array: Array, value: Any, may_hold_booleans: bool) -> Array:
+def _to_dtype(spec: TensorSpec, array: Array, value: Any, hints: _Hints) -> Array:
     """``array`` in the dtype of ``spec``, exactly. Raises InputError."""
     if array.size == 0:
         return array.astype(dtype_of(spec.dtype))
@@ -176,7 +203,7 @@ def _to_dtype(spec: TensorSpec, array: Array, value: Any, may_hold_booleans: boo
         return _strings(spec, array)
     if spec.dtype == "bool":
         return _booleans(spec, array, value)
-    if array.dtype.kind == "b" or (may_hold_booleans and _holds(value, bool)):
+    if array.dtype.kind == "b" or (hints.booleans and _holds(value, bool)):
         raise InputError(f"input '{spec.name}' expects {spec}, got true or false")
     if spec.dtype.startswith("complex"):
         raise InputError(f"input '{spec.name}' is {spec.dtype}, which JSON cannot carry")
@@ -194,7 +221,9 @@ def _strings(spec: TensorSpec, array: Array) -> Array:
 
 def _booleans(spec: TensorSpec, array: Array, value: Any) -> Array:
     if array.dtype.kind != "b":
-        raise InputError(f"input '{spec.name}' expects {spec}: true or false, got {_kind(array)}")
+        odd = next((item for item in array.flat if type(item) is not bool), None)
+        got = _named(odd) if array.dtype.kind == "O" else _kind(array)
+        raise InputError(f"input '{spec.name}' expects {spec}: true or false, got {got}")
     return array
 
 
@@ -220,14 +249,15 @@ def _floats(spec: TensorSpec, array: Array, value: Any) -> Array:
         array = _spelled_floats(spec, _object_array(spec, value))
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(dtype_of(spec.dtype))
-    if array.dtype != cast.dtype and not np.array_equal(_is_finite(array), _is_finite(cast)):
-        raise InputError(f"input '{spec.name}' expects {spec}, got a value too large for it")
+    if array.dtype != cast.dtype:
+        wide, back = array.astype(np.float64), cast.astype(np.float64)
+        finite = np.isfinite(wide)
+        if not np.array_equal(finite, np.isfinite(back)):
+            raise InputError(f"input '{spec.name}' expects {spec}, got a value too large for it")
+        # float8_e4m3fn has no infinity
+        if not finite.all() and not np.array_equal(np.isnan(wide), np.isnan(back)):
+            raise InputError(f"input '{spec.name}' expects {spec}, which has no such value")
     return cast
-
-
-def _is_finite(array: Array) -> Array:
-    finite: Array = np.isfinite(array.astype(np.float64))
-    return finite
 
 
 def _spelled_floats(spec: TensorSpec, array: Array) -> Array:
@@ -247,10 +277,24 @@ def _spelled_floats(spec: TensorSpec, array: Array) -> Array:
     return np.array(values, dtype=np.float64).reshape(array.shape)
 
 
+def _depth(value: Any) -> int:
+    """Nesting of the first items: of all, unless the lists are ragged."""
+    depth = 0
+    while isinstance(value, list):
+        depth += 1
+        value = value[0] if value else None
+    return depth
+
+
 def _holds(value: Any, kind: type) -> bool:
-    if isinstance(value, list):
-        return any(_holds(item, kind) for item in value)
-    return type(value) is kind
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif type(item) is kind:
+            return True
+    return False
 
 
 def _named(item: Any) -> str:
