@@ -131,8 +131,8 @@ class ScriptEngine:
         while True:
             await asyncio.sleep(self._backoff_s[min(failures, len(self._backoff_s) - 1)])
             served = await self._one_life(first)
-            if not first.done():
-                return
+            if not first.done() or first.cancelled() or first.exception() is not None:
+                return  # the very first load failed: start() has raised
             failures = 0 if served else failures + 1
             self.restarts += 1
 

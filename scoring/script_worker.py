@@ -122,7 +122,8 @@ class ScriptWorker:
         idempotent."""
         self._writer.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace_s)
+            async with asyncio.timeout(grace_s):  # wait_for of Python 3.11 can lose a cancellation
+                await self._process.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)  # also what the script itself has started
         return await self._process.wait()
