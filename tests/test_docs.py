@@ -63,7 +63,7 @@ def test_the_blocks_of_the_readme_run_and_answer_as_it_says(tmp_path: Path) -> N
     assert "Registered digits:1" in output
     assert re.search(r'"label": ?\[4\]', output)
     assert '"predictions": [6]' in output
-    assert "\n[4]" in output
+    assert "\n[4]{" in output
     assert '"openapi"' in output
     assert "digits 2 {'stage': 'python'}" in output
 
@@ -109,7 +109,9 @@ def run_block(block: Block, folder: Path, port: str) -> str:
     return done.stdout + "\n"
 
 
-@pytest.mark.parametrize(("name", "command"), commands(cli, "inferry"), ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands(cli, "inferry")), ids=lambda v: str(v)[:40]
+)
 def test_the_guide_describes_every_command_and_its_options(
     name: str, command: click.Command
 ) -> None:

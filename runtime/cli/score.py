@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import BinaryIO
 
 import click
@@ -34,7 +35,7 @@ def score(url: str, data: BinaryIO, content_type: str, timeout_s: float) -> None
 
     URL is the server's address, such as http://127.0.0.1:8000; /score is added to a bare one."""
     answer = call(url, data.read(), content_type=content_type, timeout_s=timeout_s)
-    stdout = click.get_binary_stream("stdout")
+    stdout = sys.stdout.buffer
     stdout.write(answer)
     if not answer.endswith(b"\n"):
         stdout.write(b"\n")
