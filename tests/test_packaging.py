@@ -34,7 +34,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     subprocess.run([*pip, "--wheel-dir", source / "out", source], check=True, timeout=120)
     return next((source / "out").glob("*.whl"))
 
@@ -59,7 +67,14 @@ def test_the_wheel_installs_into_a_new_environment_and_its_command_answers(
     wheel: Path, tmp_path: Path
 ) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
-    pip = [tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps"]
+    pip: list[str | Path] = [
+        tmp_path / "venv/bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+    ]
     click = re.search(
         r"^click==.*?(?=^\w)", (ROOT / "requirements/serve.txt").read_text(), re.M | re.S
     )

@@ -199,7 +199,8 @@ def keep(port: int, example: Scored) -> None:
     """Waits for Ctrl-C or SIGTERM, with a request to copy."""
     body = json.dumps({"data": [example.pixels]}, separators=(",", ":"))
     print("\nThe server keeps running (DEMO_KEEP=1). Try:\n")
-    print(f"curl -d '{body}' http://127.0.0.1:{port}/score\n\nCtrl-C stops it.", flush=True)
+    print(f"curl -H 'Content-Type: application/json' -d '{body}' http://127.0.0.1:{port}/score")
+    print("\nCtrl-C stops it.", flush=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
