@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from registry import media_types
 from registry.errors import DamagedBlobError, StoreFullError
 from registry.paths import WorkspacePaths
 
@@ -108,7 +109,7 @@ class BlobStore:
         """Replace index.json, atomically."""
         index = {
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": media_types.INDEX,
             "manifests": manifests,
         }
         data = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()

@@ -10,47 +10,27 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from registry import names, tags, tree
+from registry import media_types, names, tags
+from registry.assembly import assemble
 from registry.blobs import BlobStore, file_chunks, full_disk_said
-from registry.bundle_file import bundle_json, model_path
 from registry.clock import Clock
 from registry.database import Database
-from registry.errors import (
-    ImageFailedError,
-    InvalidSourceError,
-    NotFoundError,
-    RegistryError,
-)
+from registry.errors import ImageFailedError, NotFoundError, RegistryError
 from registry.folders import new_folder, write_file
-from registry.layers import LAYER_TYPE, Entry, Layer, bytes_entry, read_layer, write_layer
+from registry.image_request import check_request
+from registry.layers import read_layer
 from registry.leases import lease
-from registry.models import MANIFEST_TYPE, Progress, find_version
+from registry.models import Progress, find_version
 from registry.names import Reference
 from registry.paths import WorkspacePaths
 from registry.records import Image, Model
-from registry.source import Code, missing_functions, read_code
 
-CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-BUNDLE_TYPE = "application/vnd.inferry.bundle.v1"
 REF_NAME = "org.opencontainers.image.ref.name"
-Log = list[str]
 Found = list[Image]
 Blobs = list[tuple[str, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an image is to be made of, checked."""
-
-    models: tuple[Model, ...]
-    code: Code | None
-    requirements: str | None
-    requirements_file: str
-    max_batch: int | None
 
 
 class Images:
@@ -85,13 +65,17 @@ class Images:
         names.check_name(name, "image name")
         checked_tags = names.check_pairs(tags or {}, "tag")
         names.check_text(description, "the description")
-        request = self._check(models, script, source, requirements, conda, max_batch)
-        log = [f"models: {', '.join(model.reference for model in request.models)}"]
-        if request.code is not None and script is not None:
-            log += [
-                f"note: {request.code.script} does not define {function}() itself"
-                for function in missing_functions(Path(script))
-            ]
+        with self._database.read() as connection:
+            found = [find_version(connection, ref) for ref in models]
+        request = check_request(
+            found,
+            script=_path(script),
+            source=_path(source),
+            requirements=_path(requirements),
+            conda=_path(conda),
+            max_batch=max_batch,
+        )
+        log = [f"models: {', '.join(model.reference for model in request.models)}", *request.notes]
         with full_disk_said(), lease(self._paths.leases):
             version = self._reserve(name)
             image = Image(
@@ -111,8 +95,16 @@ class Images:
                 checked_tags,
             )
             try:
-                image, blobs = self._build(image, request, log, on_progress)
-                self._record(image, request.models, blobs)
+                on_bytes = _counter(sum(m.size_bytes for m in request.models), on_progress)
+                made = assemble(self._store, name, version, request, log, on_bytes)
+                image = replace(
+                    image,
+                    state="succeeded",
+                    digest=made.manifest,
+                    size_bytes=sum(made.blobs.values()),
+                    log="\n".join(log),
+                )
+                self._record(image, request.models, list(made.blobs.items()))
             except RegistryError as error:
                 self._record_failure(image, log, error)
                 raise
@@ -202,7 +194,7 @@ class Images:
             self._store.write_index(
                 [
                     {
-                        "mediaType": MANIFEST_TYPE,
+                        "mediaType": media_types.MANIFEST,
                         "digest": row["digest"],
                         "size": row["size_bytes"],
                         "annotations": {REF_NAME: f"{row['name']}:{row['version']}"},
@@ -210,40 +202,6 @@ class Images:
                     for row in rows
                 ]
             )
-
-    def _check(
-        self,
-        models: Sequence[str],
-        script: Path | str | None,
-        source: Path | str | None,
-        requirements: Path | str | None,
-        conda: Path | str | None,
-        max_batch: int | None,
-    ) -> Request:
-        if requirements is not None and conda is not None:
-            raise InvalidSourceError("give a requirements file or a conda file, not both")
-        if source is not None and script is None:
-            raise InvalidSourceError("a source folder needs a script to start from")
-        if max_batch is not None and max_batch < 1:
-            raise InvalidSourceError(f"max_batch must be at least 1, not {max_batch}")
-        if not models:
-            raise InvalidSourceError("an image needs a model")
-        with self._database.read() as connection:
-            found = {ref: find_version(connection, ref) for ref in models}
-        distinct = tuple({model.reference: model for model in found.values()}.values())
-        if script is None:
-            _check_servable(distinct)
-        code = None
-        if script is not None:
-            code = read_code(Path(script), None if source is None else Path(source))
-        listed = requirements if conda is None else conda
-        return Request(
-            distinct,
-            code,
-            None if listed is None else _text_file(Path(listed)),
-            "requirements.txt" if conda is None else "conda.yml",
-            max_batch,
-        )
 
     def _reserve(self, name: str) -> int:
         with self._database.write() as connection:
@@ -253,75 +211,6 @@ class Images:
                 (name,),
             ).fetchone()
             return int(row[0])
-
-    def _build(
-        self, image: Image, request: Request, log: Log, on_progress: Progress | None
-    ) -> tuple[Image, Blobs]:
-        total = sum(model.size_bytes for model in request.models)
-        done = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done += count
-            if on_progress is not None:
-                on_progress(min(done, total), total)
-
-        layers = [self._code_layer(image, request, on_bytes)]
-        log.append(f"code layer {layers[0].digest} ({layers[0].size_bytes} bytes)")
-        for model in request.models:
-            layer = self._model_layer(model, on_bytes)
-            log.append(f"model layer {layer.digest} ({layer.size_bytes} bytes) {model.reference}")
-            layers.append(layer)
-        config = self._put_json(_config(layers))
-        manifest = self._put_json(_manifest(image, request, config, layers))
-        log.append(f"image {image.reference} {manifest.digest}")
-        blobs = {layer.digest: layer.size_bytes for layer in (*layers, config, manifest)}
-        made = replace(
-            image,
-            state="succeeded",
-            digest=manifest.digest,
-            size_bytes=sum(blobs.values()),
-            log="\n".join(log),
-        )
-        return made, list(blobs.items())
-
-    def _code_layer(self, image: Image, request: Request, on_bytes: Callable[[int], None]) -> Layer:
-        script = None if request.code is None else request.code.script
-        description = bundle_json(
-            image.name,
-            image.version,
-            request.models,
-            entry_script=script,
-            max_batch=request.max_batch,
-        )
-        entries = [bytes_entry("bundle.json", description)]
-        if request.requirements is not None:
-            entries.append(bytes_entry(request.requirements_file, request.requirements.encode()))
-        for file in request.code.files if request.code is not None else ():
-            path = f"code/{file.path}"
-            entries.append(Entry(path, file.size_bytes, file.open, file.is_executable))
-        try:
-            return write_layer(self._store, entries, on_bytes)
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise InvalidSourceError("the source changed while it was read; try again") from error
-
-    def _model_layer(self, model: Model, on_bytes: Callable[[int], None]) -> Layer:
-        """The model's own layer: deterministic, so all its images share one blob."""
-        entries = [
-            Entry(
-                f"{model_path(model)}/{file.path}",
-                file.size_bytes,
-                lambda digest=file.digest: self._store.open(digest),  # type: ignore[misc]
-            )
-            for file in model.files
-        ]
-        return write_layer(self._store, entries, on_bytes)
-
-    def _put_json(self, document: Mapping[str, Any]) -> Layer:
-        data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-        return Layer(*self._store.put([data]))
 
     def _record(self, image: Image, models: Sequence[Model], blobs: Blobs) -> None:
         key = (image.name, image.version)
@@ -363,55 +252,21 @@ class Images:
             self._record(failed, (), [])
 
 
-def _check_servable(models: Sequence[Model]) -> None:
-    if len(models) != 1:
-        raise InvalidSourceError(f"an image of {len(models)} models needs a script: --script")
-    if models[0].entry is None:
-        raise InvalidSourceError(
-            f"model {models[0].reference} has not just one .onnx file, so its image needs a script:"
-            " --script score.py"
-        )
+def _path(given: Path | str | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
-def _text_file(path: Path) -> str:
-    [file] = tree.walk(path) if not path.is_dir() else [None]
-    if file is None:
-        raise InvalidSourceError(f"'{path}' is a folder, not a file")
-    with file.open() as opened:
-        try:
-            return opened.read().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidSourceError(f"'{path}' is no UTF-8 text") from error
+def _counter(total: int, on_progress: Progress | None) -> Callable[[int], None]:
+    """Adds up what is written, for a caller who wants to know how far it is."""
+    done = 0
 
+    def on_bytes(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_progress is not None:
+            on_progress(min(done, total), total)
 
-def _config(layers: Sequence[Layer]) -> dict[str, Any]:
-    """No time in it: equal inputs give equal digests."""
-    return {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-    }
-
-
-def _manifest(
-    image: Image, request: Request, config: Layer, layers: Sequence[Layer]
-) -> dict[str, Any]:
-    return {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": BUNDLE_TYPE,
-        "config": {"mediaType": CONFIG_TYPE, "digest": config.digest, "size": config.size_bytes},
-        "layers": [
-            {"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.size_bytes}
-            for layer in layers
-        ],
-        "annotations": {
-            "dev.inferry.name": image.name,
-            "dev.inferry.version": str(image.version),
-            "dev.inferry.models": ",".join(f"{m.reference}@{m.digest}" for m in request.models),
-        },
-    }
+    return on_bytes
 
 
 def _find(connection: sqlite3.Connection, reference: Reference) -> sqlite3.Row:

@@ -16,7 +16,6 @@ from typing import IO
 from registry.blobs import BlobStore
 from registry.errors import ImageFailedError
 
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 BUNDLE_ROOT = "opt/inferry/bundle"
 """Where a container finds the bundle."""
 

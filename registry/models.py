@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry import names, onnx_file, tags, tree
+from registry import media_types, names, onnx_file, tags, tree
 from registry.blobs import BlobStore, file_chunks, full_disk_said
 from registry.bundle_file import write_model_bundle
 from registry.clock import Clock
@@ -27,11 +27,7 @@ from registry.records import Model, Signature, StoredFile
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 Found = list[Model]
-ARTIFACT_TYPE = "application/vnd.inferry.model.v1"
-FILE_TYPE = "application/vnd.inferry.model.file.v1"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
 
 class Models:
@@ -229,12 +225,12 @@ class Models:
         empty, size = self._store.put([b"{}"])
         manifest = {
             "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "artifactType": ARTIFACT_TYPE,
-            "config": {"mediaType": EMPTY_TYPE, "digest": empty, "size": size},
+            "mediaType": media_types.MANIFEST,
+            "artifactType": media_types.MODEL,
+            "config": {"mediaType": media_types.EMPTY, "digest": empty, "size": size},
             "layers": [
                 {
-                    "mediaType": FILE_TYPE,
+                    "mediaType": media_types.MODEL_FILE,
                     "digest": file.digest,
                     "size": file.size_bytes,
                     "annotations": {"org.opencontainers.image.title": file.path},

@@ -1,0 +1,83 @@
+"""What an image is to be made of: read and checked before anything is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import tree
+from registry.errors import InvalidSourceError
+from registry.records import Model
+from registry.source import Code, missing_functions, read_code
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """The parts of an image. ``requirements`` is the text of ``requirements_file``; ``notes`` go to
+    the image's log."""
+
+    models: tuple[Model, ...]
+    code: Code | None
+    requirements: str | None
+    requirements_file: str
+    max_batch: int | None
+    notes: tuple[str, ...] = ()
+
+
+def check_request(
+    models: Sequence[Model],
+    *,
+    script: Path | None,
+    source: Path | None,
+    requirements: Path | None,
+    conda: Path | None,
+    max_batch: int | None,
+) -> ImageRequest:
+    """Read what is on disk and refuse what cannot work. Raises InvalidSourceError."""
+    if requirements is not None and conda is not None:
+        raise InvalidSourceError("give a requirements file or a conda file, not both")
+    if source is not None and script is None:
+        raise InvalidSourceError("a source folder needs a script to start from")
+    if max_batch is not None and max_batch < 1:
+        raise InvalidSourceError(f"max_batch must be at least 1, not {max_batch}")
+    if not models:
+        raise InvalidSourceError("an image needs a model")
+    distinct = tuple({model.reference: model for model in models}.values())
+    if script is None:
+        _check_servable(distinct)
+    listed = requirements if conda is None else conda
+    return ImageRequest(
+        distinct,
+        None if script is None else read_code(script, source),
+        None if listed is None else _text_file(listed),
+        "requirements.txt" if conda is None else "conda.yml",
+        max_batch,
+        () if script is None else _notes(script),
+    )
+
+
+def _check_servable(models: Sequence[Model]) -> None:
+    if len(models) != 1:
+        raise InvalidSourceError(f"an image of {len(models)} models needs a script: --script")
+    if models[0].entry is None:
+        raise InvalidSourceError(
+            f"model {models[0].reference} has not just one .onnx file, so its image needs a script:"
+            " --script score.py"
+        )
+
+
+def _notes(script: Path) -> tuple[str, ...]:
+    missing = missing_functions(script)
+    return tuple(f"note: {script.name} does not define {name}() itself" for name in missing)
+
+
+def _text_file(path: Path) -> str:
+    if path.is_dir():
+        raise InvalidSourceError(f"'{path}' is a folder, not a file")
+    [file] = tree.walk(path)
+    with file.open() as opened:
+        try:
+            return opened.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidSourceError(f"'{path}' is no UTF-8 text") from error

@@ -1,0 +1,12 @@
+"""The media types of what the store holds."""
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+EMPTY = "application/vnd.oci.empty.v1+json"
+BUNDLE = "application/vnd.inferry.bundle.v1"
+"""artifactType of an image that holds a bundle only."""
+MODEL = "application/vnd.inferry.model.v1"
+"""artifactType of a model's manifest."""
+MODEL_FILE = "application/vnd.inferry.model.file.v1"
