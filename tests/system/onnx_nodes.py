@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,16 +105,20 @@ def differences(case: NodeCase, answered: dict[str, Any]) -> str | None:
     return None
 
 
-def answer_of(case: NodeCase) -> dict[str, Any]:
-    """onnxruntime's own answer. Raises what it raises."""
+def session_of(model: bytes | str) -> Any:
+    """onnxruntime's own session of a serialized model or of a file."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        case.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def answer_of(case: NodeCase) -> dict[str, Any]:
+    """onnxruntime's own answer. Raises what it raises."""
+    session = session_of(case.model.SerializeToString())
     names = [node.name for node in session.get_outputs()]
     numbers = {
         v.name: _element(v.type) for v in (*case.model.graph.input, *case.model.graph.output)
@@ -123,6 +128,11 @@ def answer_of(case: NodeCase) -> dict[str, Any]:
     feeds = {name: _ort_value(value, numbers[name]) for name, value in case.inputs.items()}
     values = session.run_with_ort_values(None, feeds)
     return {n: _from_ort(v, numbers[n]) for n, v in zip(names, values, strict=True)}
+
+
+def with_own_answer(case: NodeCase) -> NodeCase:
+    """The case with onnxruntime's own answer as the expected one."""
+    return replace(case, expected=answer_of(case), rtol=1e-5, atol=1e-6)
 
 
 def fault_of(case: NodeCase) -> str | None:
