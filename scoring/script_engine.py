@@ -17,7 +17,8 @@ logger = logging.getLogger("scoring")
 ALARM_GRACE_S = 2.0
 """How long after SCORING_TIMEOUT_MS a worker may take to react before it is killed."""
 BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Pause before the n-th start in a row of one place; a worker that answered resets it."""
+"""Pause before the n-th start in a row; a worker that was ready for STEADY_S resets it."""
+STEADY_S = 1.0
 
 
 class ScriptEngine:
@@ -137,29 +138,38 @@ class ScriptEngine:
             self.restarts += 1
 
     async def _one_life(self, first: asyncio.Future[frames.Ready]) -> bool:
-        """From the start of one worker to its end; True when it had become ready."""
-        worker = await ScriptWorker.spawn(self._environment, cwd=self._cwd)
+        """From the start of one worker to its end; True when it was ready for STEADY_S."""
+        try:
+            worker = await ScriptWorker.spawn(self._environment, cwd=self._cwd)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._not_loaded(first, ScriptLoadError("start", f"no process: {reason}"))
+            return False
         gone = asyncio.Event()
         try:
             script = await worker.load()
+            ready_at = asyncio.get_running_loop().time()
             self._broken = None
             self._alive += 1
             if not first.done():
                 first.set_result(script)
             self._give(worker, gone)
             await self._until_gone(worker, gone)
-            return True
+            return asyncio.get_running_loop().time() - ready_at >= STEADY_S
         except ScriptLoadError as error:
-            if not first.done():
-                first.set_exception(error)
-                return False
-            logger.error("a worker failed to load again (%s): %s", error.stage, error)
-            if self._alive == 0:
-                self._broken = "the scoring script fails to load; see the server's log"
-                self._on_change()
+            self._not_loaded(first, error)
             return False
         finally:
             await worker.stop()
+
+    def _not_loaded(self, first: asyncio.Future[frames.Ready], error: ScriptLoadError) -> None:
+        if not first.done():
+            first.set_exception(error)
+            return
+        logger.error("a worker failed to load again (%s): %s", error.stage, error)
+        if self._alive == 0:
+            self._broken = "the scoring script fails to load; see the server's log"
+            self._on_change()
 
     async def _until_gone(self, worker: ScriptWorker, gone: asyncio.Event) -> None:
         """Return when the worker has died or was given up; a free one is watched too."""

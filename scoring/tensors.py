@@ -29,6 +29,7 @@ NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _KINDS = {"f": "fractions", "i": "integers"}
 MAX_DIMS = 32
 """numpy iterates over no more (NPY_MAXDIMS before numpy 2)."""
+_ORJSON_FLOATS = frozenset({"float16", "float32", "float64"})
 NULL_HINT = 'null is no value; write "NaN" for a missing number'
 
 
@@ -334,9 +335,8 @@ def _encodable_array(array: Array) -> Any:
         ("int4", "uint4", "int2", "uint2")
     ):
         return array.item() if array.ndim == 0 else np.ascontiguousarray(array)
-    wide = (
-        array if array.dtype.name in ("float32", "float64", "float16") else array.astype(np.float64)
-    )
+    with np.errstate(invalid="ignore"):  # a NaN of bfloat16
+        wide = array if array.dtype.name in _ORJSON_FLOATS else array.astype(np.float64)
     if "int" in array.dtype.name:
         return array.astype(np.int64).tolist()
     if np.isfinite(wide).all():

@@ -8,10 +8,13 @@ from there: some settings are read from the environment only; unknown keys of th
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger("azmlinfsrv")
 
 DEFAULT_APP_ROOT = "/var/azureml-app"
 _FILE_KEYS = frozenset(
@@ -59,7 +62,10 @@ def read_config(environ: Mapping[str, str]) -> AzureConfig:
 
     Raises ConfigError."""
     path = config_file(environ)
-    return make_config(environ, {} if path is None else _read(path))
+    file = {} if path is None else _read(path)
+    for key in unknown_keys(file):
+        logger.warning("the config file has a key that is not supported: %s", key)
+    return make_config(environ, file)
 
 
 def make_config(environ: Mapping[str, str], file: Mapping[str, Any]) -> AzureConfig:
