@@ -35,7 +35,7 @@ SERVED_DTYPES = {
     *("UINT2", "UINT4", "UINT8", "UINT16", "UINT32", "UINT64"),
     *("BOOL", "STRING", "sequence"),
 }
-SERVED_REASONS = ([], [Reason.DIFFERS], [Reason.ROUNDING])
+SERVED_REASONS: tuple[list[Reason], ...] = ([], [Reason.DIFFERS], [Reason.ROUNDING])
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
