@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.errors import EngineError, InputError, ModelLoadError
-from scoring.signature import Dim, Signature, TensorSpec
+from scoring.signature import Dim, Signature, TensorSpec, shape_text
 from scoring.tensors import dtype_of
 
 _ELEMENTS = {
@@ -103,6 +103,9 @@ class OnnxEngine:
         try:
             values = self._run_bits(inputs) if self._by_value else self._session.run(None, inputs)
         except Exception as error:
+            odd = _disagreement(self.signature, inputs)
+            if odd is not None:
+                raise InputError(odd) from error
             raise _run_error(error) from error
         return {
             spec.name: value for spec, value in zip(self.signature.outputs, values, strict=True)
@@ -205,9 +208,35 @@ def _zeros(spec: TensorSpec) -> Any:
     return np.zeros(shape, dtype=dtype_of(spec.dtype))
 
 
+def _disagreement(signature: Signature, inputs: Mapping[str, Any]) -> str | None:
+    """Which inputs have different sizes for a dimension of one name. A model may do with that (1
+    beside N), so that only a failed run asks."""
+    seen: dict[str, tuple[str, int]] = {}
+    for name, value in inputs.items():
+        spec = signature.input(name)
+        if spec is None or spec.shape is None or value is None:
+            continue
+        for dim, size in zip(spec.shape, np.shape(value), strict=False):
+            if not isinstance(dim, str):
+                continue
+            first, other = seen.setdefault(dim, (name, size))
+            if other != size:
+                shapes = [f"'{n}' {shape_text(np.shape(inputs[n]))}" for n in (first, name)]
+                return (
+                    f"inputs {shapes[0]} and {shapes[1]} disagree:"
+                    f" {dim} is {other} in one and {size} in the other"
+                )
+    return None
+
+
+_SIZES = re.compile("broadcast|dimension|shape", re.IGNORECASE)
+"""What onnxruntime's message has when a node's inputs do not fit each other."""
+
+
 def _run_error(error: Exception) -> InputError | EngineError:
     text = _one_line(error)
-    if type(error).__name__ == "InvalidArgument" or isinstance(error, ValueError):
+    is_refusal = type(error).__name__ == "InvalidArgument" or isinstance(error, ValueError)
+    if is_refusal or _SIZES.search(text):
         return InputError(f"the model refuses these inputs: {text}")
     return EngineError(f"the model failed on these inputs: {text}")
 
