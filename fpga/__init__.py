@@ -1,1 +1,1 @@
-"""The FPGA accelerator: compiler, RTL, simulated board and driver (a later issue fills this package)."""
+"""The FPGA accelerator: compiler, RTL, simulated board, driver (a later issue fills it)."""

@@ -81,7 +81,7 @@ def test_a_full_queue_refuses_with_a_time_and_loses_nothing() -> None:
             await dispatcher.submit(3)
         assert refused.value.retry_after_s > 0
         engine.gate.set()
-        assert await asyncio.gather(running, waiting) == [2, 4]
+        assert list(await asyncio.gather(running, waiting)) == [2, 4]
 
     asyncio.run(scenario())
 
@@ -98,7 +98,7 @@ def test_a_caller_that_goes_away_is_dropped_from_the_queue() -> None:
         await _settle()
         gone.cancel()
         engine.gate.set()
-        assert await asyncio.gather(running, last) == [2, 6]
+        assert list(await asyncio.gather(running, last)) == [2, 6]
         assert engine.order == [1, 3]
 
     asyncio.run(scenario())
