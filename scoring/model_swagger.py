@@ -1,15 +1,28 @@
 """The OpenAPI description of a model without a script, in versions 2.0, 3.0 and 3.1. Pure.
 
 documents(signature, name="digits", version=3)["3.1"]
+
+Three things that the codec checks have no form in OpenAPI: that lists are as long as each other,
+that sizes of one name agree between inputs, and that "shape" fits "data" (tensors.py). The texts
+say so.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+import struct
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from scoring.signature import Signature, TensorSpec
+from scoring.tensors import NON_FINITE, dtype_of
 
 Schema = dict[str, Any]
+EXAMPLE_VALUES = 1000
+"""Larger examples would bury the document."""
 ERRORS = {
     "400": "The body is no JSON, or a value does not fit the model: the message names the input",
     "408": "The body came too slowly",
@@ -26,15 +39,25 @@ PLAIN_ROUTES = {
     "/readyz": ("Readiness", "Whether an engine can answer"),
     "/metrics": ("Metrics", "Counters in the Prometheus text format"),
 }
-SWAGGER_ROUTE = ("GetSwaggerSpec", "This document; ?version= 2, 2.0, 3, 3.0 or 3.1")
+SWAGGER_ROUTE = ("GetSwaggerSpec", "This document")
+VERSIONS = {"type": "string", "enum": ["2", "2.0", "3", "3.0", "3.1"]}
+VERSION_QUERY = {"name": "version", "in": "query", "description": "OpenAPI version, 2 if not given"}
+NO_SUCH_VERSION = "There is no such version of this document"
+ENCODING = (
+    "Lists are nested to the shape, those of one level equally long; sizes of one name are equal in"
+    ' all inputs. {"shape": [sizes], "data": [values]} says a shape that lists cannot show.'
+)
 
 
 def documents(signature: Signature, *, name: str, version: int) -> dict[str, Schema]:
     """The documents by version alias, as /swagger.json?version= takes them."""
-    info = {"title": name, "version": str(version), "description": f"Model {name}:{version}"}
+    text = f"Model {name}:{version}. {ENCODING}"
+    info = {"title": name, "version": str(version), "description": text}
     body, answer = _request_schema(signature), _answer_schema(signature)
-    two = _swagger_2(info, body, answer)
-    three = _openapi_3(info, body, answer)
+    example = _example(signature)
+    answer_2 = _without_any_of(answer, is_answer=True)
+    two = _swagger_2(info, _without_any_of(body) | example, answer_2)
+    three = _openapi_3(info, body | example, answer)
     return {"2": two, "2.0": two, "3": three, "3.0": three, "3.1": {**three, "openapi": "3.1.0"}}
 
 
@@ -69,12 +92,12 @@ def _swagger_2(info: Schema, body: Schema, answer: Schema) -> Schema:
         "info": info,
         "paths": {
             **plain,
-            "/swagger.json": {"get": _plain_2(*SWAGGER_ROUTE)},
+            "/swagger.json": {"get": _own_route_2()},
             "/score": {"post": score},
         },
         "definitions": {
-            "ServiceInput": _without_any_of(body),
-            "ServiceOutput": _without_any_of(answer),
+            "ServiceInput": body,
+            "ServiceOutput": answer,
             "ErrorResponse": _error_schema(),
         },
     }
@@ -89,6 +112,13 @@ def _plain_2(operation: str, text: str) -> Schema:
         "produces": [*produces, "application/json"],
         "responses": {"200": {"description": text}, "503": {"description": "Not ready"}},
     }
+
+
+def _own_route_2() -> Schema:
+    route = _plain_2(*SWAGGER_ROUTE)
+    error = {"description": NO_SUCH_VERSION, "schema": {"$ref": "#/definitions/ErrorResponse"}}
+    route["responses"]["404"] = error
+    return {**route, "parameters": [VERSION_QUERY | VERSIONS]}
 
 
 def _openapi_3(info: Schema, body: Schema, answer: Schema) -> Schema:
@@ -121,7 +151,7 @@ def _openapi_3(info: Schema, body: Schema, answer: Schema) -> Schema:
         "info": info,
         "paths": {
             **plain,
-            "/swagger.json": {"get": _plain_3(*SWAGGER_ROUTE, error)},
+            "/swagger.json": {"get": _own_route_3(error)},
             "/score": {"post": score},
         },
         "components": {
@@ -145,6 +175,12 @@ def _plain_3(operation: str, text: str, error: Schema) -> Schema:
             "503": {"description": "Not ready", "content": error},
         },
     }
+
+
+def _own_route_3(error: Schema) -> Schema:
+    route = _plain_3(*SWAGGER_ROUTE, error)
+    route["responses"]["404"] = {"description": NO_SUCH_VERSION, "content": error}
+    return {**route, "parameters": [VERSION_QUERY | {"schema": VERSIONS}]}
 
 
 def _error_schema() -> Schema:
@@ -190,13 +226,13 @@ def _answer_schema(signature: Signature) -> Schema:
 
 def _value_schema(spec: TensorSpec, *, is_answer: bool = False) -> Schema:
     if spec.shape is None:
-        return {}
+        return {"description": str(spec)}
     schema = _item_schema(spec.dtype, is_answer)
     for dim in reversed(spec.shape):
         schema = {"type": "array", "items": schema}
         if isinstance(dim, int) and not is_answer:
             schema |= {"minItems": dim, "maxItems": dim}
-    return schema
+    return {"description": str(spec), **schema}
 
 
 def _item_schema(dtype: str, is_answer: bool) -> Schema:
@@ -205,33 +241,109 @@ def _item_schema(dtype: str, is_answer: bool) -> Schema:
     if dtype == "bool":
         return {"type": "boolean"}
     if dtype.startswith(("int", "uint")):
-        return {"type": "integer", **_bounds(dtype)}
+        return {"type": "integer", **_integer_bounds(dtype)}
     if dtype == "map":
         return {}
-    number: Schema = {"type": "number"}
-    if dtype != "float64" and not is_answer:
-        limit = {"float16": 65504.0, "float8_e5m2": 57344.0}.get(dtype, 3.4e38)
-        number |= {"minimum": -limit, "maximum": limit}
-    if not is_answer:
-        return number
-    return {"anyOf": [number, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
+    number = {"type": "number"} if is_answer else {"type": "number", **_float_bounds(dtype)}
+    return {"anyOf": [{"type": "string", "enum": _spellings(dtype)}, number]}
 
 
-def _bounds(dtype: str) -> Schema:
+def _spellings(dtype: str) -> list[str]:
+    """What stands for the values of ``dtype`` that JSON has no number for."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [
+            text
+            for text, value in NON_FINITE.items()
+            if math.isnan(value) or np.isinf(_cast(value, dtype))
+        ]
+
+
+def _integer_bounds(dtype: str) -> Schema:
     signed, bits = not dtype.startswith("u"), int(dtype.lstrip("uint"))
     if signed:
         return {"minimum": -(2 ** (bits - 1)), "maximum": 2 ** (bits - 1) - 1}
     return {"minimum": 0, "maximum": 2**bits - 1}
 
 
-def _without_any_of(schema: Any) -> Any:
-    """Swagger 2.0 has no anyOf: its last branch stands for all (by name; numbers as such)."""
+@functools.cache
+def _float_bounds(dtype: str) -> Schema:
+    """The numbers that the codec rounds to a finite ``dtype``: a little beyond its largest, as
+    3.4028235e38 is (numpy's text for the largest float32)."""
+    if dtype == "float64":
+        return {}
+
+    def is_taken(number: float) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return math.isfinite(_cast(number, dtype))
+
+    largest = _frontier(is_taken, 1.0, np.finfo(np.float64).max)
+    if is_taken(-1.0):
+        return {"minimum": -largest, "maximum": largest}
+    return {"minimum": _frontier(is_taken, 1.0, 0.0), "maximum": largest}
+
+
+def _frontier(is_taken: Callable[[float], bool], inside: float, outside: float) -> float:
+    """The last number taken between two of which one is: positive doubles order as their bits."""
+    taken, refused = _bits(inside), _bits(outside)
+    while abs(refused - taken) > 1:
+        middle = (taken + refused) // 2
+        if is_taken(_from_bits(middle)):
+            taken = middle
+        else:
+            refused = middle
+    return _from_bits(taken)
+
+
+def _bits(number: float) -> int:
+    return int.from_bytes(struct.pack(">d", number), "big")
+
+
+def _from_bits(bits: int) -> float:
+    return float(struct.unpack(">d", bits.to_bytes(8, "big"))[0])
+
+
+def _cast(number: float, dtype: str) -> float:
+    return float(np.float64(number).astype(dtype_of(dtype)))
+
+
+def _example(signature: Signature) -> Schema:
+    """A request that fits, dynamic sizes being 1, unless it would be long or cannot be known."""
+    if any(spec.shape is None or spec.dtype == "map" for spec in signature.inputs):
+        return {}
+    shapes = {
+        spec.name: [dim if isinstance(dim, int) else 1 for dim in spec.shape or ()]
+        for spec in signature.inputs
+    }
+    if sum(math.prod(shape) for shape in shapes.values()) > EXAMPLE_VALUES:
+        return {}
+    return {
+        "example": {
+            spec.name: np.full(shapes[spec.name], _sample(spec.dtype), dtype=object).tolist()
+            for spec in signature.inputs
+        }
+    }
+
+
+def _sample(dtype: str) -> str | bool | int | float:
+    if dtype == "string":
+        return "text"
+    if dtype == "bool":
+        return True
+    return 1 if dtype.startswith(("int", "uint")) else 1.0
+
+
+def _without_any_of(schema: Any, *, is_answer: bool = False) -> Any:
+    """Swagger 2.0 has no anyOf: the last branch stands for all in requests (inputs by name, numbers
+    as such), and answers may hold anything there."""
     if isinstance(schema, list):
-        return [_without_any_of(item) for item in schema]
+        return [_without_any_of(item, is_answer=is_answer) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if "anyOf" in schema:
-        branches = schema["anyOf"]
-        numbers = [branch for branch in branches if branch.get("type") == "number"]
-        return {} if numbers else _without_any_of(branches[-1])
-    return {key: _without_any_of(value) for key, value in schema.items()}
+    plain = {
+        key: _without_any_of(value, is_answer=is_answer)
+        for key, value in schema.items()
+        if key != "anyOf"
+    }
+    if "anyOf" in schema and not is_answer:
+        plain |= _without_any_of(schema["anyOf"][-1])
+    return plain
