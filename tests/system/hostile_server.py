@@ -146,9 +146,7 @@ def _process(
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(
-            r"Listening on http://127\.0\.0\.1:(\d+)", log.read_text("utf-8", "replace")
-        )
+        found = re.search(r"Listening on http://[\d.]+:(\d+)", log.read_text("utf-8", "replace"))
         if found:
             return int(found[1])
         time.sleep(0.02)
