@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from registry import media_types
 from registry.blobs import BlobStore
 from registry.bundle_file import bundle_json, model_path
-from registry.errors import InvalidSourceError
 from registry.image_request import ImageRequest
 from registry.layers import Entry, Layer, bytes_entry, write_layer
 from registry.records import Model
 
 OnBytes = Callable[[int], None]
+
+
+class LayerCache(Protocol):
+    """Which layer was written for a model before."""
+
+    def find(self, model: Model) -> Layer | None:
+        """The layer, which may be gone from the store, or None."""
+        ...
+
+    def add(self, model: Model, layer: Layer) -> None:
+        """Remember the layer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,7 @@ def assemble(
     name: str,
     version: int,
     request: ImageRequest,
+    cache: LayerCache,
     log: list[str],
     on_bytes: OnBytes,
 ) -> Assembled:
@@ -40,7 +53,7 @@ def assemble(
     layers = [_code_layer(store, name, version, request, on_bytes)]
     log.append(f"code layer {layers[0].digest} ({layers[0].size_bytes} bytes)")
     for model in request.models:
-        layer = _model_layer(store, model, on_bytes)
+        layer = _model_layer(store, model, cache, on_bytes)
         log.append(f"model layer {layer.digest} ({layer.size_bytes} bytes) {model.reference}")
         layers.append(layer)
     config = _put_json(store, _config(layers))
@@ -66,25 +79,27 @@ def _code_layer(
     for file in request.code.files if request.code is not None else ():
         path = f"code/{file.path}"
         entries.append(Entry(path, file.size_bytes, file.open, file.is_executable))
-    try:
-        return write_layer(store, entries, on_bytes)
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise InvalidSourceError("the source changed while it was read; try again") from error
+    return write_layer(store, entries, on_bytes)
 
 
-def _model_layer(store: BlobStore, model: Model, on_bytes: OnBytes) -> Layer:
-    """The model's own layer: deterministic, so all its images share one blob."""
+def _model_layer(store: BlobStore, model: Model, cache: LayerCache, on_bytes: OnBytes) -> Layer:
+    """The model's own layer. It is deterministic, so all its images share one blob, which is
+    written only when it is not there or damaged."""
+    known = cache.find(model)
+    if known is not None and store.renew(known.digest):
+        on_bytes(known.size_bytes)
+        return known
     entries = [
         Entry(
             f"{model_path(model)}/{file.path}",
             file.size_bytes,
-            lambda digest=file.digest: store.open(digest),  # type: ignore[misc]
+            partial(store.open, file.digest),
         )
         for file in model.files
     ]
-    return write_layer(store, entries, on_bytes)
+    layer = write_layer(store, entries, on_bytes)
+    cache.add(model, layer)
+    return layer
 
 
 def _put_json(store: BlobStore, document: Mapping[str, Any]) -> Layer:

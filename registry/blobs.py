@@ -1,7 +1,7 @@
 """The content-addressed store: an OCI image layout on disk.
 
 A blob is written to uploads/, hashed on the way, synced, and renamed to its digest, so that a blob
-is whole or not there. Every read verifies the digest.
+is whole or not there. Every read verifies the digest. Errors of the disk leave as RegistryErrors.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from registry import media_types
-from registry.errors import DamagedBlobError, StoreFullError
+from registry.errors import (
+    DamagedBlobError,
+    RegistryError,
+    StoreFullError,
+    WorkspaceDamagedError,
+)
 from registry.paths import WorkspacePaths
 
 CHUNK_BYTES = 1024 * 1024
@@ -30,7 +35,9 @@ class BlobStore:
     """The blobs of one workspace."""
 
     def __init__(self, paths: WorkspacePaths) -> None:
-        self._paths = paths
+        self.paths = self._paths = paths
+        self.published: set[str] = set()
+        """What was published through this object."""
 
     def create(self) -> None:
         """Make an empty store; keeps what is there."""
@@ -56,10 +63,10 @@ class BlobStore:
         """``(write, finish)``: feed bytes, then ``finish()`` publishes them as one blob. What is
         not finished leaves nothing."""
         hashed = hashlib.sha256()
-        with full_disk_said():
+        with disk_errors_said():
             handle, name = tempfile.mkstemp(dir=self._paths.uploads)
         try:
-            with full_disk_said(), os.fdopen(handle, "wb", CHUNK_BYTES) as file:
+            with disk_errors_said(), os.fdopen(handle, "wb", CHUNK_BYTES) as file:
 
                 def write(chunk: bytes) -> None:
                     hashed.update(chunk)
@@ -72,6 +79,7 @@ class BlobStore:
                     os.fsync(file.fileno())
                     digest = f"sha256:{hashed.hexdigest()}"
                     self._publish(Path(name), digest)
+                    self.published.add(digest)
                     return digest, size
 
                 yield write, finish
@@ -113,62 +121,111 @@ class BlobStore:
             "manifests": manifests,
         }
         data = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
-        with full_disk_said():
+        with disk_errors_said():
             handle, name = tempfile.mkstemp(dir=self._paths.uploads)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, self._paths.index_file)
-            _sync_folder(self._paths.store)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(name, 0o644)
+                os.replace(name, self._paths.index_file)
+                _sync_folder(self._paths.store)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
 
-    def sweep(self, keep: set[str], *, older_than: float, dry_run: bool) -> tuple[int, int]:
-        """Remove blobs and uploads that are not in ``keep`` and were last published before
-        ``older_than`` (seconds since 1970). Returns their number and bytes."""
-        count = size = 0
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """For the block nobody publishes a blob or begins a lease."""
         with self._locked(fcntl.LOCK_EX):
-            for path in (*self._paths.blobs.iterdir(), *self._paths.uploads.iterdir()):
-                is_blob = path.parent == self._paths.blobs
-                if is_blob and f"sha256:{path.name}" in keep:
+            yield
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """For the block nobody sweeps."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    def sweep(
+        self,
+        keep: Set[str],
+        *,
+        older_than: float,
+        dry_run: bool,
+        only: Set[str] | None = None,
+    ) -> tuple[int, int]:
+        """Within ``still()``: remove blobs and uploads that are not in ``keep`` and were last
+        published before ``older_than`` (seconds since 1970); of blobs, with ``only``, just these.
+        Returns their number and bytes."""
+        count = size = 0
+        blobs = self._paths.blobs.iterdir() if only is None else map(self._paths.blob, only)
+        for path in (*blobs, *self._paths.uploads.iterdir()):
+            is_blob = path.parent == self._paths.blobs
+            if is_blob and f"sha256:{path.name}" in keep:
+                continue
+            with suppress(FileNotFoundError):  # an upload that was given up meanwhile
+                status = path.stat()
+                if status.st_mtime >= older_than:
                     continue
-                with suppress(FileNotFoundError):  # an upload that was finished meanwhile
-                    status = path.stat()
-                    if status.st_mtime >= older_than:
-                        continue
-                    if not dry_run:
-                        path.unlink()
-                    count, size = count + 1, size + status.st_size
+                if not dry_run:
+                    path.unlink()
+                count, size = count + 1, size + status.st_size
         return count, size
+
+    def has(self, digest: str) -> bool:
+        """Whether there is such a blob, damaged or not."""
+        return self._paths.blob(digest).exists()
+
+    def renew(self, digest: str) -> bool:
+        """Whether the blob is there and whole. To purge it is as young as one just published."""
+        with self._locked(fcntl.LOCK_SH), suppress(FileNotFoundError):
+            os.utime(self._paths.blob(digest))
+        try:
+            self.open(digest).close()
+        except DamagedBlobError:
+            return False
+        self.published.add(digest)
+        return True
 
     def _open(self, digest: str) -> IO[bytes]:
         try:
-            return self._paths.blob(digest).open("rb")
+            with disk_errors_said():
+                return self._paths.blob(digest).open("rb")
         except FileNotFoundError:
             raise DamagedBlobError(digest, "is missing") from None
 
     def _publish(self, upload: Path, digest: str) -> None:
-        """Rename the upload to its digest. A blob that is there already is touched instead, so that
-        a sweep under way sees that it is wanted."""
-        blob = self._paths.blob(digest)
+        """Rename the upload to its digest. It replaces a blob that is there already, which mends a
+        damaged one and makes it young for purge. The folder is synced in any case: another process
+        may have renamed the same blob and not have synced it yet."""
         with self._locked(fcntl.LOCK_SH):
             try:
-                os.utime(blob)
-            except FileNotFoundError:
-                os.replace(upload, blob)
-                _sync_folder(self._paths.blobs)
-            else:
-                if blob.stat().st_size != upload.stat().st_size:
-                    os.replace(upload, blob)  # the old one was damaged: this mends it
+                os.replace(upload, self._paths.blob(digest))
+            except FileNotFoundError as error:
+                raise WorkspaceDamagedError(
+                    "a file was removed from the store while it was written; try again"
+                ) from error
+        _sync_folder(self._paths.blobs)
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        with self._paths.store_lock.open("rb") as lock:
+        with disk_errors_said():
+            lock = self._paths.store_lock.open("rb")
+        with lock:
             fcntl.flock(lock, how)
             yield
 
 
-def file_chunks(file: IO[bytes]) -> Iterator[bytes]:
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of a file."""
+        ...
+
+
+def file_chunks(file: Readable) -> Iterator[bytes]:
     """The rest of an open file in pieces."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
@@ -183,13 +240,25 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def full_disk_said() -> Iterator[None]:
-    """Turns "no space left" into StoreFullError."""
+def disk_errors_said() -> Iterator[None]:
+    """Turns what the workspace's disk refuses into RegistryErrors. FileNotFoundError passes:
+    whoever looks for a file knows what its absence means."""
     try:
         yield
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StoreFullError(
-                "no space is left in the workspace; free some (inferry purge) and try again"
-            ) from error
+    except FileNotFoundError:
         raise
+    except OSError as error:
+        raise disk_error(error) from error
+
+
+def disk_error(error: OSError) -> RegistryError:
+    """The RegistryError that an error of the workspace's disk means."""
+    if error.errno in NO_SPACE:
+        return StoreFullError(
+            "no space is left in the workspace; free some (inferry purge) and try again"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return WorkspaceDamagedError("the workspace cannot be written; check its permissions")
+    return WorkspaceDamagedError(
+        f"the workspace's disk fails: {error.strerror or error}; check the disk and try again"
+    )

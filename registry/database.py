@@ -23,7 +23,7 @@ from registry.errors import (
 )
 
 BUSY_TIMEOUT_S = 30.0
-MIGRATIONS = ("schema.sql",)
+MIGRATIONS = ("schema.sql", "layers.sql")
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 
 
@@ -48,9 +48,18 @@ class Database:
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk ends it by itself
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the database's side files there for the block. The last connection that closes
+        removes them, and on a disk that has become full they could not be made again."""
+        with _translated(), closing(self._connect()) as connection:
+            connection.execute("PRAGMA user_version").fetchone()
+            yield
 
     def migrate(self) -> None:
         """Create the tables or bring them up to date; safe when several processes start at once."""

@@ -13,7 +13,8 @@ RegistryError
 +-- InUseError            what should be deleted is used; ``users`` says by whom
 +-- ImmutableError        a change to what cannot change
 +-- ImageFailedError      the image was not made, or is not complete
-+-- TargetExistsError     what should be written is there already
++-- TargetError           the place to write to cannot be written
+|   +-- TargetExistsError what should be written is there already
 """
 
 from __future__ import annotations
@@ -87,5 +88,9 @@ class ImageFailedError(RegistryError):
     """The image was not made, or is not complete."""
 
 
-class TargetExistsError(RegistryError):
+class TargetError(RegistryError):
+    """The place to write to cannot be written."""
+
+
+class TargetExistsError(TargetError):
     """What should be written is there already."""

@@ -9,38 +9,65 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from registry.errors import TargetExistsError
+from registry.errors import TargetError, TargetExistsError
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``target`` at the end of the block, or nothing when it
-    raises. Raises TargetExistsError when ``target`` is there and not an empty folder."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise TargetExistsError(f"'{target}' is there already; name a new folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    filling = Path(tempfile.mkdtemp(prefix=".inferry-", dir=target.parent))
-    try:
-        yield filling
-        filling.chmod(0o755)
-        os.replace(filling, target)
-    finally:
-        shutil.rmtree(filling, ignore_errors=True)
+    raises. Raises TargetExistsError when ``target`` is there and not an empty folder, and
+    TargetError when it cannot be written."""
+    with _target_errors_said(target):
+        if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
+            raise TargetExistsError(f"'{target}' is there already; name a new folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _filling(target.parent) as folder:
+            yield folder
+            folder.chmod(0o755)
+            os.replace(folder, target)
 
 
-def write_file(path: Path, chunks: Iterable[bytes], *, force: bool = False) -> None:
-    """Write ``path`` whole, or leave it as it was when ``chunks`` raises.
-    Raises TargetExistsError when it is there (unless ``force``)."""
-    if not force and (path.exists() or path.is_symlink()):
-        raise TargetExistsError(f"'{path}' is there already; use --force to overwrite it")
+@contextmanager
+def added_files(target: Path, paths: Iterable[str], *, force: bool) -> Iterator[Path]:
+    """A folder to fill with files at ``paths``, which come into the folder ``target`` at the end of
+    the block, or not at all when it raises. Raises TargetExistsError when one is there (unless
+    ``force``), and TargetError when ``target`` cannot be written."""
+    with _target_errors_said(target):
+        for path in paths:
+            if not force and os.path.lexists(target / path):
+                raise TargetExistsError(
+                    f"'{target / path}' is there already; use --force to overwrite it"
+                )
+        target.mkdir(parents=True, exist_ok=True)
+        with _filling(target) as folder:
+            yield folder
+            for path in paths:
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(folder / path, target / path)
+
+
+def write_file(path: Path, chunks: Iterable[bytes], *, is_executable: bool = False) -> None:
+    """Write the new file ``path`` and the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".inferry-", dir=path.parent)
+    with path.open("xb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+    path.chmod(0o755 if is_executable else 0o644)
+
+
+@contextmanager
+def _filling(parent: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=".inferry-", dir=parent))
     try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        yield folder
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
+        with suppress(OSError):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _target_errors_said(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(f"cannot write '{target}': {error.strerror or error}") from error

@@ -11,6 +11,9 @@ from registry.errors import InvalidSourceError
 from registry.records import Model
 from registry.source import Code, missing_functions, read_code
 
+MAX_TEXT_BYTES = 1024 * 1024
+"""Of a requirements or conda file."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
@@ -76,6 +79,8 @@ def _text_file(path: Path) -> str:
     if path.is_dir():
         raise InvalidSourceError(f"'{path}' is a folder, not a file")
     [file] = tree.walk(path)
+    if file.size_bytes > MAX_TEXT_BYTES:
+        raise InvalidSourceError(f"'{path}' is larger than {MAX_TEXT_BYTES} bytes")
     with file.open() as opened:
         try:
             return opened.read().decode("utf-8")

@@ -15,17 +15,18 @@ from pathlib import Path
 
 from registry import media_types, names, tags
 from registry.assembly import assemble
-from registry.blobs import BlobStore, file_chunks, full_disk_said
+from registry.blobs import BlobStore, file_chunks
 from registry.clock import Clock
 from registry.database import Database
 from registry.errors import ImageFailedError, NotFoundError, RegistryError
 from registry.folders import new_folder, write_file
 from registry.image_request import check_request
+from registry.layer_cache import DatabaseLayerCache
 from registry.layers import read_layer
-from registry.leases import lease
-from registry.models import Progress, find_version
+from registry.models import Progress, check_stored, find_version
 from registry.names import Reference
 from registry.paths import WorkspacePaths
+from registry.publishing import publishing
 from registry.records import Image, Model
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -76,7 +77,7 @@ class Images:
             max_batch=max_batch,
         )
         log = [f"models: {', '.join(model.reference for model in request.models)}", *request.notes]
-        with full_disk_said(), lease(self._paths.leases):
+        with publishing(self._paths, self._database, self._store) as store:
             version = self._reserve(name)
             image = Image(
                 name,
@@ -96,7 +97,8 @@ class Images:
             )
             try:
                 on_bytes = _counter(sum(m.size_bytes for m in request.models), on_progress)
-                made = assemble(self._store, name, version, request, log, on_bytes)
+                cache = DatabaseLayerCache(self._database)
+                made = assemble(store, name, version, request, cache, log, on_bytes)
                 image = replace(
                     image,
                     state="succeeded",
@@ -104,8 +106,8 @@ class Images:
                     size_bytes=sum(made.blobs.values()),
                     log="\n".join(log),
                 )
-                self._record(image, request.models, list(made.blobs.items()))
-            except RegistryError as error:
+                self._record(image, request.models, list(made.blobs.items()), store)
+            except BaseException as error:
                 self._record_failure(image, log, error)
                 raise
         self.write_index()
@@ -142,6 +144,8 @@ class Images:
     ) -> Image:
         """Set and remove tags."""
         added = names.check_pairs(set or {}, "tag")
+        for key in remove:
+            names.check_name(key, "tag")
         with self._database.write() as connection:
             row = _find(connection, names.parse_reference(ref, "image"))
             tags.change(connection, "image_tags", (row["name"], row["version"]), added, remove)
@@ -179,8 +183,8 @@ class Images:
         with new_folder(Path(target)) as folder:
             for layer in manifest["layers"]:
                 with self._store.open(layer["digest"]) as file:
-                    for path, content in read_layer(file):
-                        write_file(folder / path, file_chunks(content))
+                    for path, content, is_executable in read_layer(file):
+                        write_file(folder / path, file_chunks(content), is_executable=is_executable)
         return Path(target)
 
     def write_index(self) -> None:
@@ -212,9 +216,13 @@ class Images:
             ).fetchone()
             return int(row[0])
 
-    def _record(self, image: Image, models: Sequence[Model], blobs: Blobs) -> None:
+    def _record(
+        self, image: Image, models: Sequence[Model], blobs: Blobs, store: BlobStore | None = None
+    ) -> None:
         key = (image.name, image.version)
         with self._database.write() as connection:
+            if store is not None:
+                check_stored(store)
             connection.execute(
                 "INSERT INTO image_versions (name, version, state, description, created_at, digest,"
                 " size_bytes, log, cause, engine, script, requirements)"
@@ -245,9 +253,10 @@ class Images:
             )
             tags.change(connection, "image_tags", key, image.tags, ())
 
-    def _record_failure(self, image: Image, log: Sequence[str], error: RegistryError) -> None:
+    def _record_failure(self, image: Image, log: Sequence[str], error: BaseException) -> None:
         """Best effort: on a full disk there may be no room for the record either."""
-        failed = replace(image, log="\n".join([*log, f"failed: {error}"]), cause=str(error))
+        cause = str(error) if isinstance(error, RegistryError) else f"stopped: {error!r}"
+        failed = replace(image, log="\n".join([*log, f"failed: {cause}"]), cause=cause)
         with suppress(RegistryError):
             self._record(failed, (), [])
 

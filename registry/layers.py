@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from registry.blobs import BlobStore
+from registry.blobs import BlobStore, Readable
 from registry.errors import ImageFailedError
 
 BUNDLE_ROOT = "opt/inferry/bundle"
@@ -34,7 +35,7 @@ class Entry:
 
     path: str
     size_bytes: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], AbstractContextManager[Readable]]
     is_executable: bool = False
 
 
@@ -66,13 +67,15 @@ def write_layer(
                 mode = 0o755 if entry.is_executable else 0o644
                 with entry.open() as content:
                     path = f"{BUNDLE_ROOT}/{entry.path}"
-                    archive.addfile(_info(path, tarfile.REGTYPE, entry.size_bytes, mode), content)
+                    info = _info(path, tarfile.REGTYPE, entry.size_bytes, mode)
+                    archive.addfile(info, content)
         return Layer(*finish())
 
 
-def read_layer(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Path in the bundle and content of each file. Raises ImageFailedError for a layer that has
-    anything but plain files below the bundle's root: none of ours does."""
+def read_layer(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes], bool]]:
+    """Path in the bundle, content, and whether it is executable, of each file. Raises
+    ImageFailedError for a layer that has anything but plain files below the bundle's root: none of
+    ours does."""
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             for info in archive:
@@ -83,7 +86,8 @@ def read_layer(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
                 is_inside = path.is_relative_to(BUNDLE_ROOT) and ".." not in path.parts
                 if content is None or not is_inside:
                     raise ImageFailedError("the image has a layer that does not hold a bundle")
-                yield str(path.relative_to(BUNDLE_ROOT)), content
+                is_executable = bool(info.mode & 0o100)
+                yield str(path.relative_to(BUNDLE_ROOT)), content, is_executable
     except tarfile.TarError as error:
         raise ImageFailedError(f"the image has a layer that cannot be read: {error}") from error
 

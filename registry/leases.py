@@ -1,7 +1,8 @@
 """Leases: how an operation under way protects blobs that no record names yet.
 
 A lease is a locked file; the lock goes with its process, however that ends. purge keeps every blob
-that was published since the oldest live lease began.
+that was published since the oldest live lease began. Leases begin within ``BlobStore.moving()``,
+purge counts them within ``BlobStore.still()``: none begins between the counting and the sweep.
 """
 
 from __future__ import annotations
@@ -9,21 +10,18 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def lease(folder: Path) -> Iterator[None]:
-    """Hold a lease for the block."""
-    while True:
+def lease(folder: Path, moving: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Hold a lease for the block. It begins within ``moving()``, when no purge looks."""
+    with moving():
         path = folder / uuid.uuid4().hex
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if path.exists():  # else a purge took it for a dead one before it was locked
-            break
-        os.close(handle)
     try:
         yield
     finally:

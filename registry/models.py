@@ -14,15 +14,21 @@ from pathlib import Path
 import msgspec
 
 from registry import media_types, names, onnx_file, tags, tree
-from registry.blobs import BlobStore, file_chunks, full_disk_said
+from registry.blobs import BlobStore, file_chunks
 from registry.bundle_file import write_model_bundle
 from registry.clock import Clock
 from registry.database import Database
-from registry.errors import ImmutableError, InUseError, InvalidSourceError, NotFoundError
-from registry.folders import new_folder, write_file
-from registry.leases import lease
+from registry.errors import (
+    ImmutableError,
+    InUseError,
+    InvalidSourceError,
+    NotFoundError,
+    WorkspaceDamagedError,
+)
+from registry.folders import added_files, new_folder, write_file
 from registry.names import Reference
 from registry.paths import WorkspacePaths
+from registry.publishing import publishing
 from registry.records import Model, Signature, StoredFile
 
 Progress = Callable[[int, int], None]
@@ -53,17 +59,18 @@ class Models:
     ) -> Model:
         """Store the file or folder ``path`` as the next version of ``name``.
 
-        Nothing is recorded before all of it is stored, so a crash leaves no half model, only blobs
-        that purge frees. Raises InvalidNameError, InvalidSourceError, StoreFullError."""
+        Nothing is recorded before all of it is stored, so a failure leaves nothing, and a crash no
+        half model, only blobs that purge frees. Raises InvalidNameError, InvalidSourceError,
+        StoreFullError."""
         names.check_name(name, "model name")
         checked_tags = names.check_pairs(tags or {}, "tag")
         checked_properties = names.check_pairs(properties or {}, "property")
         names.check_text(description, "the description")
         files = tree.walk(Path(path))
-        with full_disk_said(), lease(self._paths.leases):
-            stored = self._store_files(files, on_progress)
+        with publishing(self._paths, self._database, self._store) as store:
+            stored = _store_files(store, files, on_progress)
             signature, entry = self._read_onnx(stored)
-            digest = self._store_manifest(stored)
+            digest = _store_manifest(store, stored)
             with self._database.write() as connection:
                 version = _next_version(connection, name)
                 model = Model(
@@ -79,6 +86,7 @@ class Models:
                     signature,
                     entry,
                 )
+                check_stored(store)
                 _insert(connection, model)
         return model
 
@@ -109,6 +117,8 @@ class Models:
     ) -> Model:
         """Set and remove tags. Removing one that is not there does nothing."""
         added = names.check_pairs(set or {}, "tag")
+        for key in remove:
+            names.check_name(key, "tag")
         with self._database.write() as connection:
             row = _find(connection, names.parse_reference(ref))
             tags.change(connection, "model_tags", (row["name"], row["version"]), added, remove)
@@ -144,12 +154,14 @@ class Models:
     def download(self, ref: str, target: Path | str, *, force: bool = False) -> Path:
         """Write the model's files, bit for bit, below the folder ``target``; returns it.
 
-        Raises TargetExistsError for a file that is there (unless ``force``), DamagedBlobError."""
+        Raises TargetExistsError for a file that is there (unless ``force``), DamagedBlobError; then
+        nothing is written."""
         model = self.get(ref)
-        folder = Path(target)
-        for file in model.files:
-            write_file(folder / file.path, self._store.chunks(file.digest), force=force)
-        return folder
+        paths = [file.path for file in model.files]
+        with added_files(Path(target), paths, force=force) as folder:
+            for file in model.files:
+                write_file(folder / file.path, self._store.chunks(file.digest))
+        return Path(target)
 
     def bundle(self, ref: str, target: Path | str) -> Path:
         """Write the model, which has no script, as the new bundle folder ``target``.
@@ -187,26 +199,6 @@ class Models:
             connection.execute("DELETE FROM model_versions WHERE name = ? AND version = ?", key)
         return model
 
-    def _store_files(
-        self, files: Sequence[tree.SourceFile], on_progress: Progress | None
-    ) -> tuple[StoredFile, ...]:
-        total, done = sum(file.size_bytes for file in files), 0
-        stored = []
-        for source in files:
-            with source.open() as opened, self._store.writer() as (write, finish):
-                for chunk in file_chunks(opened):
-                    write(chunk)
-                    done += len(chunk)
-                    if on_progress is not None:
-                        on_progress(min(done, total), total)
-                digest, size = finish()
-            if size != source.size_bytes:
-                raise InvalidSourceError(
-                    f"'{tree.shown(source.path)}' changed while it was read; try again"
-                )
-            stored.append(StoredFile(source.path, size, digest))
-        return tuple(stored)
-
     def _read_onnx(self, files: Sequence[StoredFile]) -> tuple[Signature | None, str | None]:
         """Checks every .onnx file; the signature and path of the only one."""
         siblings = {file.path for file in files}
@@ -220,26 +212,52 @@ class Models:
         [(path, signature)] = found.items()
         return signature, path
 
-    def _store_manifest(self, files: Sequence[StoredFile]) -> str:
-        """An OCI artifact manifest: its digest stands for all paths and bytes."""
-        empty, size = self._store.put([b"{}"])
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": media_types.MANIFEST,
-            "artifactType": media_types.MODEL,
-            "config": {"mediaType": media_types.EMPTY, "digest": empty, "size": size},
-            "layers": [
-                {
-                    "mediaType": media_types.MODEL_FILE,
-                    "digest": file.digest,
-                    "size": file.size_bytes,
-                    "annotations": {"org.opencontainers.image.title": file.path},
-                }
-                for file in files
-            ],
-        }
-        data = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-        return self._store.put([data])[0]
+
+def _store_files(
+    store: BlobStore, files: Sequence[tree.SourceFile], on_progress: Progress | None
+) -> tuple[StoredFile, ...]:
+    total, done = sum(file.size_bytes for file in files), 0
+    stored = []
+    for source in files:
+        with store.writer() as (write, finish):
+            with source.open() as opened:
+                for chunk in file_chunks(opened):
+                    write(chunk)
+                    done += len(chunk)
+                    if on_progress is not None:
+                        on_progress(min(done, total), total)
+            digest, size = finish()
+        stored.append(StoredFile(source.path, size, digest))
+    return tuple(stored)
+
+
+def _store_manifest(store: BlobStore, files: Sequence[StoredFile]) -> str:
+    """An OCI artifact manifest: its digest stands for all paths and bytes."""
+    empty, size = store.put([b"{}"])
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": media_types.MANIFEST,
+        "artifactType": media_types.MODEL,
+        "config": {"mediaType": media_types.EMPTY, "digest": empty, "size": size},
+        "layers": [
+            {
+                "mediaType": media_types.MODEL_FILE,
+                "digest": file.digest,
+                "size": file.size_bytes,
+                "annotations": {"org.opencontainers.image.title": file.path},
+            }
+            for file in files
+        ],
+    }
+    data = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    return store.put([data])[0]
+
+
+def check_stored(store: BlobStore) -> None:
+    """Within the transaction that records what ``store`` published: it is still there. Only a clock
+    that was set back can make purge think otherwise."""
+    if not all(store.has(digest) for digest in store.published):
+        raise WorkspaceDamagedError("a stored file was purged before it was recorded; try again")
 
 
 def _next_version(connection: sqlite3.Connection, name: str) -> int:

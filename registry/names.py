@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from registry.errors import InvalidNameError
 
 MAX_NAME_CHARS = 128
-MAX_VALUE_CHARS = 1024
+MAX_VALUE_CHARS = 256
+MAX_PAIRS = 256
 MAX_DESCRIPTION_CHARS = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit"
 
@@ -67,6 +69,10 @@ def parse_query(text: str) -> TagQuery:
 
 def check_pairs(pairs: Mapping[str, str], what: str) -> dict[str, str]:
     """Tags or properties with valid keys and values. Raises InvalidNameError."""
+    if len(pairs) > MAX_PAIRS:
+        raise InvalidNameError(
+            f"{len(pairs)} are too many ({what}); at most {MAX_PAIRS} are allowed"
+        )
     for key, value in pairs.items():
         check_name(key, what)
         check_text(value, f"the value of {what} '{key}'", MAX_VALUE_CHARS)
@@ -74,21 +80,23 @@ def check_pairs(pairs: Mapping[str, str], what: str) -> dict[str, str]:
 
 
 def check_text(text: str, what: str, limit: int = MAX_DESCRIPTION_CHARS) -> str:
-    """``text`` itself: any characters but control characters, at most ``limit``. Line breaks and
-    tabs are allowed in descriptions only. Raises InvalidNameError."""
+    """``text`` itself: at most ``limit`` characters, none that controls how a terminal shows it
+    (control characters, surrogates, line separators, changes of direction). Line breaks and tabs
+    are allowed in descriptions only. Raises InvalidNameError."""
     if not isinstance(text, str):
         raise InvalidNameError(f"{what} must be text, not {type(text).__name__}")
     if len(text) > limit:
         raise InvalidNameError(f"{what} has {len(text)} characters; at most {limit} are allowed")
     breaks = "\n\t" if limit == MAX_DESCRIPTION_CHARS else ""
     for char in text:
-        if unicodedata.category(char) in ("Cc", "Cs") and char not in breaks:
+        is_control = unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _DIRECTION
+        if is_control and char not in breaks:
             raise InvalidNameError(f"{what} has the control character {char!a}")
     return text
 
 
 def _complaint(name: str) -> str | None:
-    if not isinstance(name, str) or not name:
+    if not name:
         return "is empty"
     if len(name) > MAX_NAME_CHARS:
         return f"has {len(name)} characters, more than {MAX_NAME_CHARS}"

@@ -10,13 +10,26 @@ from registry.errors import InvalidOnnxError
 from registry.records import Dim, Signature, TensorInfo
 from registry.tree import shown
 
+MAX_BYTES = 2**31 - 1
+"""Of one protobuf message."""
 _RENAMED = {"float": "float32", "double": "float64"}
 
 
 def read_signature(file: Path, path: str, siblings: Set[str]) -> Signature:
     """The signature of the .onnx ``file``, which is ``path`` in its model; ``siblings`` are the
     paths of the model's files, where external data must be. Raises InvalidOnnxError."""
-    model = _load(file, path)
+    if file.stat().st_size > MAX_BYTES:
+        raise InvalidOnnxError(
+            f"'{shown(path)}' is larger than 2 GiB, more than ONNX allows; save its weights as"
+            " external data and register the folder"
+        )
+    try:
+        return _read(_load(file, path), path, siblings)
+    except (ValueError, RecursionError) as error:  # text that is not UTF-8, an unknown type
+        raise InvalidOnnxError(f"'{shown(path)}' is damaged: {error}") from error
+
+
+def _read(model: Any, path: str, siblings: Set[str]) -> Signature:
     for location in _external_locations(model):
         _check_location(location, path, siblings)
     graph = model.graph
@@ -51,9 +64,9 @@ def _external_locations(message: Any) -> Iterator[str]:
     while stack:
         node = stack.pop()
         if node.DESCRIPTOR.name == "TensorProto":
-            for entry in node.external_data:
-                if entry.key == "location":
-                    yield entry.value
+            locations = [entry.value for entry in node.external_data if entry.key == "location"]
+            is_external = node.data_location == node.EXTERNAL
+            yield from locations or [""] * is_external
             continue
         for field, value in node.ListFields():
             if field.message_type is not None:
@@ -63,7 +76,9 @@ def _external_locations(message: Any) -> Iterator[str]:
 
 def _check_location(location: str, path: str, siblings: Set[str]) -> None:
     parts = PurePosixPath(location).parts
-    if PurePosixPath(location).is_absolute() or ".." in parts or "\\" in location or not parts:
+    if not parts:
+        raise InvalidOnnxError(f"'{shown(path)}' has external data that names no file")
+    if PurePosixPath(location).is_absolute() or ".." in parts or "\\" in location:
         raise InvalidOnnxError(
             f"'{shown(path)}' keeps data in '{shown(location)}', outside of its own folder"
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from collections.abc import Set
 
 from registry import leases
 from registry.blobs import BlobStore
@@ -21,15 +23,36 @@ UNION SELECT digest FROM image_blobs
 def purge(
     paths: WorkspacePaths, database: Database, store: BlobStore, *, dry_run: bool
 ) -> PurgeReport:
-    """Sweep while the database is held for writing: an operation that has published blobs either
-    committed before (its records name them) or still has its lease (they are young)."""
-    with database.write() as connection:
-        oldest = leases.oldest_live(paths.leases)
-        keep = {row[0] for row in connection.execute(_DIGESTS)}
-        manifests = [row[0] for row in connection.execute("SELECT digest FROM model_versions")]
-        keep |= {_config_digest(store, digest) for digest in set(manifests)}
-        older_than = time.time() + 1 if oldest is None else oldest
+    """Sweep while the database is held for writing and the store is still: an operation that has
+    published blobs either committed before (its records name them) or still has its lease, and
+    then its blobs are younger than that."""
+    with database.write() as connection, store.still():
+        older_than = _oldest(paths)
+        keep = _reachable(connection, store)
         return PurgeReport(*store.sweep(keep, older_than=older_than, dry_run=dry_run))
+
+
+def discard(
+    paths: WorkspacePaths, database: Database, store: BlobStore, digests: Set[str]
+) -> PurgeReport:
+    """The same for just ``digests``: what a failed operation had published."""
+    with database.write() as connection, store.still():
+        older_than = _oldest(paths)
+        keep = _reachable(connection, store)
+        return PurgeReport(
+            *store.sweep(keep, older_than=older_than, dry_run=False, only=frozenset(digests))
+        )
+
+
+def _oldest(paths: WorkspacePaths) -> float:
+    oldest = leases.oldest_live(paths.leases)
+    return time.time() + 1 if oldest is None else oldest
+
+
+def _reachable(connection: sqlite3.Connection, store: BlobStore) -> set[str]:
+    keep = {row[0] for row in connection.execute(_DIGESTS)}
+    manifests = [row[0] for row in connection.execute("SELECT digest FROM model_versions")]
+    return keep | {_config_digest(store, digest) for digest in set(manifests)}
 
 
 def _config_digest(store: BlobStore, manifest: str) -> str:

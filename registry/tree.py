@@ -1,7 +1,8 @@
 """Walks a file or folder that someone wants to register. Nothing but plain files gets through.
 
 Symbolic links, devices, pipes and sockets are refused by name rather than followed or left out: a
-link can point anywhere, and a model that silently lacks a file is worse than none.
+link can point anywhere, and a model that silently lacks a file is worse than none. Empty folders
+are left out.
 """
 
 from __future__ import annotations
@@ -12,38 +13,80 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 from registry.errors import InvalidSourceError
 
 MAX_FILES = 100_000
+"""Of a folder; files and folders together."""
 MAX_PATH_BYTES = 1024
+WHITEOUT = ".wh."
+"""How OCI layers spell "delete this": a file of that name would vanish, and its sibling too."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file to read: where it is, and its POSIX path in what is registered."""
+    """One file to read: its POSIX ``path`` in what is registered, below the folder ``root``."""
 
     path: str
-    source: Path
+    root: Path
     size_bytes: int
     is_executable: bool = False
 
-    def open(self) -> IO[bytes]:
+    def open(self) -> SourceReader:
         """The file, if it is still the plain file that was seen. Raises InvalidSourceError."""
         try:
-            handle = os.open(
-                self.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
+            handle = _open_below(self.root, self.path)
         except OSError as error:
             raise InvalidSourceError(
                 f"cannot read '{shown(self.path)}': {error.strerror}"
             ) from error
-        file = os.fdopen(handle, "rb")
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            file.close()
-            raise InvalidSourceError(f"'{shown(self.path)}' changed while it was read")
-        return file
+            os.close(handle)
+            raise _changed(self)
+        return SourceReader(self, os.fdopen(handle, "rb"))
+
+
+class SourceReader:
+    """Reads a SourceFile in a ``with`` block, from its first byte to its last. Raises
+    InvalidSourceError when it cannot be read, or was found to be shorter or longer than seen."""
+
+    def __init__(self, source: SourceFile, file: IO[bytes]) -> None:
+        self._source = source
+        self._file = file
+        self._count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of a file."""
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise InvalidSourceError(
+                f"cannot read '{shown(self._source.path)}': {error.strerror}"
+            ) from error
+        self._count += len(data)
+        is_end = size < 0 or len(data) < size
+        if self._count > self._source.size_bytes or (
+            is_end and self._count < self._source.size_bytes
+        ):
+            raise _changed(self._source)
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.read(1)  # the end, as its size said?
+        finally:
+            self._file.close()
 
 
 def walk(
@@ -56,16 +99,21 @@ def walk(
     each file and folder. Raises InvalidSourceError naming the first entry that is not allowed."""
     status = _status(source, source.name)
     if stat.S_ISREG(status.st_mode):
-        return [_file(_checked(source.name), source, status)]
+        return [_file(_checked(source.name), source.parent, status)]
     if not stat.S_ISDIR(status.st_mode):
-        raise InvalidSourceError(f"'{source}' is {_kind(status.st_mode)}; give a file or a folder")
-    files: list[SourceFile] = []
-    for file in _walk_folder(source, "", is_wanted):
-        files.append(file)
-        if len(files) > max_files:
-            raise InvalidSourceError(f"'{source}' has more than {max_files} files")
+        raise InvalidSourceError(
+            f"'{shown(str(source))}' is {_kind(status.st_mode)}; give a file or a folder"
+        )
+    files = []
+    for count, (path, entry) in enumerate(_entries(source, is_wanted), start=1):
+        if count > max_files:
+            raise InvalidSourceError(
+                f"'{shown(str(source))}' has more than {max_files} files and folders"
+            )
+        if entry is not None:
+            files.append(_file(path, source, entry))
     if not files:
-        raise InvalidSourceError(f"'{source}' has no files")
+        raise InvalidSourceError(f"'{shown(str(source))}' has no files")
     return sorted(files, key=lambda file: file.path)
 
 
@@ -75,38 +123,66 @@ def shown(path: str) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _walk_folder(
-    folder: Path, prefix: str, is_wanted: Callable[[str], bool]
-) -> Iterator[SourceFile]:
-    try:
-        entries = os.scandir(folder)
-    except OSError as error:
-        raise InvalidSourceError(f"cannot read '{shown(prefix)}': {error.strerror}") from error
-    with entries:
-        for entry in entries:  # as it comes: a million entries must not be held at once
+def _entries(
+    source: Path, is_wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Every entry below ``source`` as it comes: a million of them must not be held at once. With
+    the status of a file; without for a folder and for what is not wanted."""
+    prefixes = [""]
+    while prefixes:
+        prefix = prefixes.pop()
+        for entry in _scan(source, prefix):
             if not is_wanted(entry.name):
+                yield entry.name, None
                 continue
             path = _checked(prefix + entry.name)
             status = _status(Path(entry.path), path)
             if stat.S_ISDIR(status.st_mode):
-                yield from _walk_folder(Path(entry.path), f"{path}/", is_wanted)
+                prefixes.append(f"{path}/")
+                yield path, None
             elif stat.S_ISREG(status.st_mode):
-                yield _file(path, Path(entry.path), status)
+                yield path, status
             else:
                 raise InvalidSourceError(
                     f"'{shown(path)}' is {_kind(status.st_mode)}; only plain files can be kept"
                 )
 
 
-def _file(path: str, source: Path, status: os.stat_result) -> SourceFile:
-    return SourceFile(path, source, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+def _scan(source: Path, prefix: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(source / prefix) as entries:
+            yield from entries
+    except OSError as error:
+        label = prefix or str(source)
+        raise InvalidSourceError(f"cannot read '{shown(label)}': {error.strerror}") from error
+
+
+def _open_below(root: Path, path: str) -> int:
+    """Opens ``path`` one part at a time and follows no link on the way, so that a folder that was
+    exchanged for a link since the walk leads nowhere."""
+    *folders, name = path.split("/")
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(part, flags, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _file(path: str, root: Path, status: os.stat_result) -> SourceFile:
+    return SourceFile(path, root, status.st_size, bool(status.st_mode & stat.S_IXUSR))
 
 
 def _status(path: Path, label: str) -> os.stat_result:
     try:
         return path.lstat()
     except FileNotFoundError:
-        raise InvalidSourceError(f"there is no file or folder '{path}'") from None
+        raise InvalidSourceError(f"there is no file or folder '{shown(str(path))}'") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidSourceError(f"cannot read '{shown(label)}': {reason}") from error
@@ -117,9 +193,17 @@ def _checked(path: str) -> str:
         raise InvalidSourceError(
             f"the file name '{shown(path)}' has a control character, a backslash or no valid text"
         )
+    if path.rsplit("/", 1)[-1].startswith(WHITEOUT):
+        raise InvalidSourceError(
+            f"the file name '{shown(path)}' means a deletion in an image; rename it"
+        )
     if len(path.encode()) > MAX_PATH_BYTES:
         raise InvalidSourceError(f"the path '{shown(path)}' is longer than {MAX_PATH_BYTES} bytes")
     return path
+
+
+def _changed(file: SourceFile) -> InvalidSourceError:
+    return InvalidSourceError(f"'{shown(file.path)}' changed while it was read; try again")
 
 
 def _kind(mode: int) -> str:

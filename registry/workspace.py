@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from registry.blobs import BlobStore, full_disk_said
+from registry.blobs import BlobStore, disk_error
 from registry.clock import Clock, utc_now
 from registry.database import Database
 from registry.errors import NoWorkspaceError, WorkspaceDamagedError
@@ -54,11 +54,12 @@ class Workspace:
         if workspace.root.exists() and not workspace.root.is_dir():
             raise NoWorkspaceError(f"'{root}' is a file; name a folder")
         try:
-            with full_disk_said():
-                paths.leases.mkdir(parents=True, exist_ok=True)
-                workspace._store.create()
-        except PermissionError as error:
+            paths.leases.mkdir(parents=True, exist_ok=True)
+            workspace._store.create()
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise NoWorkspaceError(f"'{root}' cannot be written; choose another folder") from error
+        except OSError as error:
+            raise disk_error(error) from error
         workspace._database.migrate()
         return workspace
 
