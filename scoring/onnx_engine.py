@@ -72,9 +72,10 @@ class OnnxEngine:
             outputs=tuple(_spec(node) for node in session.get_outputs()),
             optional_inputs=tuple(_spec(node) for node in session.get_overridable_initializers()),
         )
+        _check_mixture(self.signature)
         specs = (*self.signature.inputs, *self.signature.optional_inputs)
-        outputs = self.signature.outputs
-        self._by_value = any(_is_extension(s.dtype) for s in (*specs, *outputs))
+        self._takes_bits = {spec.name for spec in specs if _is_extension(spec.dtype)}
+        self._gives_bits = any(_is_extension(spec.dtype) for spec in self.signature.outputs)
 
     @classmethod
     def load(cls, path: Path, *, threads: int | None = None) -> OnnxEngine:
@@ -101,7 +102,7 @@ class OnnxEngine:
 
         Raises InputError when onnxruntime finds the inputs at fault, else EngineError."""
         try:
-            values = self._run_bits(inputs) if self._by_value else self._session.run(None, inputs)
+            values = self._values(inputs)
         except Exception as error:
             odd = _disagreement(self.signature, inputs)
             if odd is not None:
@@ -123,10 +124,15 @@ class OnnxEngine:
         """Free the session."""
         self._session = None
 
-    def _run_bits(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """Like ``run`` for dtypes that numpy does not have."""
-        runtime = _runtime()
-        feeds = {name: _ort_value(runtime, value) for name, value in inputs.items()}
+    def _values(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """The outputs in model order."""
+        if not self._gives_bits:
+            if self._takes_bits:
+                odd = {name: _ort_value(inputs[name]) for name in self._takes_bits & inputs.keys()}
+                inputs = {**inputs, **odd}
+            values: list[Any] = self._session.run(None, inputs)
+            return values
+        feeds = {name: _ort_value(value) for name, value in inputs.items()}
         outputs = self._session.run_with_ort_values(None, feeds)
         specs = self.signature.outputs
         return [_from_ort(spec, value) for spec, value in zip(specs, outputs, strict=True)]
@@ -136,9 +142,21 @@ def _is_extension(dtype: str) -> bool:
     return dtype == "bfloat16" or dtype.startswith("float8") or dtype in _PER_BYTE
 
 
-def _ort_value(runtime: Any, array: Any) -> Any:
+def _check_mixture(signature: Signature) -> None:
+    """onnxruntime's Python API gives types that numpy lacks only as OrtValues, which it makes of no
+    text and of no list."""
+    odd = next((spec for spec in signature.outputs if _is_extension(spec.dtype)), None)
+    for spec in (*signature.inputs, *signature.optional_inputs):
+        if odd is not None and (spec.is_sequence or spec.dtype == "string"):
+            raise ModelLoadError(
+                f"input '{spec.name}' is {spec} and output '{odd.name}' is {odd.dtype}:"
+                " that mixture is not supported"
+            )
+
+
+def _ort_value(array: Any) -> Any:
     """Types that numpy lacks go in as bits of the same width."""
-    name = array.dtype.name
+    runtime, name = _runtime(), array.dtype.name
     if not _is_extension(name):
         return runtime.OrtValue.ortvalue_from_numpy(array)
     bits = np.asarray(array, order="C").view(np.uint16 if name == "bfloat16" else np.uint8)

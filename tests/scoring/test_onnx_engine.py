@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from scoring.errors import InputError, ModelLoadError
 from scoring.onnx_engine import OnnxEngine
 from scoring.signature import TensorSpec
+from scoring.tensors import dtype_of
 
 ROOT = Path(__file__).parents[2]
 OPSET = [helper.make_opsetid("", 17)]
@@ -186,6 +187,50 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path: Path, inputs: dict[str, An
     engine = OnnxEngine.load(_adding(tmp_path), threads=1)
     with pytest.raises(InputError):
         engine.run(inputs)
+
+
+def test_text_and_lists_go_in_beside_types_that_numpy_lacks(tmp_path: Path) -> None:
+    bits = _info("b", ["N"], TensorProto.BFLOAT16)
+    text = _info("s", ["N"], TensorProto.STRING)
+    items = helper.make_tensor_sequence_value_info("q", TensorProto.FLOAT, None)
+    nodes = [
+        helper.make_node("Identity", ["s"], ["t"]),
+        helper.make_node("Cast", ["b"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("SequenceLength", ["q"], ["n"]),
+    ]
+    outputs = [
+        _info("t", ["N"], TensorProto.STRING),
+        _info("f", ["N"]),
+        _info("n", [], TensorProto.INT64),
+    ]
+    engine = OnnxEngine.load(_save(tmp_path / "m.onnx", nodes, [bits, text, items], outputs))
+    one = np.ones(1, dtype_of("bfloat16"))
+    answered = engine.run({"b": one, "s": np.array(["é"], object), "q": [np.ones(2, np.float32)]})
+    assert {name: value.tolist() for name, value in answered.items()} == {
+        "t": ["é"],
+        "f": [1.0],
+        "n": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        _info("s", ["N"], TensorProto.STRING),
+        helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None),
+    ],
+    ids=["text", "list"],
+)
+def test_text_and_lists_in_with_such_types_out_do_not_load(tmp_path: Path, extra: Any) -> None:
+    bits = [_info(name, ["N"], TensorProto.BFLOAT16) for name in "bc"]
+    nodes = [
+        helper.make_node("Identity", ["b"], ["c"]),
+        helper.make_node("Identity", ["s"], ["t"]),
+    ]
+    same = helper.make_value_info("t", extra.type)
+    path = _save(tmp_path / "m.onnx", nodes, [bits[0], extra], [bits[1], same])
+    assert "input 's'" in _refused(path)
+    assert "output 'c' is bfloat16" in _refused(path)
 
 
 @pytest.mark.slow
