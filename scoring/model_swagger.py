@@ -104,12 +104,10 @@ def _swagger_2(info: Schema, body: Schema, answer: Schema) -> Schema:
 
 
 def _plain_2(operation: str, text: str) -> Schema:
-    produces = (
-        ["application/json"] if operation == SWAGGER_ROUTE[0] else ["text/plain", "text/html"]
-    )
+    media = [] if operation == SWAGGER_ROUTE[0] else ["text/plain", "text/html"]
     return {
         "operationId": operation,
-        "produces": [*produces, "application/json"],
+        "produces": [*media, "application/json"],
         "responses": {"200": {"description": text}, "503": {"description": "Not ready"}},
     }
 
