@@ -256,7 +256,14 @@ class Images:
     def _record_failure(self, image: Image, log: Sequence[str], error: BaseException) -> None:
         """Best effort: on a full disk there may be no room for the record either."""
         cause = str(error) if isinstance(error, RegistryError) else f"stopped: {error!r}"
-        failed = replace(image, log="\n".join([*log, f"failed: {cause}"]), cause=cause)
+        failed = replace(
+            image,
+            state="failed",
+            digest=None,
+            size_bytes=0,
+            log="\n".join([*log, f"failed: {cause}"]),
+            cause=cause,
+        )
         with suppress(RegistryError):
             self._record(failed, (), [])
 
