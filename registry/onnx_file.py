@@ -64,7 +64,7 @@ def _external_locations(message: Any) -> Iterator[str]:
     while stack:
         node = stack.pop()
         if node.DESCRIPTOR.name == "TensorProto":
-            locations = [entry.value for entry in node.external_data if entry.key == "location"]
+            locations = [_text(e.value) for e in node.external_data if e.key == "location"]
             is_external = node.data_location == node.EXTERNAL
             yield from locations or [""] * is_external
             continue
@@ -98,11 +98,11 @@ def _info(value: Any) -> TensorInfo:
         inner = getattr(inner, kind).elem_type
         kind = inner.WhichOneof("value")
     if kind == "map_type":
-        return TensorInfo(value.name, wrap.format("map"), None)
+        return TensorInfo(_text(value.name), wrap.format("map"), None)
     if kind not in ("tensor_type", "sparse_tensor_type"):
-        return TensorInfo(value.name, wrap.format("unknown"), None)
+        return TensorInfo(_text(value.name), wrap.format("unknown"), None)
     tensor = getattr(inner, kind)
-    return TensorInfo(value.name, wrap.format(_dtype(tensor.elem_type)), _shape(tensor))
+    return TensorInfo(_text(value.name), wrap.format(_dtype(tensor.elem_type)), _shape(tensor))
 
 
 def _dtype(number: int) -> str:
@@ -121,4 +121,11 @@ def _shape(tensor: Any) -> tuple[Dim, ...] | None:
 def _dim(dim: Any) -> Dim:
     if dim.HasField("dim_value"):
         return int(dim.dim_value)
-    return str(dim.dim_param) or None
+    return _text(dim.dim_param) or None
+
+
+def _text(value: Any) -> str:
+    """Text of the file. protobuf gives bytes for what is not UTF-8."""
+    if not isinstance(value, str):
+        raise ValueError(f"it has text that is not UTF-8: {value!r}")
+    return value
