@@ -27,6 +27,8 @@ from scoring.signature import Signature, TensorSpec, check_shape, shape_text
 Array = NDArray[Any]
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _KINDS = {"f": "fractions", "i": "integers"}
+EXACT_FLOAT = 2**53
+"""From here on a number with a fraction or exponent may not be the integer that was written."""
 MAX_DIMS = 32
 """numpy iterates over no more (NPY_MAXDIMS before numpy 2)."""
 _ORJSON_FLOATS = frozenset({"float16", "float32", "float64"})
@@ -231,13 +233,20 @@ def _booleans(spec: TensorSpec, array: Array, value: Any) -> Array:
 def _integers(spec: TensorSpec, array: Array, value: Any) -> Array:
     low, high = _integer_range(spec.dtype)
     if array.dtype.kind not in "iu":
-        array = _object_array(spec, value)  # beyond int64, or no integers at all
-        for item in array.flat:
-            if type(item) is not int:
-                raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
+        array = _object_array(spec, value)  # beyond int64, 1.0 among them, or no integers at all
+        array.reshape(-1)[:] = [_whole(spec, item) for item in array.flat]
     if int(array.min()) < low or int(array.max()) > high:
         raise InputError(f"input '{spec.name}' expects {spec}, got a value out of {low}..{high}")
     return array.astype(dtype_of(spec.dtype))
+
+
+def _whole(spec: TensorSpec, item: Any) -> int:
+    """1.0 is an integer to JSON Schema and to Protocol Buffers alike."""
+    if type(item) is int:
+        return item
+    if type(item) is float and item.is_integer() and abs(item) < EXACT_FLOAT:
+        return int(item)
+    raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
 
 
 def _integer_range(dtype: str) -> tuple[int, int]:

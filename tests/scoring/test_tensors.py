@@ -148,9 +148,24 @@ def test_what_is_no_number_is_refused(dtype: str, value: str, says: str) -> None
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, *SMALL_INTEGERS])
-@pytest.mark.parametrize("value", ["1.5", "[1, 1.5]", "1.0", '"NaN"', "1e3"])
+@pytest.mark.parametrize("value", ["1.5", "[1, 1.5]", '"NaN"', "1e-3", "[1.0, 0.5]"])
 def test_integers_take_no_fractions(dtype: str, value: str) -> None:
     assert f"expects {dtype}" in _refusal(dtype, value)
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, *SMALL_INTEGERS])
+@pytest.mark.parametrize("value", ["[1.0, 0]", "[1.0, -0.0]", "[10e-1, 0e5]"])
+def test_one_point_zero_is_an_integer(dtype: str, value: str) -> None:
+    array = _decode(dtype, value)
+    assert array.dtype == dtype_of(dtype)
+    assert array.astype(int).tolist() == [1, 0]
+
+
+def test_an_integer_written_as_a_float_must_be_exact() -> None:
+    assert _decode("int64", "9007199254740991.0") == 2**53 - 1
+    assert "expects int64" in _refusal("int64", "9007199254740993.0")
+    assert "expects int64" in _refusal("int64", "1e18")
+    assert "out of 0..255" in _refusal("uint8", "[256.0]")
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
