@@ -143,8 +143,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises OSError saying which address is taken and what to do.
 
-    The protocol is named because asyncio sets TCP_NODELAY only where it is (base_events.py); without
-    it each answer waits 40 ms for the client's delayed ACK."""
+    The protocol is named because asyncio sets TCP_NODELAY only where it is (base_events.py); else
+    each answer waits 40 ms for the client's delayed ACK."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
