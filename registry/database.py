@@ -12,7 +12,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib import resources
 from pathlib import Path
 
 from registry.errors import (
@@ -98,7 +97,7 @@ def _user_version(connection: sqlite3.Connection) -> int:
 
 
 def _script(name: str) -> str:
-    return resources.files("registry").joinpath(name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")  # resources: 10 ms to import
 
 
 @contextmanager
