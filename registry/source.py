@@ -13,8 +13,8 @@ from registry import tree
 from registry.errors import InvalidSourceError
 
 NEVER_PACKED = frozenset(
-    ".git .hg .svn __pycache__ .venv .env .inferry .aws .ssh .DS_Store .netrc .pypirc"
-    " id_rsa id_dsa id_ecdsa id_ed25519".split()
+    {".git", ".hg", ".svn", "__pycache__", ".venv", ".env", ".inferry", ".aws", ".ssh", ".DS_Store"}
+    | {".netrc", ".pypirc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"}
 )
 """Names that no image gets: version control, caches, secrets."""
 NEVER_ENDINGS = (".pyc", ".pem", ".key")
