@@ -64,7 +64,10 @@ class Endpoint:
         exchange = Exchange(scope)
         is_options = self.offers_options and exchange.method == "OPTIONS"
         if exchange.method not in self.methods and not is_options:
-            await send_answer(self.server.refuse(405, NOT_ALLOWED), send)
+            refused = self.server.refuse(405, NOT_ALLOWED)
+            if not self.server.is_script:  # the reference server sends no Allow
+                refused = refused.with_more([("Allow", self._allow)])
+            await send_answer(refused, send)
             return
         with suppress(ClientGoneError):
             answer = await self._answer(exchange, receive)
@@ -74,14 +77,18 @@ class Endpoint:
                 await drain(receive)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    @property
+    def _allow(self) -> str:
+        return ", ".join(sorted({*self.methods, *(["OPTIONS"] if self.offers_options else [])}))
+
     async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
         server = self.server
         ids = request_ids(exchange.headers, lambda: str(uuid.uuid4()))
         if isinstance(ids, TooLong):
             return server.finish(server.refuse(431, ids.message), exchange, ids)
         if self.offers_options and exchange.method == "OPTIONS":
-            allow = ", ".join(sorted({*self.methods, "OPTIONS"}))
-            return server.finish(text_answer("").with_more([("Allow", allow)]), exchange, ids)
+            allow = [("Allow", self._allow)]
+            return server.finish(text_answer("").with_more(allow), exchange, ids)
         try:
             if self.reads_body:
                 body = await read_body(receive, exchange.headers, server.config.limits)
