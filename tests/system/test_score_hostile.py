@@ -257,12 +257,16 @@ def test_unknown_routes_are_404(server: Running, path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/swagger.json"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE"])
 def test_unknown_methods_are_405(server: Running, path: str, method: str) -> None:
-    message_of(httpx.request(method, server.url + path, trust_env=False), 405)
+    answer = httpx.request(method, server.url + path, trust_env=False)
+    message_of(answer, 405)
+    assert {"GET", "HEAD"} <= set(answer.headers["Allow"].split(", ")) <= {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "TRACE"])
 def test_a_model_scores_posts_only(server: Running, method: str) -> None:
-    message_of(httpx.request(method, f"{server.url}/score", trust_env=False), 405)
+    answer = httpx.request(method, f"{server.url}/score", trust_env=False)
+    message_of(answer, 405)
+    assert answer.headers["Allow"] == "OPTIONS, POST"
 
 
 @pytest.mark.parametrize(
