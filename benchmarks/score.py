@@ -29,6 +29,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -43,6 +44,11 @@ RESULTS = ROOT / "benchmarks/RESULTS.md"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 READY_TIMEOUT_S = 60.0
 HELP_RUNS = 10
+SLEEPER = """
+import json, time
+def init(): pass
+def run(raw): time.sleep(json.loads(raw).get("sleep", 0))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ def main() -> int:
                 sample = measure(entrant, folder, wrk_script, asked)
                 print(f"round {number + 1}, {entrant.name}: {sample}", flush=True)
                 samples[entrant.name].append(sample)
-    table = report(samples, asked, help_ms())
+        health = {entrant.name: health_ms(entrant, folder) for entrant in sleepers(folder)}
+    table = report(samples, asked, help_ms(), health)
     print("\n" + table)
     RESULTS.write_text(table)
     return 0
@@ -113,6 +120,19 @@ def contestants(folder: Path) -> list[Contestant]:
     if REFERENCE.exists():
         found.append(Contestant("reference", reference, {"PYTHONPATH": str(_lend_engine(folder))}))
     return found
+
+
+def sleepers(folder: Path) -> list[Contestant]:
+    """Both servers of score.py files, with one whose run() sleeps when asked to."""
+    script = folder / "sleeper.py"
+    script.write_text(SLEEPER)
+
+    def serve(command: Path) -> Callable[[Path, int], list[str]]:
+        return lambda _, port: [str(command), "--entry_script", str(script), "--port", str(port)]
+
+    ours, reference = BIN / "azmlinfsrv", REFERENCE
+    named = [("inferry", ours), ("reference", reference)]
+    return [Contestant(name, serve(command), {}) for name, command in named if command.exists()]
 
 
 def _lend_engine(folder: Path) -> Path:
@@ -213,15 +233,50 @@ def _drive(url: str, wrk_script: Path, seconds: int, connections: int) -> str:
     return done.stdout
 
 
-def cpu_s(session: int) -> float:
-    """CPU seconds that the living processes of a session have used, their reaped children's too."""
-    ticks = 0
+def cpu_s(root: int) -> float:
+    """CPU seconds that a process and all below it have used, their reaped children's too. Found by
+    parent, not by session: our workers lead sessions of their own."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session:
-                ticks += sum(int(field) for field in fields[11:15])
-    return ticks / TICKS_PER_S
+            pid = int(stat.parent.name)
+            parents[pid] = int(fields[1])
+            ticks[pid] = sum(int(field) for field in fields[11:15])
+
+    def is_below(pid: int) -> bool:
+        while pid not in (root, 0, 1):
+            pid = parents.get(pid, 0)
+        return pid == root
+
+    return sum(used for pid, used in ticks.items() if is_below(pid)) / TICKS_PER_S
+
+
+def health_ms(entrant: Contestant, folder: Path) -> tuple[float, float]:
+    """Median and slowest of ``GET /``, asked for 3 s while run() sleeps for those 3 s."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    with _running(entrant, folder, port) as process:
+        _wait_until_it_scores(process, f"{url}/score", folder)
+        sleeping = threading.Thread(target=_post, args=(f"{url}/score", b'{"sleep": 3}'))
+        sleeping.start()
+        time.sleep(0.2)  # until run() has it
+        times = []
+        while sleeping.is_alive():
+            began_s = time.perf_counter()
+            with urllib.request.urlopen(f"{url}/", timeout=10) as response:
+                response.read()
+            times.append((time.perf_counter() - began_s) * 1000)
+            time.sleep(0.01)
+        sleeping.join()
+    return statistics.median(times), max(times)
+
+
+def _post(url: str, body: bytes) -> None:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        response.read()
 
 
 def help_ms() -> float:
@@ -234,7 +289,12 @@ def help_ms() -> float:
     return statistics.median(times)
 
 
-def report(samples: dict[str, list[Sample]], asked: argparse.Namespace, help_time_ms: float) -> str:
+def report(
+    samples: dict[str, list[Sample]],
+    asked: argparse.Namespace,
+    help_time_ms: float,
+    health: dict[str, tuple[float, float]],
+) -> str:
     """The page: how it was measured, and the medians."""
     rows = []
     for name, rounds in samples.items():
@@ -258,6 +318,12 @@ def report(samples: dict[str, list[Sample]], asked: argparse.Namespace, help_tim
             *rows,
             "",
             f"`inferry --help`: {help_time_ms:.0f} ms (median of {HELP_RUNS}).",
+            "",
+            "`GET /` while the one worker's `run()` sleeps for 3 s:",
+            "",
+            "| | median ms | slowest ms |",
+            "|---|---|---|",
+            *(f"| {name} | {median:.1f} | {most:.1f} |" for name, (median, most) in health.items()),
             "",
         ]
     )

@@ -58,7 +58,7 @@ def _runtime() -> Any:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)
     return onnxruntime
 
 
@@ -84,7 +84,7 @@ class OnnxEngine:
         Raises ModelLoadError, one line without paths."""
         runtime = _runtime()
         options = runtime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
