@@ -21,6 +21,7 @@ from scoring.bundle import open_bundle
 from scoring.config import ServerConfig
 from scoring.errors import BundleError, ModelLoadError, ScoringError, ScriptLoadError
 from scoring.http.app import App, create_app
+from scoring.http.protocol import BoundedProtocol
 from scoring.service import Service, bundle_service
 
 logger = logging.getLogger("scoring")
@@ -114,6 +115,7 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(app: object, config: ServerConfig) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
+        http=BoundedProtocol,
         log_config=None,
         log_level="warning",
         access_log=False,
