@@ -163,8 +163,8 @@ def measure(
     return Sample(
         ready_s,
         float(_find(r"Requests/sec:\s+([\d.]+)", output)),
-        _ms(_find(r"50%\s+(\S+)", output)),
-        _ms(_find(r"99%\s+(\S+)", output)),
+        _ms(_find(r"\n\s+50%\s+(\S+)", output)),
+        _ms(_find(r"\n\s+99%\s+(\S+)", output)),
         used_s / requests * 1e6,
     )
 
