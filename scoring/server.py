@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from scoring.azure.config import ConfigError
 from scoring.bundle import open_bundle
 from scoring.config import ServerConfig
 from scoring.errors import BundleError, ModelLoadError, ScoringError, ScriptLoadError
@@ -40,7 +41,7 @@ def serve(config: ServerConfig, service: Service | None = None) -> int:
             ports = [config.port] + ([config.health_port] if config.health_port else [])
             sockets = [stack.enter_context(_listen(config.host, port)) for port in ports]
             return _run(_Process(service, config, sockets).main())
-    except (BundleError, OSError) as error:
+    except (BundleError, ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

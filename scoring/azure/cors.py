@@ -14,12 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from scoring.azure.config import ConfigError
+
 METHODS = "GET, POST"
 _REGEX_HINTS = frozenset("*\\]?$^[]()")
 
 
 class Cors:
-    """The allowed origins, read once. Raises ValueError for an invalid regular expression."""
+    """The allowed origins, read once. Raises ConfigError for an invalid regular expression."""
 
     def __init__(self, origins: str) -> None:
         names = [".*" if name == "*" else name for name in _split(origins)]
@@ -63,7 +65,7 @@ def _compile(name: str) -> re.Pattern[str]:
     try:
         return re.compile(name, re.IGNORECASE)
     except re.error as error:
-        raise ValueError(f"AML_CORS_ORIGINS: {name!r} is no valid expression: {error}") from error
+        raise ConfigError(f"AML_CORS_ORIGINS: {name!r} is no valid expression: {error}") from error
 
 
 def _preflight(headers: Mapping[str, str]) -> list[tuple[str, str]]:

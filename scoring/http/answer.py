@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 JSON = "application/json"
 NO_BODY = frozenset({204, 304})
@@ -51,7 +53,9 @@ def text_answer(text: str, content_type: str = "text/html; charset=utf-8") -> An
     return Answer(200, (("Content-Type", content_type),), text.encode())
 
 
-async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> None:
+async def send_answer(
+    answer: Answer, send: Send, receive: Receive | None = None, *, is_head: bool = False
+) -> None:
     """Write the answer. A stream that breaks off raises, so that the connection is cut and the
     client sees that its answer is incomplete."""
     await send(
@@ -65,10 +69,29 @@ async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> N
         body = b"" if is_head or answer.status in NO_BODY else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": answer.close})
         return
-    async for chunk in answer.body:
-        if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    async with _until_gone(receive) as is_gone:
+        async for chunk in answer.body:
+            if is_gone():  # uvicorn drops what is sent to nobody: an endless stream would go on
+                break
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    close = getattr(answer.body, "aclose", None)
+    if close is not None:
+        await close()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@asynccontextmanager
+async def _until_gone(receive: Receive | None) -> AsyncIterator[Callable[[], bool]]:
+    """Whether the client has closed the connection, once its request was read whole."""
+    if receive is None:
+        yield lambda: False
+        return
+    gone = asyncio.ensure_future(receive())
+    try:
+        yield gone.done
+    finally:
+        gone.cancel()
 
 
 def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -72,7 +72,7 @@ class Endpoint:
         with suppress(ClientGoneError):
             answer = await self._answer(exchange, receive)
             self.server.observe(exchange, answer, time.perf_counter() - started, self.is_logged)
-            await send_answer(answer, send, is_head=exchange.method == "HEAD")
+            await send_answer(answer, send, receive, is_head=exchange.method == "HEAD")
             if answer.close:  # let the client read the answer before the connection is reset
                 await drain(receive)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -276,3 +276,42 @@ def test_a_taken_port_is_said_in_one_line(server: Server, tmp_path: Path) -> Non
     assert second.returncode == 1
     assert f"cannot listen on 0.0.0.0:{server.port}" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+ENDLESS = """
+from azureml.contrib.services.aml_request import rawhttp
+from azureml.contrib.services.aml_response import AMLResponse
+def init(): pass
+def endless():
+    while True:
+        yield b"x" * 1000
+@rawhttp
+def run(request):
+    return AMLResponse(endless() if request.args.get("endless") else "done", 200)
+"""
+
+
+@pytest.mark.slow
+def test_an_endless_stream_ends_with_its_client(tmp_path: Path) -> None:
+    server = Server(tmp_path, ENDLESS).wait_ready()
+    try:
+        with httpx.stream("GET", f"{server.url}/score?endless=1", trust_env=False) as answer:
+            assert next(answer.iter_bytes(1000)) == b"x" * 1000
+        assert server.score().text == "done"  # the one worker, or its successor, is free again
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "value"), [("SCORING_TIMEOUT_MS", "soon"), ("AML_CORS_ORIGINS", "(")]
+)
+def test_a_setting_that_cannot_be_used_is_said_in_one_line(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    server = Server(tmp_path, SCRIPT, **{name: value})
+    assert server.process.wait(timeout=20) != 0
+    said = server.log.read_text()
+    assert f"{name}: " in said
+    assert "Traceback" not in said
+    server.client.close()
