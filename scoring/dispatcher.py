@@ -2,30 +2,77 @@
 
 dispatcher = Dispatcher(engine, queue_limit=1000)
 await dispatcher.start()
-answer = await dispatcher.submit(item)
+dispatcher.submit(Work(item, done))
+
+No task, future or timer belongs to a request: what has arrived while the event loop was busy, or
+while the engine was, is found together by the next ``_pump`` and runs as one batch if that pays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from scoring import policy
+from scoring.cost import CostModel
 from scoring.engine import Engine
-from scoring.errors import EngineError, QueueFullError, ScoringError, UnavailableError
+from scoring.errors import (
+    DeadlineError,
+    DrainingError,
+    EngineError,
+    ExpiredError,
+    QuarantinedError,
+    QueueFullError,
+    ScoringError,
+    UnavailableError,
+    WorkerDiedError,
+)
+from scoring.quarantine import Quarantine, fingerprint
+from scoring.work import Line, State, Work
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+SCAN = 256
+"""How many requests of another kind a batch's search passes over."""
 
-@dataclass(slots=True, eq=False)
-class _Waiting(Generic[In, Out]):
-    item: In
-    answer: asyncio.Future[Out]
+
+class Observer:
+    """What is told of each batch and refusal; this one does not care."""
+
+    def ran(self, rows: int, queue_s: Sequence[float], compute_s: float) -> None:
+        """A batch has been answered."""
+
+    def rejected(self, reason: str) -> None:
+        """A request was not run."""
+
+    def failed(self, kind: str) -> None:
+        """A request failed in the engine."""
+
+
+class Recorder:
+    """Knows what runs in this very process, so that somebody can tell what killed it."""
+
+    def set_running(self, bodies: Sequence[bytes]) -> None:
+        """These run now."""
+
+    def clear_running(self) -> None:
+        """Nothing does."""
+
+
+class _Batch(Generic[In, Out]):
+    """A batch under way."""
+
+    __slots__ = ("expected_s", "finish", "rows", "started", "works")
+
+    def __init__(self, works: list[Work[In, Out]], rows: int, started: float, expected_s: float):
+        self.works = works
+        self.rows = rows
+        self.started = started
+        self.expected_s = expected_s
 
 
 class Dispatcher(Generic[In, Out]):
@@ -36,91 +83,293 @@ class Dispatcher(Generic[In, Out]):
         engine: Engine[In, Out],
         *,
         queue_limit: int,
+        cost: CostModel | None = None,
+        max_batch: int | None = None,
+        inline_s: float | None = None,
+        observer: Observer | None = None,
+        recorder: Recorder | None = None,
+        quarantine: Quarantine | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
+        self.cost = CostModel() if cost is None else cost
+        self.max_batch = max_batch or policy.DEFAULT_MAX_BATCH
+        self.quarantine = Quarantine() if quarantine is None else quarantine
+        self.observer = observer or Observer()
+        self.batches = 0
+        self._inline_s = inline_s
+        self._recorder = recorder
         self._queue_limit = queue_limit
         self._clock = clock
-        self._queue: deque[_Waiting[In, Out]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
-        self._cost_s: float | None = None
+        self._line: Line[In, Out] = Line()
+        self._running: set[_Batch[In, Out]] = set()
+        self._deadlines: list[tuple[float, int, Work[In, Out]]] = []
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_scheduled = False
+        self._drain_until: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
-        return f"<Dispatcher waiting={len(self._queue)} running={len(self._running)}>"
+        return f"<Dispatcher waiting={self._line.waiting} running={len(self._running)}>"
 
     @property
     def load(self) -> policy.Load:
         """What waits and runs now."""
+        now = self._clock()
+        running_s = sum(max(0.0, b.started + b.expected_s - now) for b in self._running)
         return policy.Load(
-            len(self._queue), len(self._running), self.engine.slots, cost_s=self._cost_s
+            self._line.waiting,
+            self._line.rows,
+            len(self._running),
+            self.engine.slots,
+            self.cost,
+            self.engine.merging.allowed,
+            self.max_batch,
+            running_s,
         )
+
+    @property
+    def in_flight(self) -> int:
+        """Requests let in and not answered yet."""
+        return self._line.waiting + sum(len(batch.works) for batch in self._running)
 
     async def start(self) -> None:
         """Start the engine; raises what it raises."""
-        await self.engine.start(self._pump)
+        self._loop = asyncio.get_running_loop()
+        await self.engine.start(self._schedule)
 
-    async def submit(self, item: In) -> Out:
-        """The engine's answer to ``item``. Cancelling the call drops the item from the queue.
+    def refuse_at_door(self, deadline: float | None, rows: int = 1) -> None:
+        """Raise the ScoringError with which a request that arrives now would be refused: before
+        its body is parsed, so that refusing costs next to nothing."""
+        if self.engine.broken is not None:
+            self.observer.rejected("unavailable")
+            raise UnavailableError(self.engine.broken)
+        is_free = deadline is None and self._drain_until is None
+        if is_free and self._line.waiting < self._queue_limit:
+            return
+        now = self._clock()
+        refusal = policy.admit(
+            self.load,
+            rows=rows,
+            queue_limit=self._queue_limit,
+            left_s=None if deadline is None else deadline - now,
+            drain_left_s=None if self._drain_until is None else self._drain_until - now,
+        )
+        if refusal is not None:
+            self.observer.rejected(refusal.reason)
+            raise _REFUSALS[refusal.reason](refusal.retry_after_s)
 
-        Raises QueueFullError, UnavailableError, or the item's own ScoringError."""
-        self._refuse_if_broken()
-        shed = policy.admit(self.load, queue_limit=self._queue_limit)
-        if shed is not None:
-            raise QueueFullError(shed.retry_after_s)
-        waiting: _Waiting[In, Out] = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._pump()
-        return await waiting.answer
+    def submit(self, work: Work[In, Out]) -> None:
+        """Let a request in; its ``done`` is called with the engine's answer or a ScoringError.
+
+        Raises QueueFullError, DeadlineError, DrainingError, UnavailableError or QuarantinedError
+        when it is not let in."""
+        self.refuse_at_door(work.deadline, work.rows)
+        if not self.quarantine.is_empty:
+            mark = fingerprint(work.body)
+            if self.quarantine.is_quarantined(mark):
+                self.observer.rejected("quarantined")
+                raise QuarantinedError
+            work.alone = self.quarantine.is_suspect(mark)
+        work.arrived = self._clock()
+        self._line.add(work)
+        if work.deadline is not None:
+            self._watch(work, work.deadline)
+        if not self._is_scheduled:
+            self._schedule()
+
+    async def ask(self, work_of: Callable[[Callable[..., None]], Work[In, Out]]) -> Out:
+        """The answer to ``work_of(done)``, awaited; for callers that are tasks anyway."""
+        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+
+        def done(work: Work[In, Out], outcome: Any) -> None:
+            if answer.done():
+                return
+            if isinstance(outcome, ScoringError):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+
+        work = work_of(done)
+        self.submit(work)
+        try:
+            return await answer
+        finally:
+            self.drop(work)
+
+    def drop(self, work: Work[In, Out]) -> bool:
+        """The client is gone: whether the request still waited, and now never runs. ``done`` is not
+        called."""
+        if work.state != State.WAITING:
+            return False
+        self._line.leave(work, State.DONE)
+        self.observer.rejected("abandoned")
+        return True
+
+    def drain(self, until: float) -> None:
+        """The server stops at the monotonic second ``until``: only what can be done by then is let
+        in from now on."""
+        self._drain_until = until
 
     async def close(self) -> None:
         """Refuse what waits, abandon what runs and close the engine."""
-        self._fail_queue(UnavailableError("the server has stopped"))
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        self._fail_waiting(UnavailableError("the server has stopped"))
+        if self._timer is not None:
+            self._timer.cancel()
         await self.engine.close()
 
-    def _refuse_if_broken(self) -> None:
-        if self.engine.broken is not None:
-            raise UnavailableError(self.engine.broken)
+    def _schedule(self) -> None:
+        """Look at the queue once the loop has read what is there to read."""
+        if not self._is_scheduled and self._loop is not None and not self._loop.is_closed():
+            self._is_scheduled = True
+            self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Start what the policy says; called on each arrival and each change of the engine."""
-        if self.engine.broken is not None:
-            self._fail_queue(UnavailableError(self.engine.broken))
-        while policy.to_run(self.load) > 0:
-            waiting = self._queue.popleft()
-            if waiting.answer.done():  # the caller went away
+        """Start what can start."""
+        self._is_scheduled = False
+        engine, line = self.engine, self._line
+        if engine.broken is not None:
+            self._fail_waiting(UnavailableError(engine.broken))
+        while line.waiting and len(self._running) < engine.slots:
+            works = self._next()
+            if not works:
                 continue
-            task = asyncio.create_task(self._run(waiting))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
+            batch = self._start(works)
+            if batch not in self._running:  # it ran on the loop: others want it now and then
+                if line.waiting:
+                    self._schedule()
+                return
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._pump()
-
-    async def _run(self, waiting: _Waiting[In, Out]) -> None:
-        started = self._clock()
-        try:
-            [outcome] = await self.engine.run([waiting.item])
-        except ScoringError as error:
-            outcome = error
-        except Exception as error:  # a bug in an engine must answer its request, not hang it
-            outcome = EngineError(f"internal error: {type(error).__name__}")
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "engine failed", "exception": error}
+    def _next(self) -> list[Work[In, Out]]:
+        """The next batch; empty when what was at the head had expired."""
+        head = self._line.head()
+        assert head is not None
+        limit = 1
+        if not head.alone:
+            limit = policy.rows_limit(
+                self.cost,
+                merges=self.engine.merging.allowed,
+                max_batch=self.max_batch,
+                inline_s=self._inline_s,
+                batches=self.batches,
             )
-        self._cost_s = policy.observe(self._cost_s, self._clock() - started)
-        if waiting.answer.done():
-            return
-        if isinstance(outcome, ScoringError):
-            waiting.answer.set_exception(outcome)
-        else:
-            waiting.answer.set_result(outcome)
+        works = self._line.take(head, limit, SCAN)
+        now = self._clock()
+        rows = sum(work.rows for work in works) if len(works) > 1 else head.rows
+        needs_s = self.cost.seconds(rows) if self.cost.known else 0.0
+        late = [w for w in works if w.deadline is not None and now + needs_s > w.deadline]
+        for work in works:
+            self._line.leave(work, State.RUNNING)
+            work.queue_s = now - work.arrived
+        if not late:
+            return works
+        for work in late:
+            self._expire(work)
+        return [work for work in works if work.state == State.RUNNING]
 
-    def _fail_queue(self, error: ScoringError) -> None:
-        while self._queue:
-            waiting = self._queue.popleft()
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+    def _start(self, works: list[Work[In, Out]]) -> _Batch[In, Out]:
+        rows = sum(work.rows for work in works)
+        batch = _Batch(works, rows, self._clock(), self.cost.seconds(rows))
+        self._running.add(batch)
+        self.batches += 1
+        if self._recorder is not None:
+            self._recorder.set_running([work.body for work in works])
+        try:
+            self.engine.run(
+                [work.item for work in works], lambda answers: self._finished(batch, answers)
+            )
+        except Exception as error:  # a bug in an engine must answer its requests, not hang them
+            self._report(error)
+            internal = EngineError(f"internal error: {type(error).__name__}")
+            self._finished(batch, [internal] * len(works))
+        return batch
+
+    def _finished(
+        self, batch: _Batch[In, Out], answers: Sequence[Out | ScoringError]
+    ) -> None:
+        if batch not in self._running:
+            return
+        self._running.discard(batch)
+        if self._recorder is not None:
+            self._recorder.clear_running()
+        took_s = self._clock() - batch.started
+        works = batch.works
+        if any(not isinstance(answer, ScoringError) for answer in answers):
+            self.cost.observe(batch.rows, took_s)
+            self.observer.ran(batch.rows, [work.queue_s for work in works], took_s)
+        is_alone = len(works) == 1
+        for work, answer in zip(works, answers, strict=False):
+            work.run_s = took_s
+            if isinstance(answer, ScoringError):
+                self._failed(work, answer, is_alone)
+                continue
+            if not self.quarantine.is_empty:
+                self.quarantine.survived(fingerprint(work.body))
+            work.state = State.DONE
+            work.done(work, answer)
+        if self._line.waiting:
+            self._schedule()
+
+    def _failed(self, work: Work[In, Out], error: ScoringError, is_alone: bool) -> None:
+        if isinstance(error, WorkerDiedError):
+            self.quarantine.died(fingerprint(work.body), alone=is_alone)
+            if not is_alone:  # merging was our idea: whoever is innocent must not suffer
+                work.alone = True
+                self._line.add(work, first=True)
+                return
+            if self.quarantine.is_quarantined(fingerprint(work.body)):
+                error = QuarantinedError()
+        self.observer.failed(type(error).__name__)
+        work.state = State.DONE
+        work.done(work, error)
+
+    def _watch(self, work: Work[In, Out], deadline: float) -> None:
+        self._number += 1
+        heap = self._deadlines
+        heapq.heappush(heap, (deadline, self._number, work))
+        if len(heap) > 1000 + 4 * self._line.waiting:  # most were answered long before
+            heap[:] = [entry for entry in heap if entry[2].state == State.WAITING]
+            heapq.heapify(heap)
+        if self._timer is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        heap = self._deadlines
+        while heap and heap[0][2].state != State.WAITING:
+            heapq.heappop(heap)
+        self._timer = None
+        if heap and self._loop is not None:
+            delay_s = max(0.0, heap[0][0] - self._clock())
+            self._timer = self._loop.call_later(delay_s, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        now, heap = self._clock(), self._deadlines
+        while heap and heap[0][0] <= now:
+            work = heapq.heappop(heap)[2]
+            if work.state == State.WAITING:
+                self._line.leave(work, State.RUNNING)
+                work.queue_s = now - work.arrived
+                self._expire(work)
+        self._arm()
+
+    def _expire(self, work: Work[In, Out]) -> None:
+        self.observer.rejected("expired")
+        work.state = State.DONE
+        work.done(work, ExpiredError(work.queue_s))
+
+    def _fail_waiting(self, error: ScoringError) -> None:
+        for work in self._line.clear():
+            self.observer.rejected("unavailable")
+            work.done(work, error)
+
+    def _report(self, error: Exception) -> None:
+        if self._loop is not None:
+            self._loop.call_exception_handler({"message": "engine failed", "exception": error})
+
+
+_REFUSALS: dict[str, Callable[[float], ScoringError]] = {
+    "full": QueueFullError,
+    "deadline": DeadlineError,
+    "draining": DrainingError,
+}

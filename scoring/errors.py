@@ -9,8 +9,13 @@
     +-- EngineError          the engine failed on a good input
     |   +-- WorkerDiedError  the worker process ended while it had this request
     |   +-- RunTimeoutError  the engine did not answer in its time
-    +-- QueueFullError       too many requests wait already
-    +-- UnavailableError     nothing can answer now: no worker is alive, or the server is stopping
+    +-- QuarantinedError     this very input has ended two processes
+    +-- ExpiredError         its deadline passed while it waited, or would before it is answered
+    +-- RefusedError         not let in: come again after retry_after_s
+    |   +-- QueueFullError   too many requests wait already
+    |   +-- DeadlineError    the deadline cannot be met
+    |   +-- DrainingError    the server is stopping
+    +-- UnavailableError     nothing can answer now: no worker is alive, or the server has stopped
 
 HTTP codes live in scoring/http/ only.
 """
@@ -62,12 +67,53 @@ class RunTimeoutError(EngineError):
         self.timeout_s = timeout_s
 
 
-class QueueFullError(ScoringError):
+class QuarantinedError(ScoringError):
+    """This very input has ended two processes and is not tried again for a while."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this input has ended the process that scored it twice; it is not tried again"
+        )
+
+
+class ExpiredError(ScoringError):
+    """The deadline passed while the request waited ``waited_s`` seconds: it was never run."""
+
+    def __init__(self, waited_s: float) -> None:
+        super().__init__(
+            f"the deadline passed: the request had waited {waited_s * 1000:.0f} ms and was not run"
+        )
+
+
+class RefusedError(ScoringError):
+    """Not let in; coming again makes sense after ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFullError(RefusedError):
     """Too many requests wait already; ``retry_after_s`` is the expected time to drain them."""
 
     def __init__(self, retry_after_s: float) -> None:
-        super().__init__("the queue is full")
-        self.retry_after_s = retry_after_s
+        super().__init__("the queue is full", retry_after_s)
+
+
+class DeadlineError(RefusedError):
+    """What waits already needs longer than the deadline leaves, by ``retry_after_s`` seconds."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            "the deadline cannot be met: what waits already takes longer", retry_after_s
+        )
+
+
+class DrainingError(RefusedError):
+    """The server is stopping and cannot answer this in the time it has left."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("the server is stopping", retry_after_s)
 
 
 class UnavailableError(ScoringError):

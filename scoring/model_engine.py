@@ -1,21 +1,35 @@
-"""The engine of a model without user code: it runs in this process, on threads."""
+"""The engine of a model without user code: it runs in this process.
+
+What is quick runs on the event loop itself, which saves two thread switches; what takes longer than
+INLINE_S runs on one thread, so that health and reading never wait for it. Its cost is measured before
+the first request.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
+from scoring import rows
+from scoring.cost import CostModel, ladder
+from scoring.engine import Merging
 from scoring.errors import EngineError, ScoringError
+from scoring.rows import Tensors
 from scoring.signature import Signature
 
-Tensors = Mapping[str, Any]
-"""Values by input or output name: numpy arrays, lists of them for sequences, None for absent."""
+INLINE_S = 0.002
+"""Longest run on the event loop: GET / is to answer in less than 5 ms with every place busy."""
+WARM_UP_S = 0.15
+"""About how long the measuring before the first request may take."""
+WARM_UP_ROUNDS = 3
 
 
 class LoadedModel(Protocol):
-    """A model that answers in the calling thread; ``run`` may be called from several at a time."""
+    """A model that answers in the calling thread."""
 
     @property
     def signature(self) -> Signature:
@@ -24,24 +38,76 @@ class LoadedModel(Protocol):
     def run(self, inputs: Tensors) -> Tensors:
         """Outputs by name. Raises InputError or EngineError, one line without paths."""
 
-    def warm_up(self) -> float | None:
-        """Run once on made-up values; seconds, or None where that was not possible."""
-
     def close(self) -> None:
         """Free the model; idempotent."""
 
 
-class ModelEngine:
-    """Runs ``load()``'s model on up to ``threads`` threads."""
+class Answered(Mapping[str, Any]):
+    """The outputs of one request: all of a run, or its rows of a merged one. ``batch`` is shared by
+    all requests of the run, so that whoever encodes them can do it for all at once."""
 
-    def __init__(self, load: Callable[[], LoadedModel], *, threads: int) -> None:
+    __slots__ = ("batch", "index", "start", "stop")
+
+    def __init__(self, batch: BatchOutputs, index: int, start: int, stop: int) -> None:
+        self.batch = batch
+        self.index = index
+        self.start = start
+        self.stop = stop
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.batch.outputs[name]
+        return value if len(self.batch.counts) == 1 else value[self.start : self.stop]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.batch.outputs)
+
+    def __len__(self) -> int:
+        return len(self.batch.outputs)
+
+
+class BatchOutputs:
+    """What one run gave: ``outputs`` by name, and the rows that each request has of it."""
+
+    __slots__ = ("counts", "encoded", "outputs")
+
+    def __init__(self, outputs: Tensors, counts: Sequence[int]) -> None:
+        self.outputs = outputs
+        self.counts = counts
+        self.encoded: dict[str, Any] = {}
+        """Whatever encoders have made of the whole run, by the encoder's name."""
+
+    def answers(self) -> list[Answered]:
+        """One for each request."""
+        answers, start = [], 0
+        for index, count in enumerate(self.counts):
+            answers.append(Answered(self, index, start, start + count))
+            start += count
+        return answers
+
+
+class ModelEngine:
+    """Runs ``load()``'s model, one batch at a time."""
+
+    def __init__(
+        self,
+        load: Callable[[], LoadedModel],
+        *,
+        cost: CostModel | None = None,
+        max_batch: int = 32,
+        split_rows: int | None = None,
+        inline_s: float = INLINE_S,
+    ) -> None:
         self._load = load
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
+        self._cost = CostModel() if cost is None else cost
+        self._max_batch = max_batch
+        self._split_rows = split_rows
+        self._inline_s = inline_s
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._model: LoadedModel | None = None
+        self._merging = Merging(False, "the model is not loaded")
 
     def __repr__(self) -> str:
-        return f"<ModelEngine threads={self._threads} ready={self.ready}>"
+        return f"<ModelEngine ready={self.ready} merging={self._merging.allowed}>"
 
     @property
     def signature(self) -> Signature:
@@ -51,8 +117,8 @@ class ModelEngine:
 
     @property
     def slots(self) -> int:
-        """One for each thread once the model is loaded."""
-        return self._threads if self._model is not None else 0
+        """One, once the model is loaded: its threads belong to one run."""
+        return 1 if self._model is not None else 0
 
     @property
     def ready(self) -> bool:
@@ -64,36 +130,128 @@ class ModelEngine:
         """Never: a model that loaded stays."""
         return None
 
+    @property
+    def merging(self) -> Merging:
+        """Found out when the model was loaded."""
+        return self._merging
+
     async def start(self, on_change: Callable[[], None]) -> None:
-        """Load and warm up. Raises ModelLoadError."""
+        """Load, prove what can be merged, warm up and measure. Raises ModelLoadError."""
         self._model = await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
         on_change()
 
-    async def run(self, batch: Sequence[Tensors]) -> Sequence[Tensors | ScoringError]:
-        """Each item by itself, on one thread."""
+    def run(
+        self, batch: Sequence[Tensors], done: Callable[[Sequence[Answered | ScoringError]], None]
+    ) -> None:
+        """On the loop when it is expected to be quick, else on the thread."""
+        counts = [rows.rows_of(item) for item in batch]
+        if self._cost.known and self._cost.seconds(sum(counts)) <= self._inline_s:
+            done(self._answers(batch, counts))
+            return
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._run_each, batch)
+
+        def finished(future: Future[Sequence[Answered | ScoringError]]) -> None:
+            if not future.cancelled():
+                with suppress(RuntimeError):  # the loop has been closed meanwhile
+                    loop.call_soon_threadsafe(done, future.result())
+
+        self._pool.submit(self._answers, batch, counts).add_done_callback(finished)
 
     async def close(self) -> None:
-        """Free the model; running calls are waited for in their threads only."""
+        """Free the model once what runs has ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         model, self._model = self._model, None
         if model is not None:
             model.close()
 
-    def _loaded(self) -> LoadedModel:
-        model = self._load()
-        model.warm_up()
-        return model
-
-    def _run_each(self, batch: Sequence[Tensors]) -> list[Tensors | ScoringError]:
+    def _answers(
+        self, batch: Sequence[Tensors], counts: Sequence[int]
+    ) -> Sequence[Answered | ScoringError]:
+        """Never raises. A batch that fails is run again item by item: the bad one fails alone."""
         model = self._model
         if model is None:
             return [EngineError("the model is closed")] * len(batch)
-        answers: list[Tensors | ScoringError] = []
-        for item in batch:
-            try:
-                answers.append(model.run(item))
-            except ScoringError as error:
-                answers.append(error)
+        try:
+            if len(batch) == 1:
+                return BatchOutputs(self._whole(model, batch[0], counts[0]), counts).answers()
+            outputs = model.run(rows.merged(batch))
+            if rows.fits(outputs, sum(counts)):
+                return BatchOutputs(outputs, counts).answers()
+        except ScoringError as error:
+            if len(batch) == 1:
+                return [error]
+        except Exception as error:
+            if len(batch) == 1:
+                return [EngineError(f"internal error: {type(error).__name__}")]
+        answers: list[Answered | ScoringError] = []
+        for item, count in zip(batch, counts, strict=True):
+            answers += self._answers([item], [count])
         return answers
+
+    def _whole(self, model: LoadedModel, inputs: Tensors, count: int) -> Tensors:
+        """One request: as it is, or in pieces of ``split_rows`` where that was asked for."""
+        size = self._split_rows
+        if size is None or count <= size or not self._merging.allowed:
+            return model.run(inputs)
+        pieces = [
+            model.run({name: value[start : start + size] for name, value in inputs.items()})
+            for start in range(0, count, size)
+        ]
+        return rows.merged(pieces)
+
+    def _loaded(self) -> LoadedModel:
+        model = self._load()
+        self._merging = prove(model)
+        self._measure(model)
+        return model
+
+    def _measure(self, model: LoadedModel) -> None:
+        """Fit the cost on made-up batches, for about WARM_UP_S."""
+        began = time.perf_counter()
+        limit = self._max_batch if self._merging.allowed else 1
+        for count in ladder(limit):
+            inputs = _made_up(model.signature, count, seed=count)
+            for attempt in range(1 + WARM_UP_ROUNDS):
+                started = time.perf_counter()
+                try:
+                    if inputs is None:
+                        return
+                    model.run(inputs)
+                except ScoringError:
+                    return
+                now = time.perf_counter()
+                if attempt > 0 or now - began > WARM_UP_S:  # the first allocates
+                    self._cost.observe(count, now - started)
+                if now - began > WARM_UP_S:
+                    break
+            # The next is expected to take twice as long as this one did.
+            if time.perf_counter() - began + 2 * self._cost.seconds(count) > WARM_UP_S:
+                return
+
+
+def prove(model: LoadedModel) -> Merging:
+    """Whether the model is row by row: three made-up rows together and each alone."""
+    signature = model.signature
+    reason = rows.obstacle(signature)
+    if reason is not None:
+        return Merging(False, reason)
+    inputs = _made_up(signature, 3, seed=0)
+    if inputs is None:
+        return Merging(False, "there are no values to try it with")
+    try:
+        together = model.run(inputs)
+        if not rows.fits(together, 3):
+            return Merging(False, "an output has not one entry for each row")
+        for row in range(3):
+            part = slice(row, row + 1)
+            alone = model.run({name: value[part] for name, value in inputs.items()})
+            if not rows.same(alone, {name: value[part] for name, value in together.items()}):
+                return Merging(False, "a row's outputs depend on the other rows")
+    except ScoringError:
+        return Merging(False, "it fails on made-up values, so nothing could be tried")
+    return Merging(True, "three rows gave the same together and alone")
+
+
+def _made_up(signature: Signature, count: int, seed: int) -> dict[str, Any] | None:
+    made = {spec.name: rows.made_up(spec, count, seed) for spec in signature.inputs}
+    return None if any(value is None for value in made.values()) else made

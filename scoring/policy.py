@@ -1,57 +1,101 @@
 """Decides what happens to a request: pure, synchronous, no clock of its own.
 
-Admission: a request is let in while fewer than ``queue_limit`` wait; past that it is shed with the
-time that the queue is expected to need (the number that Retry-After shows). Dispatch: the oldest
-waiting requests run as soon as the engine has a free place; nothing ever waits on a timer.
+    admit(load, ask)      let in, or refuse at the door with the reason and when to come again
+    rows_limit(load, ...) how many rows the next batch may have
+
+Nothing ever waits on a timer: what has arrived while the engine was busy runs when it is free.
+Batches are counted in rows, never split, and only grow where the fitted cost says that it pays.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-COST_WEIGHT = 0.1
-"""Weight of the newest observation in the running mean of a request's cost."""
-ASSUMED_COST_S = 0.1
-"""Cost of one request before the first was measured."""
+from scoring.cost import CostModel
+
+Reason = Literal["full", "deadline", "draining"]
+
+DEFAULT_MAX_BATCH = 64
+"""Rows of a merged batch when nobody says: the gain of more is small, the wait is not."""
+PROBE_EVERY = 64
+"""While merging does not pay, every so many batches two requests are merged to see whether it still
+does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the policy looks at; ``slots`` includes the running ones.
-    ``cost_s`` is the running mean of one request's time in the engine."""
+    """What the policy looks at. ``running`` counts batches; ``running_s`` is what they are expected
+    to need yet, in engine seconds; ``slots`` includes the busy ones."""
 
     waiting: int
+    waiting_rows: int
     running: int
     slots: int
-    cost_s: float | None = None
+    cost: CostModel
+    merges: bool = False
+    max_batch: int = DEFAULT_MAX_BATCH
+    running_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shed:
-    """The request is refused; waiting ones should be through in ``retry_after_s`` seconds."""
+class Refusal:
+    """The request is not let in; trying again makes sense after ``retry_after_s`` seconds."""
 
+    reason: Reason
     retry_after_s: float
 
 
-def admit(load: Load, *, queue_limit: int) -> Shed | None:
-    """None when one more request may wait (or run), else why not."""
-    if load.waiting < queue_limit:
+def admit(
+    load: Load,
+    *,
+    rows: int,
+    queue_limit: int,
+    left_s: float | None,
+    drain_left_s: float | None = None,
+) -> Refusal | None:
+    """None when one more request of ``rows`` rows may wait (or run), else why not. ``left_s`` is
+    what its deadline leaves, ``drain_left_s`` what a stopping server leaves."""
+    if load.waiting >= queue_limit:
+        return Refusal("full", drain_s(load))
+    if left_s is None and drain_left_s is None:
         return None
-    return Shed(drain_s(load))
-
-
-def to_run(load: Load) -> int:
-    """How many of the oldest waiting requests start now."""
-    return max(0, min(load.waiting, load.slots - load.running))
+    needs_s = drain_s(load) + load.cost.seconds(rows)
+    if not load.cost.known:
+        needs_s = 0.0  # nothing was measured yet: let it try
+    if drain_left_s is not None and needs_s > drain_left_s:
+        return Refusal("draining", drain_left_s)
+    if left_s is not None and needs_s > left_s:
+        return Refusal("deadline", max(0.0, needs_s - left_s))
+    return None
 
 
 def drain_s(load: Load) -> float:
-    """Seconds until all that waits has been answered, with the places that are there now."""
-    places = max(1, load.slots)
-    cost_s = ASSUMED_COST_S if load.cost_s is None else load.cost_s
-    return (load.waiting + load.running) * cost_s / places
+    """Seconds until all that waits and runs has been answered, with the places there are now."""
+    return (load.running_s + _waiting_s(load)) / max(1, load.slots)
 
 
-def observe(cost_s: float | None, seen_s: float) -> float:
-    """The running mean after one more request took ``seen_s`` seconds in the engine."""
-    return seen_s if cost_s is None else cost_s + COST_WEIGHT * (seen_s - cost_s)
+def _waiting_s(load: Load) -> float:
+    if not load.waiting:
+        return 0.0
+    cost = load.cost
+    if not cost.known:
+        return load.waiting * cost.seconds(1)
+    batches = load.waiting
+    if load.merges and cost.pays:
+        batches = -(-load.waiting_rows // load.max_batch)
+    return cost.a * load.waiting_rows + cost.b * batches
+
+
+def rows_limit(
+    cost: CostModel, *, merges: bool, max_batch: int, inline_s: float | None, batches: int
+) -> int:
+    """Rows that the next batch may have; 1 means: one request, whatever its rows. ``inline_s``
+    bounds what runs on the event loop itself; ``batches`` is how many have run so far."""
+    if not merges or max_batch <= 1:
+        return 1
+    if not cost.pays:
+        return 2 if batches % PROBE_EVERY == 0 else 1
+    if inline_s is None or cost.seconds(1) > inline_s or cost.a <= 0:
+        return max_batch
+    return max(1, min(max_batch, int((inline_s - cost.b) / cost.a)))

@@ -1,14 +1,14 @@
-"""One HTTP answer: made by a route, sent here."""
+"""One HTTP answer: made by a route, written by the protocol (or sent through ASGI)."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 JSON = "application/json"
 NO_BODY = frozenset({204, 304})
@@ -53,54 +53,46 @@ def text_answer(text: str, content_type: str = "text/html; charset=utf-8") -> An
     return Answer(200, (("Content-Type", content_type),), text.encode())
 
 
-async def send_answer(
-    answer: Answer, send: Send, receive: Receive | None = None, *, is_head: bool = False
-) -> None:
-    """Write the answer. A stream that breaks off raises, so that the connection is cut and the
-    client sees that its answer is incomplete."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": _raw_headers(answer),
-        }
-    )
-    if isinstance(answer.body, bytes):
-        body = b"" if is_head or answer.status in NO_BODY else answer.body
-        await send({"type": "http.response.body", "body": body, "more_body": answer.close})
-        return
-    async with _until_gone(receive) as is_gone:
-        async for chunk in answer.body:
-            if is_gone():  # uvicorn drops what is sent to nobody: an endless stream would go on
-                break
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    close = getattr(answer.body, "aclose", None)
-    if close is not None:
-        await close()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def send_answer(answer: Answer, send: Send, *, is_head: bool = False) -> None:
+    """Send an answer that is no stream through ASGI."""
+    assert isinstance(answer.body, bytes)
+    headers = [(_bytes(name), _bytes(value)) for name, value in answer.headers]
+    if answer.status not in NO_BODY:
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    body = b"" if is_head or answer.status in NO_BODY else answer.body
+    await send({"type": "http.response.body", "body": body})
 
 
-@asynccontextmanager
-async def _until_gone(receive: Receive | None) -> AsyncIterator[Callable[[], bool]]:
-    """Whether the client has closed the connection, once its request was read whole."""
-    if receive is None:
-        yield lambda: False
-        return
-    gone = asyncio.ensure_future(receive())
-    try:
-        yield gone.done
-    finally:
-        gone.cancel()
+def head_bytes(answer: Answer, framing: bytes, date: bytes) -> bytes:
+    """Status line and headers as they go over the wire, the empty line included. ``framing`` is
+    what says where the body ends and whether the connection does, as whole lines; ``date`` is the
+    Date line. Raises ValueError for a header that would break the answer apart."""
+    parts = [_status_line(answer.status), date]
+    for name, value in answer.headers:
+        line = _bytes(name) + b": " + _bytes(value) + b"\r\n"
+        if _ODD.search(line, 0, len(line) - 2) or not _NAME.fullmatch(name):
+            raise ValueError(f"a header is not valid: {name[:60]!r}")
+        parts.append(line)
+    parts.append(framing)
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
-def _raw_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    raw = [(_bytes(name), _bytes(value)) for name, value in answer.headers]
-    if isinstance(answer.body, bytes) and answer.status not in NO_BODY:
-        raw.append((b"content-length", b"%d" % len(answer.body)))
-    if answer.close:
-        raw.append((b"connection", b"close"))
-    return raw
+_ODD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STATUS_LINES: dict[int, bytes] = {}
+
+
+def _status_line(status: int) -> bytes:
+    line = _STATUS_LINES.get(status)
+    if line is None:
+        try:
+            phrase = HTTPStatus(status).phrase
+        except ValueError:
+            phrase = "Unknown"
+        line = _STATUS_LINES[status] = f"HTTP/1.1 {status} {phrase}\r\n".encode()
+    return line
 
 
 def _bytes(text: str) -> bytes:

@@ -1,84 +1,448 @@
-"""uvicorn's HTTP protocol with bounds on the head of a request: its bytes and its seconds.
+"""One client connection: reads requests, hands each whole one to its route, writes the answers.
 
-httptools collects a head without limit, so one endless header would hold the event loop and memory
-of the whole server; and uvicorn waits for a head that never ends.
+Requests to a scoring route never become an ASGI task: research/performance.md has what that saves.
+All others run through Starlette with uvicorn's own request cycle. One request of a connection is
+under way at a time; those pipelined behind it are read, bounded, and wait.
+
+    bytes -> httptools -> Call -> route.begin(call) ... call.reply(answer) -> bytes
+                               -> RequestResponseCycle -> Starlette
+
+Bounds: a request's head in bytes (431) and seconds (408), its body in bytes (413) and seconds (408),
+an idle connection and a client that does not read its answers in seconds. What is no HTTP is a 400
+and the end of the connection; what follows it is never read as a request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-HEAD_BYTES = 64 * 1024
-HEAD_S = 30.0
+from scoring.http.answer import NO_BODY, Answer
+from scoring.http.call import Call, by_name
+from scoring.http.wire import TargetError, declared_size, parse_target
+
+if TYPE_CHECKING:
+    from scoring.http.front import Front
+
+LINGER_S = 2.0
+LINGER_BYTES = 256 * 1024 * 1024
+"""How long, and for how much, a client may go on sending after an answer that ends the connection:
+closing with unread bytes resets it, and the client may never see the answer."""
+SMALL = 64 * 1024
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """Answers 431 to a head over HEAD_BYTES (plus what one read brings) and 408 to one that takes
-    over HEAD_S; both end the connection."""
+class ScoringProtocol(HttpToolsProtocol):
+    """A connection of ``front``; ``slot`` is its number with the supervisor."""
 
-    head_bytes_limit = HEAD_BYTES
-    head_s = HEAD_S
-    _head_bytes = 0
-    _is_in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
+    def __init__(self, front: Front, loop: asyncio.AbstractEventLoop, slot: int | None = None):
+        super().__init__(front.uvicorn_config, front.server_state, {}, loop)
+        self.front = front
+        self.slot = slot
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.idle_since = front.now
+        self.released = False
+        self._partial: Call | None = None
+        self._current: Call | None = None
+        self._queue: deque[Call] = deque()
+        self._is_fresh = True
+        self._is_over = False
+        self._is_eof = False
+        self._is_advancing = False
+        self._is_lingering = False
+        self._head_since: float | None = front.now
+        self._head_bytes = 0
+        self._left_bytes = LINGER_BYTES
+        self._since = front.now  # of lingering, or of a client that does not read
+        self._stream: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: Any) -> None:
+    # What the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The first head is due from now on."""
-        super().connection_made(transport)
-        self._expect_head()
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.front.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is due any more."""
-        self._stop_timer()
+        """Nobody is there to be answered."""
         super().connection_lost(exc)
+        self._queue.clear()
+        self._partial = None
+        self._abandon()
+        self.front.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head that is not complete yet."""
-        if self._is_in_head and self._head_timer is None:
-            self._expect_head()
-        self._head_bytes += len(data)
-        super().data_received(data)  # sets the count to 0 where a head or a message ends
-        if self.transport.is_closing() or not self._is_in_head:
+        """Parse; requests that get complete are begun on the way."""
+        front = self.front
+        if self.slot is not None:
+            front.consumed(self.slot, len(data))
+        if self._is_over:
+            self._ignore(len(data))
             return
-        if self._head_bytes > self.head_bytes_limit:
-            self._refuse(b"431 Request Header Fields Too Large", b"the request's head is too large")
+        if self._partial is None and self._head_since is None:
+            self._head_since = front.now
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._is_over = True  # answered as the ordinary request that it is, and then closed
+        except httptools.HttpParserError:
+            self._refuse(400, "the request is not valid HTTP/1.1")
+            return
+        if self._head_since is not None and self._head_bytes > front.head_bytes:
+            self._refuse(431, "the request's head is too large")
+        elif self._current is None:
+            self._settle()
+
+    def eof_received(self) -> bool:
+        """The client sends no more. An answer that is due still goes out, but what only waits in
+        the queue is dropped: a client that has gone looks just the same."""
+        self._is_eof = True
+        if self._partial is not None or self._is_lingering:
+            return False
+        if self._current is None and not self._queue:
+            return False
+        self.loop.call_soon(self._drop_if_waiting)  # after what came with it has been started
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as we write."""
+        super().pause_writing()
+        self._since = self.front.now
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._advance()
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        """A request starts, unless what came before it has ended the connection."""
+        if self._is_over:
+            return
+        self._head_since = self.front.now
+        self._partial = Call(self.front.clock())
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of its target."""
+        if self._partial is not None:
+            self._partial.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        if self._partial is not None:
+            self._partial.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """The head is through."""
-        self._is_in_head, self._head_bytes = False, 0
-        self._stop_timer()
-        super().on_headers_complete()
+        """The head is through: find the route, refuse what must not be read."""
+        call = self._partial
+        if call is None:
+            return
+        self._head_since, self._head_bytes, self._is_fresh = None, 0, False
+        parser = self.parser
+        call.method = parser.get_method().decode("ascii")
+        call.http_version = parser.get_http_version()
+        call.closes = (
+            call.http_version != "1.1" or parser.should_upgrade() or not parser.should_keep_alive()
+        )
+        named = call.named = by_name(call.headers)
+        if b"host" not in named and call.http_version == "1.1":
+            self._refuse(400, "a request must have a Host header")
+            return
+        if declared_size(named.get(b"content-length")) > self.front.limits.body_bytes:
+            self._refuse(413, self.front.too_large)
+            return
+        try:
+            self.front.route(call)
+        except TargetError as error:
+            self._refuse(400, str(error))
+            return
+        if b"expect" in named and named[b"expect"].lower() == b"100-continue":
+            call.expects = call.http_version == "1.1"
+            self._continue()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        call = self._partial
+        if call is None:
+            return
+        call.expects = False
+        call.size += len(body)
+        if call.size > self.front.limits.body_bytes:
+            self._refuse(413, self.front.too_large)
+            return
+        call.chunks.append(body)
 
     def on_message_complete(self) -> None:
-        """What comes next is a head again."""
-        self._is_in_head, self._head_bytes = True, 0
-        super().on_message_complete()
-
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.head_s, self._on_late_head)
-
-    def _on_late_head(self) -> None:
-        self._head_timer = None
-        if self.transport.is_closing() or not self._is_in_head:
+        """A request is whole."""
+        call = self._partial
+        if call is None:
             return
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._expect_head()  # a pipelined head: the answer before it must not be cut
+        self._partial = None
+        chunks = call.chunks
+        if chunks:
+            call.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            call.chunks = []
+        call.connection = self
+        call.client, call.server = self.client, self.server
+        if call.closes:
+            self._is_over = True
+        if self._current is None and not self._queue and not self.flow.write_paused:
+            self._begin(call)
+        else:
+            self._queue.append(call)
+            self.flow.pause_reading()
+
+    # Turns
+
+    def _begin(self, call: Call) -> None:
+        self._current = call
+        if call.refusal is not None:
+            call.reply(call.refusal)
+        elif call.route is None:
+            self._run_asgi(call)
+        else:
+            self.front.begin(call)
+
+    def _advance(self) -> None:
+        """Begin the next request, unless this was called while one was being begun."""
+        if self._is_advancing:
             return
-        self._refuse(b"408 Request Timeout", b"the request's head came too slowly")
+        self._is_advancing = True
+        while self._queue and self._current is None and not self.flow.write_paused:
+            self._begin(self._queue.popleft())
+        self._is_advancing = False
+        if not self._queue and not self.flow.write_paused:
+            self.flow.resume_reading()
 
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def answer(self, call: Call, answer: Answer) -> None:
+        """Write the answer to the request whose turn it is."""
+        if call is not self._current or self.transport.is_closing():
+            return
+        if not isinstance(answer.body, bytes):
+            self._stream = self.loop.create_task(self._send_stream(call, answer))
+            self.front.server_state.tasks.add(self._stream)
+            self._stream.add_done_callback(self.front.server_state.tasks.discard)
+            return
+        closes = call.closes or answer.close or self.front.is_closing
+        body = answer.body
+        framing = b""
+        if answer.status not in NO_BODY:
+            framing = b"content-length: %d\r\n" % len(body)
+        if closes:
+            framing += b"connection: close\r\n"
+        head = self.front.head(call, answer, framing)
+        if call.method == "HEAD" or answer.status in NO_BODY:
+            body = b""
+        if len(body) <= SMALL:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
+        self._answered(closes, must_linger=answer.close)
 
-    def _refuse(self, status: bytes, message: bytes) -> None:
-        self._stop_timer()
-        body = b'{"message": "' + message + b'"}'
-        self.transport.write(
-            b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
+    def _answered(self, closes: bool, *, must_linger: bool = False) -> None:
+        """An answer is through: the connection's next request, or its end."""
+        self._current = None
+        self._stream = None
+        if closes or (self._is_eof and not self._queue):
+            self._is_over = True
+            self._queue.clear()
+            if must_linger:
+                self._linger()
+            else:
+                self.transport.close()
+        elif self._queue:
+            self._advance()
+        else:
+            self.flow.resume_reading()
+            if self._partial is not None:
+                self._continue()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Between two requests, as far as is known: the front looks again when all is written."""
+        if self._partial is None and self._head_bytes == 0:
+            self.idle_since = self.front.now
+            if self.slot is not None:
+                self.front.settle(self)
+
+    def _continue(self) -> None:
+        """Tell a client that waits for it to send the body, once it is the next to be answered."""
+        call = self._partial
+        if call is not None and call.expects and self._current is None and not self._queue:
+            call.expects = False
+            self.transport.write(CONTINUE)
+
+    # Streams and ASGI
+
+    async def _send_stream(self, call: Call, answer: Answer) -> None:
+        chunked = call.http_version == "1.1"
+        closes = call.closes or answer.close or self.front.is_closing or not chunked
+        framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+        if closes:
+            framing += b"connection: close\r\n"
+        body: Any = answer.body
+        try:
+            self.transport.write(self.front.head(call, answer, framing))
+            async for chunk in body:
+                if self.transport.is_closing():  # an endless stream would go on for nobody
+                    break
+                if chunk and call.method != "HEAD":
+                    self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                await self.flow.drain()
+            else:
+                if not self.transport.is_closing():
+                    if chunked and call.method != "HEAD":
+                        self.transport.write(b"0\r\n\r\n")
+                    self._answered(closes)
+        except Exception:  # the worker has logged why; the client must see that this is not all
+            self.transport.abort()
+        finally:
+            with suppress(Exception):
+                await body.aclose()
+
+    def _run_asgi(self, call: Call) -> None:
+        path = parse_target(call.target)
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": call.http_version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": call.headers,
+            "state": {},
+            "method": call.method,
+            "path": path.path,
+            "raw_path": path.raw_path,
+            "query_string": path.query,
+        }
+        self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.front.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=not (call.closes or self.front.is_closing),
+            on_response=self._on_asgi_answer,
         )
+        self.cycle.body = bytearray(call.body)
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        self._start_asgi_task(self.cycle, self.app)
+
+    def _on_asgi_answer(self) -> None:
+        if self.transport.is_closing():
+            self._current = None
+            return
+        self._answered(closes=False)
+
+    # The end
+
+    def _refuse(self, status: int, message: str) -> None:
+        """This is no request that can be answered: say so after the answers before it, and end."""
+        if self._is_over and self._is_lingering:
+            return
+        self._is_over, self._partial, self._head_since = True, None, None
+        call = Call(self.front.clock())
+        call.connection = self
+        call.closes = True
+        call.refusal = Answer(*_parts(self.front.refusal(status, message)), close=True)
+        if self._current is None and not self._queue:
+            self._begin(call)
+        else:
+            self._queue.append(call)
+
+    def _linger(self) -> None:
+        self._is_lingering, self._since = True, self.front.now
+        if self._is_eof:
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        with suppress(OSError, RuntimeError):
+            self.transport.write_eof()
+
+    def _ignore(self, size: int) -> None:
+        self._left_bytes -= size
+        if self._left_bytes < 0:
+            self.transport.abort()
+
+    def _abandon(self) -> None:
+        call, self._current = self._current, None
+        if call is not None and not call.answered:
+            call.answered = True
+            self.front.abandon(call)
+
+    def _drop_if_waiting(self) -> None:
+        call = self._current
+        if call is None or self.transport.is_closing():
+            return
+        if not call.answered and call.is_waiting:
+            self.transport.abort()  # connection_lost drops it
+
+    # For the front's sweep, draining and handing over
+
+    @property
+    def is_idle(self) -> bool:
+        """Between two requests, with everything written."""
+        return (
+            self._current is None
+            and self._partial is None
+            and self._head_bytes == 0
+            and not self._queue
+            and not self._is_over
+            and not self._is_eof
+            and not self.transport.is_closing()
+            and self.transport.get_write_buffer_size() == 0
+        )
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing has ever come."""
+        return self._is_fresh and self._head_bytes == 0
+
+    def release(self) -> None:
+        """Give an idle connection up without ending it: the supervisor has another hold of it."""
+        self.released = True
         self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """End what takes too long."""
+        if self.transport.is_closing():
+            return
+        limits = self.front.limits
+        if self._is_lingering:
+            if now - self._since > LINGER_S:
+                self.transport.abort()
+        elif self.flow.write_paused:
+            if now - self._since > limits.write_s:
+                self.transport.abort()
+        elif self._current is not None or self._queue:
+            if self._head_since is not None:  # a pipelined head: its time starts with its turn
+                self._head_since = now
+        elif self._partial is not None and self._head_since is None:
+            allowed_s = limits.body_grace_s + self._partial.size / limits.body_bytes_per_s
+            if now - self._partial.started > allowed_s:
+                self._refuse(408, "the request body came too slowly")
+        elif self._head_since is not None:
+            if now - self._head_since > self.front.head_s:
+                self._refuse(408, "the request's head came too slowly")
+        elif now - self.idle_since > limits.idle_s:
+            self.transport.close()
+
+
+def _parts(answer: Answer) -> tuple[Any, ...]:
+    return answer.status, answer.headers, answer.body
+

@@ -1,0 +1,365 @@
+"""What all connections of a server process share: routes, limits, ids, the clock's sweep, the end.
+
+front = Front(site, config, ...)
+loop.connect_accepted_socket(lambda: ScoringProtocol(front, loop, slot), sock)
+await front.drain(until)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.server import ServerState
+
+from scoring.azure.cors import Cors
+from scoring.azure.identity import TooLong, request_ids
+from scoring.config import ServerConfig
+from scoring.http.answer import Answer, Headers, error_answer, head_bytes
+from scoring.http.call import Call
+from scoring.http.ids import IdSource
+from scoring.http.protocol import ScoringProtocol
+from scoring.http.wire import parse_target
+
+logger = logging.getLogger("scoring")
+access_logger = logging.getLogger("azmlinfsrv")
+
+HEAD_BYTES = 64 * 1024
+HEAD_S = 30.0
+SWEEP_S = 0.25
+QUIET_S = 0.5
+"""How long a connection must have been idle before a stopping server closes it: a request that was
+on its way then has arrived and is answered."""
+
+_IDS = (b"x-request-id", b"x-ms-request-id", b"x-ms-client-request-id", b"traceid")
+
+
+class ScoringRoute(Protocol):
+    """A route below ASGI."""
+
+    name: str
+    """What metrics call it."""
+
+    def begin(self, call: Call) -> None:
+        """Answer, now or later, by ``call.reply``. Must not raise."""
+
+
+class Site(Protocol):
+    """What is served."""
+
+    asgi: ASGIApp
+    failed_headers: Headers
+    """What the server's own errors carry."""
+    server_version: str | None
+
+    def match(self, path: str) -> ScoringRoute | None:
+        """The scoring route of a path; None: Starlette answers."""
+
+
+class Link(Protocol):
+    """The supervisor, as far as connections matter to it."""
+
+    def consumed(self, slot: int, size: int) -> None:
+        """Bytes were read: the connection is busy."""
+
+    def mark_idle(self, slot: int) -> None:
+        """All that was read is answered, and the answer is written."""
+
+    def closed(self, slot: int) -> None:
+        """The connection has ended."""
+
+    def released(self, slot: int) -> None:
+        """The connection is somebody else's now."""
+
+
+class Counts(Protocol):
+    """Where answers are counted."""
+
+    def answered(self, route: str, code: int, seconds: float) -> None:
+        """One answer."""
+
+
+class Front:
+    """One of them for each server process."""
+
+    def __init__(
+        self,
+        site: Site,
+        config: ServerConfig,
+        counts: Counts,
+        link: Link | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.site = site
+        self.config = config
+        self.limits = config.limits
+        self.counts = counts
+        self.link = link
+        self.clock = clock
+        self.now = clock()
+        self.head_bytes = HEAD_BYTES
+        self.head_s = HEAD_S
+        self.is_closing = False
+        self.is_retiring = False
+        self.server_state = ServerState()
+        self.uvicorn_config = _uvicorn_config(site.asgi)
+        self.consumed = link.consumed if link is not None else _nothing
+        self.too_large = f"the request body is larger than {config.limits.body_bytes} bytes"
+        self._cors = Cors(config.cors_origins) if config.cors_origins else None
+        self._ids = IdSource()
+        self._exact = {}  # type: dict[bytes, ScoringRoute]
+        self._heads: dict[tuple[int, Headers], bytes] = {}
+        self._settling: list[ScoringProtocol] = []
+        self._to_release = 0
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._date_second = 0
+        self.date_line = b""
+        self.default_headers: list[tuple[bytes, bytes]] = []
+        self._mark_date()
+
+    @property
+    def connections(self) -> set[Any]:
+        """All that are open."""
+        return self.server_state.connections
+
+    def start(self) -> None:
+        """Begin to sweep; in the loop's thread."""
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def stop(self) -> None:
+        """Sweep no more."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    # Connections
+
+    def opened(self, connection: ScoringProtocol) -> None:
+        """A connection is there (uvicorn keeps the set)."""
+
+    def closed(self, connection: ScoringProtocol) -> None:
+        """A connection has ended, or is another process's now."""
+        if self.link is None or connection.slot is None:
+            return
+        if connection.released:
+            self.link.released(connection.slot)
+        else:
+            self.link.closed(connection.slot)
+
+    def settle(self, connection: ScoringProtocol) -> None:
+        """The connection will be idle once its answer is written."""
+        if not self._settling:
+            asyncio.get_running_loop().call_soon(self._settled)
+        self._settling.append(connection)
+
+    def give_back(self, count: int) -> None:
+        """Release ``count`` connections, as they become idle."""
+        self._to_release = count
+        self._release_idle()
+
+    def retire(self) -> None:
+        """Release every connection as it becomes idle; nothing new comes."""
+        self.is_retiring = True
+        self._release_idle()
+
+    def _release_idle(self) -> None:
+        for connection in list(self.connections):
+            if not (self.is_retiring or self._to_release > 0):
+                return
+            if connection.is_idle:
+                self._to_release -= 1
+                connection.release()
+
+    def _settled(self) -> None:
+        settling, self._settling = self._settling, []
+        link = self.link
+        assert link is not None
+        for connection in settling:
+            if not connection.is_idle:
+                continue
+            if self.is_retiring or self._to_release > 0:
+                self._to_release -= 1
+                connection.release()
+            else:
+                link.mark_idle(connection.slot)  # type: ignore[arg-type]
+
+    # Requests
+
+    def route(self, call: Call) -> None:
+        """Set the call's path, query and route. Raises TargetError."""
+        target = call.target
+        found = self._exact.get(target)
+        if found is not None:
+            call.path = found.name
+            call.route = found
+            return
+        parsed = parse_target(target)
+        call.path, call.query = parsed.path, parsed.query
+        call.route = self.site.match(parsed.path)
+        if call.route is not None and target.decode("ascii") == call.route.name:
+            self._exact[target] = call.route
+
+    def begin(self, call: Call) -> None:
+        """Hand a whole request to its route."""
+        named = call.named
+        for name in _IDS:
+            if name in named:
+                if not self._take_ids(call):
+                    return
+                break
+        try:
+            call.route.begin(call)
+        except Exception:
+            logger.exception("a route failed")
+            call.reply(self.refusal(500, "internal error"))
+
+    def abandon(self, call: Call) -> None:
+        """The client has left: what waits for it need not run."""
+        if call.work is not None and call.dispatcher is not None:
+            call.dispatcher.drop(call.work)
+
+    def refusal(self, status: int, message: str) -> Answer:
+        """An error that the server itself answers."""
+        return error_answer(status, message, self.site.failed_headers)
+
+    def head(self, call: Call, answer: Answer, framing: bytes) -> bytes:
+        """The answer's head: with ids, server version and CORS on every scoring route. Counts it."""
+        route = call.route
+        seconds = self.clock() - call.started
+        if route is None:
+            self.counts.answered("other", answer.status, seconds)
+            return head_bytes(answer, framing, self.date_line)
+        self.counts.answered(route.name, answer.status, seconds)
+        if self.config.access_log:
+            self._log(call, answer, seconds)
+        if call.ids is None and self._cors is None:
+            key = (answer.status, answer.headers)
+            start = self._heads.get(key)
+            if start is None:
+                start = self._start_of(call, answer)
+                if len(self._heads) < 1000:
+                    self._heads[key] = start
+            new = self._ids.new().encode()
+            return (
+                b"%b%bx-request-id: %b\r\nx-ms-request-id: %b\r\n%b\r\n"
+                % (start, self.date_line, new, new, framing)
+            )
+        return self._slow_head(call, answer, framing)
+
+    def _start_of(self, call: Call, answer: Answer) -> bytes:
+        """Status line and headers without ids and date, for answers that come often."""
+        if self.site.server_version:
+            answer = answer.with_more([("x-ms-server-version", self.site.server_version)])
+        own = {"x-request-id", "x-ms-request-id", "x-ms-client-request-id"}
+        kept = tuple(pair for pair in answer.headers if pair[0].lower() not in own)
+        return self._checked(Answer(answer.status, kept), b"", b"")[:-2]
+
+    def _slow_head(self, call: Call, answer: Answer, framing: bytes) -> bytes:
+        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in call.named.items()}
+        ids = call.ids or request_ids(headers, self._ids.new)
+        names = {name.lower() for name, _ in answer.headers}
+        added = []
+        if self._cors is not None and "access-control-allow-origin" not in names:
+            added += self._cors.response_headers(call.method, headers)
+        if self.site.server_version:
+            added.append(("x-ms-server-version", self.site.server_version))
+        pairs = ids.response_headers()
+        added += [pair for pair in pairs if pair[0] == "TraceId"]
+        finished = answer.with_more(added).with_headers(p for p in pairs if p[0] != "TraceId")
+        return self._checked(finished, framing, self.date_line)
+
+    def _checked(self, answer: Answer, framing: bytes, date: bytes) -> bytes:
+        try:
+            return head_bytes(answer, framing, date)
+        except ValueError as error:
+            logger.error("the script's answer cannot be sent: %s", error)
+            safe = Answer(500, self.site.failed_headers)
+            return head_bytes(safe, framing, date)
+
+    def _take_ids(self, call: Call) -> bool:
+        """Read the client's ids; False when the request is refused for one of them."""
+        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in call.named.items()}
+        ids = request_ids(headers, self._ids.new)
+        if isinstance(ids, TooLong):
+            call.ids = ids.ids
+            call.reply(self.refusal(431, ids.message))
+            return False
+        call.ids = ids
+        return True
+
+    def _log(self, call: Call, answer: Answer, seconds: float) -> None:
+        query = call.query.decode("latin-1")
+        path = f"{call.path}?{query}" if query else call.path
+        length = len(answer.body) if isinstance(answer.body, bytes) else "N/A"
+        access_logger.info(
+            "%s %s %d %.3fms %s", call.method, path, answer.status, seconds * 1e3, length
+        )
+
+    # Time
+
+    def _sweep(self) -> None:
+        self.now = now = self.clock()
+        self._mark_date()
+        for connection in list(self.connections):
+            connection.sweep(now)
+        if self.is_closing:
+            self._close_quiet(now)
+        if self.is_retiring or self._to_release > 0:
+            self._release_idle()
+        wait_s = SWEEP_S / 5 if self.is_closing or self.is_retiring else SWEEP_S
+        self._sweeper = asyncio.get_running_loop().call_later(wait_s, self._sweep)
+
+    def _mark_date(self) -> None:
+        second = int(time.time())
+        if second != self._date_second:
+            self._date_second = second
+            date = email.utils.formatdate(second, usegmt=True).encode()
+            self.date_line = b"date: " + date + b"\r\n"
+            self.default_headers = [(b"date", date)]
+
+    async def drain(self, until: float) -> None:
+        """Answer what comes on open connections, saying that it was the last; return when none is
+        left, or at the monotonic second ``until``."""
+        self.is_closing = True
+        self._drained_from = self.clock()
+        while self.connections and self.clock() < until:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+    def _close_quiet(self, now: float) -> None:
+        for connection in list(self.connections):
+            if connection.is_idle and (
+                connection.is_unused or now - max(connection.idle_since, self._drained_from) > QUIET_S
+            ):
+                connection.transport.close()
+
+    _drained_from = 0.0
+
+
+def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="off",
+        ws="none",
+        proxy_headers=False,
+    )
+    config.load()
+    return config
+
+
+def _nothing(slot: int, size: int) -> None:
+    """There is no supervisor."""

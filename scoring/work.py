@@ -1,0 +1,154 @@
+"""One request on its way through the queue and the engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+ORDINARY = 100
+"""Level of a request that asks for none; lower numbers go first (Open Inference Protocol: 1 is the
+highest priority)."""
+
+
+class State(IntEnum):
+    """Where a request is."""
+
+    NEW = 0
+    WAITING = 1
+    RUNNING = 2
+    DONE = 3
+
+
+class Work(Generic[In, Out]):
+    """``done(work, answer)`` is called once, in the loop's thread, unless the request was dropped.
+
+    ``key`` groups what can share a batch (input names, dtypes, trailing shapes), ``rows`` is its
+    share of it, ``deadline`` the monotonic second after which nobody wants the answer, ``body`` what
+    the client sent (the fingerprint of an input that kills its process)."""
+
+    __slots__ = (
+        "alone",
+        "arrived",
+        "body",
+        "context",
+        "deadline",
+        "done",
+        "item",
+        "key",
+        "priority",
+        "queue_s",
+        "rows",
+        "run_s",
+        "state",
+    )
+
+    def __init__(
+        self,
+        item: In,
+        done: Callable[[Work[In, Out], Any], None],
+        *,
+        rows: int = 1,
+        key: Hashable = None,
+        deadline: float | None = None,
+        priority: int = ORDINARY,
+        body: bytes = b"",
+        context: Any = None,
+    ) -> None:
+        self.item = item
+        self.done = done
+        self.rows = rows
+        self.key = key
+        self.deadline = deadline
+        self.priority = priority
+        self.body = body
+        self.context = context
+        self.state = State.NEW
+        self.alone = False
+        """Never merged: it was in a batch that killed its process."""
+        self.arrived = 0.0
+        self.queue_s = 0.0
+        self.run_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Work {self.state.name} rows={self.rows}>"
+
+
+class Line(Generic[In, Out]):
+    """Waiting requests: by priority, then by arrival. What was dropped stays in place until its
+    turn comes; ``waiting`` and ``rows`` do not count it."""
+
+    def __init__(self) -> None:
+        self._levels: dict[int, deque[Work[In, Out]]] = {}
+        self._order: list[int] = []
+        self.waiting = 0
+        self.rows = 0
+
+    def add(self, work: Work[In, Out], *, first: bool = False) -> None:
+        """At the end of its level, or at its front."""
+        level = self._levels.get(work.priority)
+        if level is None:
+            level = self._levels[work.priority] = deque()
+            self._order = sorted(self._levels)
+        work.state = State.WAITING
+        if first:
+            level.appendleft(work)
+        else:
+            level.append(work)
+        self.waiting += 1
+        self.rows += work.rows
+
+    def leave(self, work: Work[In, Out], state: State) -> None:
+        """Count it out: it runs now, or is done."""
+        work.state = state
+        self.waiting -= 1
+        self.rows -= work.rows
+
+    def head(self) -> Work[In, Out] | None:
+        """Whose turn it is."""
+        for priority in self._order:
+            level = self._levels[priority]
+            while level:
+                if level[0].state == State.WAITING:
+                    return level[0]
+                level.popleft()
+        return None
+
+    def take(self, first: Work[In, Out], limit: int, depth: int) -> list[Work[In, Out]]:
+        """``first`` (the head) and those behind it with its key, together at most ``limit`` rows;
+        looks at no more than ``depth`` of its level. Nobody overtakes another of the same key."""
+        level = self._levels[first.priority]
+        level.popleft()
+        batch, rows = [first], first.rows
+        passed: list[Work[In, Out]] = []
+        while level and rows < limit and len(passed) < depth:
+            work = level[0]
+            if work.state != State.WAITING:
+                level.popleft()
+            elif work.key == first.key and not work.alone:
+                if rows + work.rows > limit:
+                    break
+                level.popleft()
+                batch.append(work)
+                rows += work.rows
+            else:
+                passed.append(level.popleft())
+        level.extendleft(reversed(passed))
+        return batch
+
+    def __iter__(self) -> Iterator[Work[In, Out]]:
+        for priority in self._order:
+            yield from (w for w in self._levels[priority] if w.state == State.WAITING)
+
+    def clear(self) -> list[Work[In, Out]]:
+        """Everything that waits; nothing does any more."""
+        waiting = list(self)
+        for level in self._levels.values():
+            level.clear()
+        for work in waiting:
+            self.leave(work, State.DONE)
+        return waiting
