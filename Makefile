@@ -18,7 +18,7 @@ check:
 
 bench:
 	@scripts/setup dev
-	@$(PY) -m benchmarks.score $(ARGS)
+	@$(PY) -m benchmarks $(ARGS)
 
 setup:
 	@scripts/setup dev
