@@ -161,4 +161,4 @@ def _dims(spec: TensorSpec) -> list[int]:
 
 
 def _has_batch(spec: TensorSpec) -> bool:
-    return bool(spec.shape) and not isinstance(spec.shape[0], int)
+    return spec.shape is not None and spec.shape != () and not isinstance(spec.shape[0], int)

@@ -51,15 +51,15 @@ class Expected:
         ``datatype`` does not."""
         expected = self.shape
         if datatype != self.datatype or (expected is not None and len(expected) != len(shape)):
-            raise self.misfit(f"{datatype[:20]} {_received(shape)}")
+            raise self.misfit(f"{datatype[:20]} {received(shape)}")
         if len(shape) > MAX_DIMS:
             raise self.misfit(f"more than {MAX_DIMS} dimensions")
         size = 1
-        for position, received in enumerate(shape):
+        for position, length in enumerate(shape):
             wanted = expected[position] if expected is not None else None
-            if (received != wanted and type(wanted) is int) or not 0 <= received < MAX_SIZE:
-                raise self.misfit(f"{datatype} {_received(shape)}")
-            size *= received
+            if (length != wanted and type(wanted) is int) or not 0 <= length < MAX_SIZE:
+                raise self.misfit(f"{datatype} {received(shape)}")
+            size *= length
         return size
 
     def shaped(self, array: Array, shape: Sequence[int]) -> Array:
@@ -68,21 +68,20 @@ class Expected:
         try:
             return array.reshape(shape)
         except ValueError:
-            raise InputError(
-                f"input '{self.name}': shape {_received(shape)} is too large"
-            ) from None
+            raise InputError(f"input '{self.name}': shape {received(shape)} is too large") from None
 
     def empty(self, shape: Sequence[int]) -> Array:
         """The array of no elements in ``shape``."""
         return self.shaped(np.empty(0, self.dtype), shape)
 
-    def misfit(self, received: str) -> InputError:
-        """The error that says: this is expected, ``received`` was sent."""
-        return InputError(f"input '{self.name}' expects {self}, got {received}")
+    def misfit(self, got: str) -> InputError:
+        """The error that says: this is expected, ``got`` was sent."""
+        return InputError(f"input '{self.name}' expects {self}, got {got}")
 
 
-def _received(shape: Sequence[int]) -> str:
+def received(shape: Sequence[int]) -> str:
     """``[2,64]``, cut where it would be a page."""
     if len(shape) > MAX_DIMS:
         return f"a shape of {len(shape)} dimensions"
-    return "[" + ",".join(str(size) if abs(size) < 2**63 else "..." for size in shape) + "]"
+    text = ",".join(str(size) if abs(size) < 2**63 else "..." for size in shape)
+    return f"[{text}]" if len(text) < 100 else f"[{text[:100]}...]"

@@ -55,7 +55,7 @@ class Route:
 
 
 _MODEL = re.compile(
-    r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]*))?"
+    r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
     r"(?:/(?P<what>ready|infer|config|stats|generate|generate_stream|trace/setting))?"
 )
 _REPOSITORY = re.compile(

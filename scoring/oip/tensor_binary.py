@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scoring.errors import InputError
-from scoring.oip.expected import Array, Expected
+from scoring.oip.expected import Array, Expected, received
 
 _LENGTH = struct.Struct("<I")
 _SWAPPED = sys.byteorder == "big"
@@ -25,11 +25,13 @@ def read_binary(
 
     Raises InputError when the bytes do not fit."""
     if expected.kind == "O":
-        return expected.shaped(_texts(_elements(body, start, end, size, expected)), shape)
+        return expected.shaped(
+            _texts(_elements(memoryview(body)[start:end], shape, size, expected)), shape
+        )
     if end - start != size * expected.item_bytes:
         raise InputError(
-            f"input '{expected.name}' expects {size * expected.item_bytes} bytes for "
-            f"{expected.datatype} {list(shape)}, got {end - start}"
+            f"input '{expected.name}': {end - start} bytes are not {expected.datatype} "
+            f"{received(shape)}, whose elements have {expected.item_bytes} bytes"
         )
     if size == 0:
         return expected.empty(shape)
@@ -65,29 +67,31 @@ def text_of(element: bytes | memoryview, expected: Expected) -> str:
         ) from None
 
 
-def _elements(body: bytes, start: int, end: int, size: int, expected: Expected) -> list[str]:
-    view = memoryview(body)
-    found: list[str] = []
+def _elements(chunk: memoryview, shape: Sequence[int], size: int, expected: Expected) -> list[str]:
     # Each element has at least its length: a shape that promises more stops here, not in memory.
-    if size * _LENGTH.size > end - start:
-        raise InputError(f"input '{expected.name}': {end - start} bytes are not {size} elements")
+    if size * _LENGTH.size > len(chunk):
+        raise InputError(
+            f"input '{expected.name}': {len(chunk)} bytes hold no {received(shape)} texts"
+        )
+    found: list[str] = []
+    start = 0
     for _ in range(size):
-        if start + _LENGTH.size > end:
+        if start + _LENGTH.size > len(chunk):
             raise InputError(
                 f"input '{expected.name}': binary data ends after {len(found)} of {size} elements"
             )
-        (length,) = _LENGTH.unpack_from(view, start)
+        (length,) = _LENGTH.unpack_from(chunk, start)
         start += _LENGTH.size
-        if length > end - start:
+        if length > len(chunk) - start:
             raise InputError(
                 f"input '{expected.name}': element {len(found)} is said to have {length} bytes, "
-                f"{end - start} are left"
+                f"{len(chunk) - start} are left"
             )
-        found.append(text_of(view[start : start + length], expected))
+        found.append(text_of(chunk[start : start + length], expected))
         start += length
-    if start != end:
+    if start != len(chunk):
         raise InputError(
-            f"input '{expected.name}': {end - start} bytes are left after its {size} elements"
+            f"input '{expected.name}': {len(chunk) - start} bytes are left after {size} elements"
         )
     return found
 

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from scoring.errors import InputError
-from scoring.oip.expected import Array, Expected
+from scoring.oip.expected import Array, Expected, received
 from scoring.tensors import EXACT_FLOAT, NON_FINITE, NULL_HINT
 
 _ITEMS: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool, "O": str}
@@ -126,7 +126,7 @@ def _nested_leaves(
     value: list[Any], shape: Sequence[int], size: int, expected: Expected
 ) -> list[Any]:
     if not any(isinstance(item, list) for item in value):
-        raise expected.misfit(f"{len(value)} values for the {size} elements of {list(shape)}")
+        raise expected.misfit(f"{len(value)} values for {received(shape)}")
     level = [value]
     for wanted in shape:
         if not all(isinstance(item, list) and len(item) == wanted for item in level):
@@ -137,7 +137,7 @@ def _nested_leaves(
             return level
     if size == 0 and not _holds_any(value):
         return []
-    raise expected.misfit(f"lists that are not nested as shape {list(shape)} says")
+    raise expected.misfit(f"lists that are not nested as {received(shape)}")
 
 
 def _holds_any(value: list[Any]) -> bool:
