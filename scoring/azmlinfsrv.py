@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scoring.azure import logging_config
 from scoring.azure.config import AzureConfig, read_config
-from scoring.config import ServerConfig
+from scoring.config import ServerConfig, Watching
 
 VERSION = "1.5.1"
 """The version of the contract, as x-ms-server-version shows it."""
@@ -109,9 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 3
     print_settings(environ)
     from scoring.server import serve
-    from scoring.service import script_service
 
-    return serve(config, script_service(environ, config))
+    return serve(config, script=environ)
 
 
 def print_settings(environ: MutableMapping[str, str]) -> None:
@@ -142,9 +141,9 @@ def _server_config(environ: MutableMapping[str, str], azure: AzureConfig) -> Ser
         port=int(environ["SERVER_PORT"]),
         health_port=int(environ["HEALTH_PORT"]) if own_health else None,
         workers=_count(environ["WORKER_COUNT"]),
-        access_log=True,
         server_version=environ.get("HTTP_X_MS_SERVER_VERSION"),
         cors_origins=azure.cors_origins,
+        watching=Watching(access_log=True),
     )
 
 

@@ -30,7 +30,7 @@ from scoring.errors import (
     UnavailableError,
     WorkerDiedError,
 )
-from scoring.quarantine import Quarantine, fingerprint
+from scoring.quarantine import Died, Quarantine, Survived, fingerprint
 from scoring.work import Line, State, Work
 
 In = TypeVar("In")
@@ -89,6 +89,7 @@ class Dispatcher(Generic[In, Out]):
         observer: Observer | None = None,
         recorder: Recorder | None = None,
         quarantine: Quarantine | None = None,
+        tell: Callable[[Died | Survived], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = engine
@@ -97,7 +98,10 @@ class Dispatcher(Generic[In, Out]):
         self.quarantine = Quarantine() if quarantine is None else quarantine
         self.observer = observer or Observer()
         self.batches = 0
-        self._inline_s = inline_s
+        self.inline_s = inline_s
+        self.on_change: Callable[[], None] = _nothing
+        """Called when the engine's slots, readiness or breakage may have changed."""
+        self._tell = tell
         self._recorder = recorder
         self._queue_limit = queue_limit
         self._clock = clock
@@ -130,6 +134,17 @@ class Dispatcher(Generic[In, Out]):
         )
 
     @property
+    def verdict(self) -> str:
+        """Whether requests are merged, and why."""
+        merging = self.engine.merging
+        if not merging.allowed:
+            return f"not merged: {merging.reason}"
+        if self.max_batch <= 1:
+            return "not merged: max_batch is 1"
+        gain = f"a row of a batch costs {self.cost.gain:.2f} times less than one alone"
+        return f"merged: {gain}" if self.cost.pays else f"not merged: {gain}"
+
+    @property
     def in_flight(self) -> int:
         """Requests let in and not answered yet."""
         return self._line.waiting + sum(len(batch.works) for batch in self._running)
@@ -137,7 +152,7 @@ class Dispatcher(Generic[In, Out]):
     async def start(self) -> None:
         """Start the engine; raises what it raises."""
         self._loop = asyncio.get_running_loop()
-        await self.engine.start(self._schedule)
+        await self.engine.start(self._engine_changed)
 
     def refuse_at_door(self, deadline: float | None, rows: int = 1) -> None:
         """Raise the ScoringError with which a request that arrives now would be refused: before
@@ -219,6 +234,10 @@ class Dispatcher(Generic[In, Out]):
             self._timer.cancel()
         await self.engine.close()
 
+    def _engine_changed(self) -> None:
+        self.on_change()
+        self._schedule()
+
     def _schedule(self) -> None:
         """Look at the queue once the loop has read what is there to read."""
         if not self._is_scheduled and self._loop is not None and not self._loop.is_closed():
@@ -251,7 +270,7 @@ class Dispatcher(Generic[In, Out]):
                 self.cost,
                 merges=self.engine.merging.allowed,
                 max_batch=self.max_batch,
-                inline_s=self._inline_s,
+                inline_s=self.inline_s,
                 batches=self.batches,
             )
         works = self._line.take(head, limit, SCAN)
@@ -305,7 +324,7 @@ class Dispatcher(Generic[In, Out]):
                 self._failed(work, answer, is_alone)
                 continue
             if not self.quarantine.is_empty:
-                self.quarantine.survived(fingerprint(work.body))
+                self._note(self.quarantine.survived(fingerprint(work.body)))
             work.state = State.DONE
             work.done(work, answer)
         if self._line.waiting:
@@ -313,7 +332,7 @@ class Dispatcher(Generic[In, Out]):
 
     def _failed(self, work: Work[In, Out], error: ScoringError, is_alone: bool) -> None:
         if isinstance(error, WorkerDiedError):
-            self.quarantine.died(fingerprint(work.body), alone=is_alone)
+            self._note(self.quarantine.died(fingerprint(work.body), alone=is_alone))
             if not is_alone:  # merging was our idea: whoever is innocent must not suffer
                 work.alone = True
                 self._line.add(work, first=True)
@@ -323,6 +342,10 @@ class Dispatcher(Generic[In, Out]):
         self.observer.failed(type(error).__name__)
         work.state = State.DONE
         work.done(work, error)
+
+    def _note(self, item: Died | Survived | None) -> None:
+        if item is not None and self._tell is not None:
+            self._tell(item)
 
     def _watch(self, work: Work[In, Out], deadline: float) -> None:
         self._number += 1
@@ -373,3 +396,7 @@ _REFUSALS: dict[str, Callable[[float], ScoringError]] = {
     "deadline": DeadlineError,
     "draining": DrainingError,
 }
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

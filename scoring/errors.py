@@ -4,6 +4,8 @@
     +-- BundleError          what should be served cannot be read
     +-- ModelLoadError       the engine refuses the model file
     +-- ScriptLoadError      the script fails on import, in its checks or in init()
+    +-- UnknownModelError    there is no model of that name and version here
+    +-- ModelNotReadyError   it is not loaded
     +-- InputError           the request's values do not fit the model (the client's fault)
     |   +-- BodyError        the body is not what it says it is (not JSON, no object, ...)
     +-- EngineError          the engine failed on a good input
@@ -41,6 +43,22 @@ class ScriptLoadError(ScoringError):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(message)
         self.stage = stage
+
+
+class UnknownModelError(ScoringError):
+    """There is no such model here."""
+
+    def __init__(self, name: str, version: str | None = None) -> None:
+        which = f"'{name[:100]}'" + ("" if version is None else f" version '{version[:20]}'")
+        super().__init__(f"Request for unknown model: {which} is not found")
+
+
+class ModelNotReadyError(ScoringError):
+    """The model is there, but not loaded."""
+
+    def __init__(self, name: str, version: str | None = None) -> None:
+        which = f"'{name[:100]}'" + ("" if version is None else f" version '{version[:20]}'")
+        super().__init__(f"Request for unknown model: {which} is not loaded")
 
 
 class InputError(ScoringError):

@@ -68,11 +68,12 @@ class Answered(Mapping[str, Any]):
 class BatchOutputs:
     """What one run gave: ``outputs`` by name, and the rows that each request has of it."""
 
-    __slots__ = ("counts", "encoded", "outputs")
+    __slots__ = ("counts", "encoded", "nbytes", "outputs")
 
     def __init__(self, outputs: Tensors, counts: Sequence[int]) -> None:
         self.outputs = outputs
         self.counts = counts
+        self.nbytes = sum(getattr(value, "nbytes", 0) for value in outputs.values())
         self.encoded: dict[str, Any] = {}
         """Whatever encoders have made of the whole run, by the encoder's name."""
 

@@ -60,6 +60,11 @@ def _runtime() -> Any:
     return onnxruntime
 
 
+def preload() -> None:
+    """Import onnxruntime now, for the processes that are forked later."""
+    _runtime()
+
+
 class OnnxEngine:
     """A loaded model. ``run`` may be called from several threads at a time."""
 

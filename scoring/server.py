@@ -1,146 +1,140 @@
-"""The life of one scoring server process: start, run, drain, stop.
+"""Starts a scoring server: what is served is opened, ports are taken, processes are forked.
 
-exit_code = serve(config)                 # a bundle, a model folder or an .onnx file
-exit_code = serve(config, service=...)    # a service made elsewhere (azmlinfsrv)
+exit_code = serve(config)                     # a bundle, a model folder or an .onnx file
+exit_code = serve(config, script=environ)     # the script that environ names (azmlinfsrv)
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-
-from scoring.azure.config import ConfigError
+from scoring.azure.config import ConfigError, read_config
 from scoring.bundle import open_bundle
 from scoring.config import ServerConfig
-from scoring.errors import BundleError, ModelLoadError, ScoringError, ScriptLoadError
-from scoring.http.app import App, create_app
-from scoring.http.protocol import BoundedProtocol
-from scoring.service import Service, bundle_service
+from scoring.cpu_plan import CpuPlan, plan, read_quota
+from scoring.errors import BundleError
+
+if TYPE_CHECKING:
+    from scoring.process import Generation
 
 logger = logging.getLogger("scoring")
 
 BACKLOG = 2048
-LOAD_FAILED_EXIT = 3
-"""Exit code when the model or script does not load (the reference's: serving.md, section 2.2)."""
 
 
-def serve(config: ServerConfig, service: Service | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Says what is wrong in one line."""
+def serve(
+    config: ServerConfig,
+    *,
+    script: Mapping[str, str] | None = None,
+    reopen: Callable[[], Path] | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. Says what is wrong in one line.
+    ``reopen`` gives what to serve after a SIGHUP; without it ``config.what`` is read again."""
+    environ = dict(os.environ)
+    # The pool of threads that numpy starts by itself is of no use here, and forking needs it gone.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    where = reopen or (lambda: config.what)
     try:
-        if service is None:
-            service = bundle_service(open_bundle(config.what), config, dict(os.environ))
+        generation = _generation(where() if reopen is None else config.what, script, environ)
+        found = _plan(config, generation)
         with contextlib.ExitStack() as stack:
             ports = [config.port] + ([config.health_port] if config.health_port else [])
-            sockets = [stack.enter_context(_listen(config.host, port)) for port in ports]
-            return _run(_Process(service, config, sockets).main())
-    except (BundleError, ConfigError, OSError) as error:
+            listeners = [stack.enter_context(_listen(config.host, port)) for port in ports]
+            return _supervise(config, found, generation, listeners, where, script, environ)
+    except (BundleError, ConfigError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-class _Process:
-    """Named phases of one server process."""
+def _supervise(
+    config: ServerConfig,
+    found: CpuPlan,
+    generation: Generation,
+    listeners: list[socket.socket],
+    where: Callable[[], Path],
+    script: Mapping[str, str] | None,
+    environ: Mapping[str, str],
+) -> int:
+    from scoring import news
+    from scoring.metrics import merge
+    from scoring.process import Settings, run
+    from scoring.quarantine import Quarantine
+    from scoring.supervisor import Hooks, Supervisor
 
-    def __init__(
-        self, service: Service, config: ServerConfig, sockets: list[socket.socket]
-    ) -> None:
-        self._service = service
-        self._sockets = sockets
-        self._config = config
-        asgi, self._app = create_app(service, config)
-        self._server = _Server(_uvicorn_config(asgi, config), self._app)
-        self._exit_code = 0
+    _preload(generation)
+    quarantine = Quarantine()
+    settings = Settings(config, found, quarantine)
+    host, port = listeners[0].getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
 
-    async def main(self) -> int:
-        """Listen first, so that liveness answers while the model loads; then load; then serve."""
-        self._server.take_signals()
-        loading = asyncio.create_task(self._load())
-        try:
-            await self._server.serve(sockets=self._sockets)
-        finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            await self._service.dispatcher.close()
-        return self._exit_code
+    def on_ready() -> None:
+        print(f"Listening on http://{shown}:{port}", file=sys.stderr, flush=True)
 
-    async def _load(self) -> None:
-        host, port = self._sockets[0].getsockname()[:2]
-        try:
-            await self._service.dispatcher.start()
-        except (ModelLoadError, ScriptLoadError) as error:
-            self._fail(_load_message(error))
-        except ScoringError as error:
-            self._fail(f"error: {error}")
-        else:
-            shown = f"[{host}]" if ":" in host else host
-            print(f"Listening on http://{shown}:{port}", file=sys.stderr, flush=True)
-
-    def _fail(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-        self._exit_code = LOAD_FAILED_EXIT
-        self._server.should_exit = True
+    print(found.text, file=sys.stderr, flush=True)
+    hooks = Hooks(
+        child_main=lambda generation, link: run(generation, link, settings),
+        reload=lambda: _generation(where(), script, environ),
+        on_ready=on_ready,
+        fold=lambda past, snapshot: merge([past, snapshot]),
+        on_death=lambda bodies, was_alone: news.judge(bodies, was_alone, quarantine),
+        on_tell=lambda payload: news.take(payload, 0, quarantine),
+    )
+    supervisor = Supervisor(
+        listeners, generation, hooks, processes=found.processes, drain_s=config.drain_s
+    )
+    return supervisor.run()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, except that a signal asked for is a clean end with exit code 0."""
+def _generation(
+    what: Path, script: Mapping[str, str] | None, environ: Mapping[str, str]
+) -> Generation:
+    """Open what is served. Raises BundleError and ConfigError."""
+    from scoring.process import Generation
 
-    def __init__(self, config: uvicorn.Config, app: App) -> None:
-        super().__init__(config)
-        self._app = app
-
-    def take_signals(self) -> None:
-        """SIGTERM and SIGINT drain; a second one gives up waiting."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """uvicorn would take the signals itself and raise them again at the end."""
-        yield
-
-    def _on_signal(self) -> None:
-        self._app.is_draining = True
-        self.force_exit = self.should_exit
-        self.should_exit = True
+    if script is not None:
+        read_config(script)
+        return Generation(None, script)
+    bundle = open_bundle(what)
+    if bundle.file.engine not in ("script", "onnx"):
+        raise BundleError(
+            f"the bundle wants the engine '{bundle.file.engine}', which is not installed here"
+        )
+    if bundle.file.engine == "onnx" and bundle.model_file is None:
+        raise BundleError(f"the bundle '{bundle.file.name}' has no model file to load")
+    return Generation(bundle, environ)
 
 
-def _uvicorn_config(app: object, config: ServerConfig) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http=BoundedProtocol,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        ws="none",
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(config.drain_s),
-        timeout_keep_alive=75,
-        backlog=BACKLOG,
+def _plan(config: ServerConfig, generation: Generation) -> CpuPlan:
+    is_script = generation.bundle is None or generation.bundle.file.engine == "script"
+    processes, workers = config.processes, config.workers
+    if is_script and workers is not None:  # each process has its own
+        processes = min(processes or 1, workers)
+        workers = -(-workers // processes)
+    elif not is_script and processes is None:
+        processes, workers = workers, None
+    return plan(
+        len(os.sched_getaffinity(0)),
+        read_quota(),
+        is_script=is_script,
+        processes=processes,
+        workers=workers,
+        threads=config.threads,
     )
 
 
-def _run(main: object) -> int:
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return int(runner.run(main))  # type: ignore[arg-type]
+def _preload(generation: Generation) -> None:
+    """Import what the forked processes need, once for all of them."""
+    if generation.bundle is not None and generation.bundle.file.engine == "onnx":
+        from scoring.onnx_engine import preload
 
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this platform: the standard loop serves as well
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()  # type: ignore[no-any-return]
+        preload()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -159,9 +153,3 @@ def _listen(host: str, port: int) -> socket.socket:
         reason = error.strerror or str(error)
         raise OSError(f"cannot listen on {host}:{port}: {reason}; choose another --port") from error
     return listener
-
-
-def _load_message(error: ModelLoadError | ScriptLoadError) -> str:
-    if isinstance(error, ScriptLoadError):
-        return f"error: the scoring script failed ({error.stage}): {error}"
-    return f"error: the model does not load: {error}"

@@ -1,21 +1,58 @@
-"""Puts a bundle together with its engine: what the HTTP side needs to know of it."""
+"""Puts what is served together with its engines: a score.py, or one or more models without one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from scoring.azure.config import AzureConfig, read_config
 from scoring.bundle import Bundle
-from scoring.config import ServerConfig, cores
-from scoring.dispatcher import Dispatcher
+from scoring.codec import ModelCodec
+from scoring.config import ServerConfig
+from scoring.cost import CostModel
+from scoring.dispatcher import Dispatcher, Observer, Recorder
 from scoring.errors import BundleError
-from scoring.model_engine import ModelEngine, Tensors
+from scoring.metrics import Ledger
+from scoring.model_engine import INLINE_S, Answered, ModelEngine
 from scoring.onnx_engine import OnnxEngine
+from scoring.policy import DEFAULT_MAX_BATCH
+from scoring.quarantine import Died, Quarantine, Survived
+from scoring.repository import ModelRepository
+from scoring.rows import Tensors
 from scoring.script_engine import ScriptEngine
 from scoring.script_request import ScriptReply, ScriptRequest
+
+SCRIPT = "score"
+"""What metrics call a script."""
+
+
+class ModelService:
+    """A model without user code, in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        engine: ModelEngine,
+        dispatcher: Dispatcher[Tensors, Answered],
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.engine = engine
+        self.dispatcher = dispatcher
+        self.key = f"{name}:{version}"
+        """What metrics call it."""
+
+    def __repr__(self) -> str:
+        return f"<ModelService {self.key} ready={self.engine.ready}>"
+
+    @cached_property
+    def codec(self) -> ModelCodec:
+        """Reads and writes its tensors; only once the engine is ready."""
+        return ModelCodec(self.engine.signature, self.name, str(self.version))
 
 
 @dataclass(frozen=True)
@@ -25,50 +62,123 @@ class ScriptService:
     engine: ScriptEngine
     dispatcher: Dispatcher[ScriptRequest, ScriptReply]
     azure: AzureConfig
+    key: str = SCRIPT
 
 
 @dataclass(frozen=True)
-class ModelService:
-    """A model without user code, in this process."""
+class Shared:
+    """What all services of one process use."""
 
-    name: str
-    version: int
-    engine: ModelEngine
-    dispatcher: Dispatcher[Tensors, Tensors]
+    config: ServerConfig
+    ledger: Ledger
+    quarantine: Quarantine
+    recorder: Recorder | None = None
+    threads: int = 1
+    """onnxruntime threads of a run."""
+    workers: int = 1
+    """Script workers of this process."""
+    tell: Callable[[Died | Survived], None] | None = None
+    """Tells the other processes of an input that killed a worker, or did not."""
 
 
-Service = ScriptService | ModelService
+class LedgerObserver(Observer):
+    """Counts what a dispatcher does under its model's name."""
+
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        self._ledger = ledger
+        self._key = key
+        ledger.register(key)
+
+    def ran(self, rows: int, queue_s: Sequence[float], compute_s: float) -> None:
+        """A batch has been answered."""
+        self._ledger.ran(self._key, rows, queue_s, compute_s)
+
+    def rejected(self, reason: Any) -> None:
+        """A request was not run."""
+        self._ledger.rejected(self._key, reason)
+
+    def failed(self, kind: str) -> None:
+        """A request failed in the engine."""
+        self._ledger.failed(self._key, _FAILURES.get(kind, "error"))  # type: ignore[arg-type]
 
 
-def bundle_service(bundle: Bundle, config: ServerConfig, environ: Mapping[str, str]) -> Service:
-    """The service of an opened bundle. Raises BundleError when its engine is not known here."""
+_FAILURES = {"WorkerDiedError": "died", "QuarantinedError": "died", "RunTimeoutError": "timeout"}
+
+
+def bundle_service(
+    bundle: Bundle, shared: Shared, environ: Mapping[str, str]
+) -> ScriptService | ModelRepository[ModelService]:
+    """What ``bundle`` serves, not started yet. Raises BundleError and ConfigError."""
     if bundle.file.engine == "script":
-        return script_service(_script_environment(bundle, environ), config)
+        return script_service(_script_environment(bundle, environ), shared)
     if bundle.file.engine == "onnx":
-        return _model_service(bundle, config)
+        return repository(bundle, shared)
     raise BundleError(
         f"the bundle wants the engine '{bundle.file.engine}', which is not installed here"
     )
 
 
-def script_service(environ: Mapping[str, str], config: ServerConfig) -> ScriptService:
+def script_service(environ: Mapping[str, str], shared: Shared) -> ScriptService:
     """A service for the script that AZUREML_ENTRY_SCRIPT names in ``environ``."""
     azure = read_config(environ)
     engine = ScriptEngine(
         {"ORT_DISABLE_TELEMETRY": "1", **environ},
-        workers=config.workers or 1,
+        workers=shared.workers,
         timeout_ms=azure.scoring_timeout_ms,
     )
-    return ScriptService(engine, Dispatcher(engine, queue_limit=config.limits.queue), azure)
+    dispatcher: Dispatcher[ScriptRequest, ScriptReply] = Dispatcher(
+        engine,
+        queue_limit=shared.config.limits.queue,
+        max_batch=shared.config.batching.max_batch,
+        observer=LedgerObserver(shared.ledger, SCRIPT),
+        quarantine=shared.quarantine,
+        tell=shared.tell,
+    )
+    return ScriptService(engine, dispatcher, azure)
 
 
-def _model_service(bundle: Bundle, config: ServerConfig) -> ModelService:
-    path = bundle.model_file
-    if path is None:
+def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
+    """All models of a bundle that have a file to load; the first one is what /score asks."""
+    batching = shared.config.batching
+    max_batch = batching.max_batch or bundle.file.max_batch or DEFAULT_MAX_BATCH
+
+    def maker(name: str, version: int, path: os.PathLike[str]) -> Callable[[], ModelService]:
+        return lambda: _model_service(name, version, path, max_batch, shared)
+
+    makers = {
+        (model.name, model.version): maker(
+            model.name, model.version, bundle.root / model.path / model.entry
+        )
+        for model in bundle.file.models
+        if model.entry is not None
+    }
+    if not makers:
         raise BundleError(f"the bundle '{bundle.file.name}' has no model file to load")
-    engine = ModelEngine(lambda: OnnxEngine.load(path), threads=config.workers or cores())
-    dispatcher: Dispatcher[Tensors, Tensors] = Dispatcher(engine, queue_limit=config.limits.queue)
-    return ModelService(bundle.file.name, bundle.file.version, engine, dispatcher)
+    return ModelRepository(makers)
+
+
+def _model_service(
+    name: str, version: int, path: os.PathLike[str], max_batch: int, shared: Shared
+) -> ModelService:
+    cost = CostModel()
+    split = max_batch if shared.config.batching.split_oversize else None
+
+    def load() -> OnnxEngine:
+        return OnnxEngine.load(path, threads=shared.threads)
+
+    engine = ModelEngine(load, cost=cost, max_batch=max_batch, split_rows=split)
+    dispatcher: Dispatcher[Tensors, Answered] = Dispatcher(
+        engine,
+        queue_limit=shared.config.limits.queue,
+        cost=cost,
+        max_batch=max_batch,
+        inline_s=INLINE_S,
+        observer=LedgerObserver(shared.ledger, f"{name}:{version}"),
+        recorder=shared.recorder,
+        quarantine=shared.quarantine,
+        tell=shared.tell,
+    )
+    return ModelService(name, version, engine, dispatcher)
 
 
 def _script_environment(bundle: Bundle, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import math
+import random
 
 from scoring.errors import (
     EngineError,
+    ExpiredError,
     InputError,
-    QueueFullError,
+    ModelNotReadyError,
+    QuarantinedError,
+    RefusedError,
     ScoringError,
     UnavailableError,
+    UnknownModelError,
 )
+from scoring.errors import DrainingError as Draining
 from scoring.http.answer import Answer, error_answer
 
 STATUS: dict[type[ScoringError], int] = {
-    QueueFullError: 429,
+    RefusedError: 429,
+    Draining: 503,
     UnavailableError: 503,
+    ExpiredError: 504,
+    QuarantinedError: 422,
+    UnknownModelError: 404,
+    ModelNotReadyError: 400,
     InputError: 400,
     EngineError: 500,
     ScoringError: 500,
 }
 """Status of an error: that of the nearest base class listed here."""
+JITTER = 0.25
+"""Clients that were refused together should not come back together."""
 
 
 def status_of(error: ScoringError) -> int:
@@ -30,10 +43,14 @@ def status_of(error: ScoringError) -> int:
 
 def answer_error(error: ScoringError) -> Answer:
     """The answer for ``error``, with Retry-After where trying again makes sense."""
-    status = status_of(error)
-    headers = []
-    if isinstance(error, QueueFullError):
-        headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after_s)))))
-    elif status == 503:
-        headers.append(("Retry-After", "1"))
-    return error_answer(status, str(error), headers)
+    return error_answer(status_of(error), str(error), retry_headers(error))
+
+
+def retry_headers(error: ScoringError) -> list[tuple[str, str]]:
+    """Retry-After in whole seconds (RFC 9110, section 10.2.3), computed from what waits."""
+    if isinstance(error, RefusedError):
+        after_s = error.retry_after_s * (1 + JITTER * random.random())
+        return [("Retry-After", str(max(1, math.ceil(after_s))))]
+    if status_of(error) == 503:
+        return [("Retry-After", "1")]
+    return []

@@ -27,6 +27,11 @@ class Exchange:
         return str(self.scope["path"])
 
     @property
+    def raw_path(self) -> str:
+        """The path as it was sent."""
+        return bytes(self.scope["raw_path"]).decode("ascii", "replace")
+
+    @property
     def query(self) -> str:
         """The raw query string."""
         return bytes(self.scope["query_string"]).decode("latin-1")

@@ -63,19 +63,41 @@ class Site(Protocol):
 
 
 class Link(Protocol):
-    """The supervisor, as far as connections matter to it."""
+    """The supervisor, as far as connections matter to it (scoring/parent_link.py)."""
 
-    def consumed(self, slot: int, size: int) -> None:
+    def received(self, slot: int, size_bytes: int) -> None:
         """Bytes were read: the connection is busy."""
 
-    def mark_idle(self, slot: int) -> None:
-        """All that was read is answered, and the answer is written."""
+    def wrote(self, slot: int, size_bytes: int) -> None:
+        """Bytes were given to the transport."""
+
+    def answered(self, slot: int, size_bytes: int) -> None:
+        """Likewise, and they were the last that are due: the connection is idle."""
 
     def closed(self, slot: int) -> None:
         """The connection has ended."""
 
     def released(self, slot: int) -> None:
         """The connection is somebody else's now."""
+
+
+class NoLink:
+    """There is no supervisor."""
+
+    def received(self, slot: int, size_bytes: int) -> None:
+        """Nobody asks."""
+
+    def wrote(self, slot: int, size_bytes: int) -> None:
+        """Nobody asks."""
+
+    def answered(self, slot: int, size_bytes: int) -> None:
+        """Nobody asks."""
+
+    def closed(self, slot: int) -> None:
+        """Nobody asks."""
+
+    def released(self, slot: int) -> None:
+        """Nobody asks."""
 
 
 class Counts(Protocol):
@@ -100,7 +122,7 @@ class Front:
         self.config = config
         self.limits = config.limits
         self.counts = counts
-        self.link = link
+        self.link: Link = link or NoLink()
         self.clock = clock
         self.now = clock()
         self.head_bytes = HEAD_BYTES
@@ -109,14 +131,13 @@ class Front:
         self.is_retiring = False
         self.server_state = ServerState()
         self.uvicorn_config = _uvicorn_config(site.asgi)
-        self.consumed = link.consumed if link is not None else _nothing
         self.too_large = f"the request body is larger than {config.limits.body_bytes} bytes"
         self._cors = Cors(config.cors_origins) if config.cors_origins else None
         self._ids = IdSource()
         self._exact = {}  # type: dict[bytes, ScoringRoute]
         self._heads: dict[tuple[int, Headers], bytes] = {}
-        self._settling: list[ScoringProtocol] = []
         self._to_release = 0
+        self._is_release_due = False
         self._sweeper: asyncio.TimerHandle | None = None
         self._date_second = 0
         self.date_line = b""
@@ -145,18 +166,15 @@ class Front:
 
     def closed(self, connection: ScoringProtocol) -> None:
         """A connection has ended, or is another process's now."""
-        if self.link is None or connection.slot is None:
-            return
         if connection.released:
             self.link.released(connection.slot)
         else:
             self.link.closed(connection.slot)
 
-    def settle(self, connection: ScoringProtocol) -> None:
-        """The connection will be idle once its answer is written."""
-        if not self._settling:
-            asyncio.get_running_loop().call_soon(self._settled)
-        self._settling.append(connection)
+    @property
+    def is_releasing(self) -> bool:
+        """Whether idle connections are to be given up."""
+        return self.is_retiring or self._to_release > 0
 
     def give_back(self, count: int) -> None:
         """Release ``count`` connections, as they become idle."""
@@ -168,26 +186,20 @@ class Front:
         self.is_retiring = True
         self._release_idle()
 
+    def release_soon(self) -> None:
+        """A connection has got idle while some are to be given up: once its answer is written."""
+        if not self._is_release_due:
+            self._is_release_due = True
+            asyncio.get_running_loop().call_soon(self._release_idle)
+
     def _release_idle(self) -> None:
+        self._is_release_due = False
         for connection in list(self.connections):
-            if not (self.is_retiring or self._to_release > 0):
+            if not self.is_releasing:
                 return
             if connection.is_idle:
                 self._to_release -= 1
                 connection.release()
-
-    def _settled(self) -> None:
-        settling, self._settling = self._settling, []
-        link = self.link
-        assert link is not None
-        for connection in settling:
-            if not connection.is_idle:
-                continue
-            if self.is_retiring or self._to_release > 0:
-                self._to_release -= 1
-                connection.release()
-            else:
-                link.mark_idle(connection.slot)  # type: ignore[arg-type]
 
     # Requests
 
@@ -236,7 +248,7 @@ class Front:
             self.counts.answered("other", answer.status, seconds)
             return head_bytes(answer, framing, self.date_line)
         self.counts.answered(route.name, answer.status, seconds)
-        if self.config.access_log:
+        if self.config.watching.access_log:
             self._log(call, answer, seconds)
         if call.ids is None and self._cors is None:
             key = (answer.status, answer.headers)
@@ -258,7 +270,7 @@ class Front:
             answer = answer.with_more([("x-ms-server-version", self.site.server_version)])
         own = {"x-request-id", "x-ms-request-id", "x-ms-client-request-id"}
         kept = tuple(pair for pair in answer.headers if pair[0].lower() not in own)
-        return self._checked(Answer(answer.status, kept), b"", b"")[:-2]
+        return head_bytes(Answer(answer.status, kept), b"", b"")[:-2]
 
     def _slow_head(self, call: Call, answer: Answer, framing: bytes) -> bytes:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in call.named.items()}
@@ -272,15 +284,7 @@ class Front:
         pairs = ids.response_headers()
         added += [pair for pair in pairs if pair[0] == "TraceId"]
         finished = answer.with_more(added).with_headers(p for p in pairs if p[0] != "TraceId")
-        return self._checked(finished, framing, self.date_line)
-
-    def _checked(self, answer: Answer, framing: bytes, date: bytes) -> bytes:
-        try:
-            return head_bytes(answer, framing, date)
-        except ValueError as error:
-            logger.error("the script's answer cannot be sent: %s", error)
-            safe = Answer(500, self.site.failed_headers)
-            return head_bytes(safe, framing, date)
+        return head_bytes(finished, framing, self.date_line)
 
     def _take_ids(self, call: Call) -> bool:
         """Read the client's ids; False when the request is refused for one of them."""
@@ -310,9 +314,9 @@ class Front:
             connection.sweep(now)
         if self.is_closing:
             self._close_quiet(now)
-        if self.is_retiring or self._to_release > 0:
+        if self.is_releasing:
             self._release_idle()
-        wait_s = SWEEP_S / 5 if self.is_closing or self.is_retiring else SWEEP_S
+        wait_s = SWEEP_S / 10 if self.is_closing or self.is_releasing else SWEEP_S
         self._sweeper = asyncio.get_running_loop().call_later(wait_s, self._sweep)
 
     def _mark_date(self) -> None:
@@ -360,6 +364,3 @@ def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     config.load()
     return config
 
-
-def _nothing(slot: int, size: int) -> None:
-    """There is no supervisor."""

@@ -1,68 +1,191 @@
-"""``/score`` for a model without a script: JSON in, outputs by name out."""
+"""``/score`` for a model without a script: JSON or raw bytes in, outputs by name out."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from time import perf_counter
+from typing import Any
 
-from scoring import tensors
-from scoring.dispatcher import Dispatcher
-from scoring.errors import ScoringError
+from scoring.errors import InputError, ScoringError
 from scoring.http.answer import JSON, Answer, error_answer
+from scoring.http.call import Call
 from scoring.http.errors import answer_error
-from scoring.http.exchange import Exchange
-from scoring.model_engine import ModelEngine, Tensors
+from scoring.http.wire import deadline_ms
+from scoring.metrics import Ledger
+from scoring.model_engine import Answered
+from scoring.rows import Tensors, key_of, rows_of
+from scoring.service import ModelService
+from scoring.work import Work
 
-INLINE_BYTES = 64 * 1024
+INLINE_BYTES = 1024 * 1024
 """Larger bodies are parsed and written on a thread, so that health never waits for them."""
-CONTENT_TYPES = frozenset({"", "application/x-www-form-urlencoded", "text/plain"})
-"""Taken for JSON besides JSON types: what clients send that name none (``curl -d`` says form)."""
-
-Value = TypeVar("Value")
+CONTENT_TYPES = frozenset({"", JSON, "application/x-www-form-urlencoded", "text/plain"})
+"""Taken for JSON besides ``+json`` types: what clients send that name none (``curl -d`` says
+form)."""
+RAW = "application/octet-stream"
+JSON_HEADERS = (("Content-Type", JSON),)
+HTML_HEADERS = (("Content-Type", "text/html; charset=utf-8"),)
+METHODS = ("OPTIONS", "POST")
+NOT_ALLOWED = "The method is not allowed for the requested URL."
+"""Werkzeug's text, which the reference server answers with (serving.md, section 2.1)."""
 
 
 class ModelRoute:
-    """Answers by running the model in this process."""
+    """Answers by running the model in this process; ``service()`` is None while there is none."""
 
-    methods = frozenset({"POST", "OPTIONS"})
+    name = "/score"
 
-    def __init__(self, dispatcher: Dispatcher[Tensors, Tensors], engine: ModelEngine) -> None:
-        self._dispatcher = dispatcher
-        self._engine = engine
+    def __init__(
+        self,
+        service: Callable[[], ModelService | None],
+        ledger: Ledger,
+        *,
+        deadline_ms: float | None = None,
+    ) -> None:
+        self._service = service
+        self._ledger = ledger
+        self._deadline_ms = deadline_ms
 
-    async def answer(self, exchange: Exchange) -> Answer:
+    def begin(self, call: Call) -> None:
         """Outputs by name, or 400 naming what is wrong with which input."""
-        if exchange.method == "OPTIONS":
-            return Answer(200, (("Content-Type", "text/html; charset=utf-8"),))
-        refusal = _refusal(exchange.headers)
-        if refusal is not None:
-            return refusal
-        if not self._engine.ready:
-            return error_answer(503, "the model is still loading", [("Retry-After", "1")])
+        if call.method != "POST":
+            call.reply(_without_a_body(call.method))
+            return
+        named = call.named
+        kind = named.get(b"content-type", b"")
+        is_raw = False
+        if kind != b"application/json" or b"content-encoding" in named:
+            is_raw = kind == b"application/octet-stream"
+            refusal = None if is_raw else _refusal(call)
+            if refusal is not None:
+                call.reply(refusal)
+                return
+        service = self._service()
+        if service is None or not service.engine.ready:
+            call.reply(error_answer(503, "the model is still loading", [("Retry-After", "1")]))
+            return
         try:
-            return await self._score(exchange.body)
+            deadline = deadline_of(call, self._deadline_ms)
+            service.dispatcher.refuse_at_door(deadline)
+            if len(call.body) > INLINE_BYTES:
+                self._decode_aside(call, service, deadline, is_raw)
+                return
+            started = perf_counter()
+            inputs = _decoded(call.body, service, is_raw)
+            self._ledger.decoded(service.key, perf_counter() - started)
+            self._submit(call, service, inputs, deadline)
         except ScoringError as error:
-            return answer_error(error)
+            self._refused(call, service, error)
 
-    async def _score(self, body: bytes) -> Answer:
-        signature = self._engine.signature
-        inputs = await _aside(len(body), lambda: tensors.decode_request(body, signature))
-        outputs = await self._dispatcher.submit(inputs)
-        size = sum(getattr(value, "nbytes", INLINE_BYTES) for value in outputs.values())
-        encoded = await _aside(size, lambda: tensors.encode_response(outputs))
-        return Answer(200, (("Content-Type", JSON),), encoded)
+    def _submit(
+        self, call: Call, service: ModelService, inputs: Tensors, deadline: float | None
+    ) -> None:
+        work = Work(
+            inputs,
+            self._done,
+            rows=rows_of(inputs),
+            key=key_of(inputs) if service.engine.merging.allowed else None,
+            deadline=deadline,
+            body=call.body,
+            context=(call, service),
+        )
+        service.dispatcher.submit(work)
+        call.work, call.dispatcher = work, service.dispatcher
+
+    def _done(self, work: Work[Tensors, Answered], outcome: Answered | ScoringError) -> None:
+        call, service = work.context
+        if isinstance(outcome, ScoringError):
+            call.reply(answer_error(outcome))
+            return
+        started = perf_counter()
+        if outcome.batch.nbytes > INLINE_BYTES:
+            self._encode_aside(call, service, outcome)
+            return
+        if call.named.get(b"accept") == b"application/octet-stream":
+            answer = _raw_answer(outcome)
+        else:
+            answer = Answer(200, JSON_HEADERS, service.codec.write_json(outcome))
+        self._ledger.encoded(service.key, perf_counter() - started)
+        call.reply(answer)
+
+    def _refused(self, call: Call, service: ModelService, error: ScoringError) -> None:
+        if isinstance(error, InputError):
+            self._ledger.rejected(service.key, "bad-input")
+        call.reply(answer_error(error))
+
+    def _decode_aside(
+        self, call: Call, service: ModelService, deadline: float | None, is_raw: bool
+    ) -> None:
+        def decoded(future: asyncio.Future[Tensors]) -> None:
+            if call.answered or future.cancelled():
+                return
+            try:
+                self._submit(call, service, future.result(), deadline)
+            except ScoringError as error:
+                self._refused(call, service, error)
+
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(None, _decoded, call.body, service, is_raw)
+        future.add_done_callback(decoded)
+
+    def _encode_aside(self, call: Call, service: ModelService, outcome: Answered) -> None:
+        def done(future: asyncio.Future[bytes]) -> None:
+            if not future.cancelled():
+                call.reply(Answer(200, JSON_HEADERS, future.result()))
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, service.codec.write_json, outcome).add_done_callback(done)
 
 
-async def _aside(size_bytes: int, work: Callable[[], Value]) -> Value:
-    return work() if size_bytes <= INLINE_BYTES else await asyncio.to_thread(work)
+def deadline_of(call: Call, default_ms: float | None) -> float | None:
+    """The monotonic second after which nobody wants the answer; None: there is none.
+
+    Raises InputError when the header is no number."""
+    asked = call.named.get(b"x-request-deadline-ms")
+    if asked is None:
+        return None if default_ms is None else call.started + default_ms / 1000
+    try:
+        milliseconds = deadline_ms(asked)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    assert milliseconds is not None
+    return call.started + milliseconds / 1000
 
 
-def _refusal(headers: dict[str, str]) -> Answer | None:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_json = media_type == JSON or media_type.endswith("+json") or media_type in CONTENT_TYPES
-    if not is_json:
-        return error_answer(415, "Expects Content-Type to be application/json")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+def _decoded(body: bytes, service: ModelService, is_raw: bool) -> dict[str, Any]:
+    return service.codec.read_raw(body) if is_raw else service.codec.read_json(body)
+
+
+def _raw_answer(outcome: Answered) -> Answer:
+    """The one output's bytes, little-endian, in row-major order."""
+    if len(outcome) != 1:
+        names = ", ".join(f"'{name}'" for name in outcome)
+        text = f"the model has several outputs ({names}): raw bytes can carry one only"
+        return error_answer(406, text)
+    (value,) = outcome.values()
+    if not hasattr(value, "dtype") or value.dtype.kind == "O":
+        return error_answer(406, "the model's output has no raw bytes")
+    headers = (
+        ("Content-Type", RAW),
+        ("x-tensor-dtype", value.dtype.name),
+        ("x-tensor-shape", ",".join(map(str, value.shape))),
+    )
+    return Answer(200, headers, value.tobytes())
+
+
+def _without_a_body(method: str) -> Answer:
+    allow = ("Allow", ", ".join(METHODS))
+    if method == "OPTIONS":
+        return Answer(200, (*HTML_HEADERS, allow))
+    return error_answer(405, NOT_ALLOWED, [allow])
+
+
+def _refusal(call: Call) -> Answer | None:
+    media_type = call.header(b"content-type").partition(";")[0].strip().lower()
+    if not (media_type in CONTENT_TYPES or media_type.endswith("+json")):
+        text = f"Expects Content-Type to be application/json (or {RAW})"
+        return error_answer(415, text)
+    if call.header(b"content-encoding", "identity").strip().lower() != "identity":
         return error_answer(415, "Expects a body without Content-Encoding")
     return None

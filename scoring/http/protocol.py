@@ -40,7 +40,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class ScoringProtocol(HttpToolsProtocol):
     """A connection of ``front``; ``slot`` is its number with the supervisor."""
 
-    def __init__(self, front: Front, loop: asyncio.AbstractEventLoop, slot: int | None = None):
+    def __init__(self, front: Front, loop: asyncio.AbstractEventLoop, slot: int = 0):
         super().__init__(front.uvicorn_config, front.server_state, {}, loop)
         self.front = front
         self.slot = slot
@@ -79,8 +79,7 @@ class ScoringProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse; requests that get complete are begun on the way."""
         front = self.front
-        if self.slot is not None:
-            front.consumed(self.slot, len(data))
+        front.link.received(self.slot, len(data))
         if self._is_over:
             self._ignore(len(data))
             return
@@ -97,8 +96,6 @@ class ScoringProtocol(HttpToolsProtocol):
             return
         if self._head_since is not None and self._head_bytes > front.head_bytes:
             self._refuse(431, "the request's head is too large")
-        elif self._current is None:
-            self._settle()
 
     def eof_received(self) -> bool:
         """The client sends no more. An answer that is due still goes out, but what only waits in
@@ -245,13 +242,15 @@ class ScoringProtocol(HttpToolsProtocol):
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))
-        self._answered(closes, must_linger=answer.close)
+        self._answered(closes, len(head) + len(body), must_linger=answer.close)
 
-    def _answered(self, closes: bool, *, must_linger: bool = False) -> None:
-        """An answer is through: the connection's next request, or its end."""
+    def _answered(self, closes: bool, size: int, *, must_linger: bool = False) -> None:
+        """An answer is through, with its last ``size`` bytes: the connection's next request, or
+        its end."""
         self._current = None
         self._stream = None
         if closes or (self._is_eof and not self._queue):
+            self.front.link.wrote(self.slot, size)
             self._is_over = True
             self._queue.clear()
             if must_linger:
@@ -259,26 +258,25 @@ class ScoringProtocol(HttpToolsProtocol):
             else:
                 self.transport.close()
         elif self._queue:
+            self.front.link.wrote(self.slot, size)
             self._advance()
         else:
             self.flow.resume_reading()
-            if self._partial is not None:
+            if self._partial is None and self._head_bytes == 0:
+                self.front.link.answered(self.slot, size)
+                self.idle_since = self.front.now
+                if self.front.is_releasing:
+                    self.front.release_soon()
+            else:
+                self.front.link.wrote(self.slot, size)
                 self._continue()
-            self._settle()
-
-    def _settle(self) -> None:
-        """Between two requests, as far as is known: the front looks again when all is written."""
-        if self._partial is None and self._head_bytes == 0:
-            self.idle_since = self.front.now
-            if self.slot is not None:
-                self.front.settle(self)
 
     def _continue(self) -> None:
         """Tell a client that waits for it to send the body, once it is the next to be answered."""
         call = self._partial
         if call is not None and call.expects and self._current is None and not self._queue:
             call.expects = False
-            self.transport.write(CONTINUE)
+            self._write(CONTINUE)
 
     # Streams and ASGI
 
@@ -290,18 +288,18 @@ class ScoringProtocol(HttpToolsProtocol):
             framing += b"connection: close\r\n"
         body: Any = answer.body
         try:
-            self.transport.write(self.front.head(call, answer, framing))
+            self._write(self.front.head(call, answer, framing))
             async for chunk in body:
                 if self.transport.is_closing():  # an endless stream would go on for nobody
                     break
                 if chunk and call.method != "HEAD":
-                    self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 await self.flow.drain()
             else:
                 if not self.transport.is_closing():
                     if chunked and call.method != "HEAD":
-                        self.transport.write(b"0\r\n\r\n")
-                    self._answered(closes)
+                        self._write(b"0\r\n\r\n")
+                    self._answered(closes, 0)
         except Exception:  # the worker has logged why; the client must see that this is not all
             self.transport.abort()
         finally:
@@ -327,7 +325,7 @@ class ScoringProtocol(HttpToolsProtocol):
         }
         self.cycle = RequestResponseCycle(
             scope=scope,
-            transport=self.transport,
+            transport=self,  # type: ignore[arg-type]
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -347,7 +345,23 @@ class ScoringProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._current = None
             return
-        self._answered(closes=False)
+        self._answered(False, 0)
+
+    def write(self, data: bytes) -> None:
+        """For uvicorn's cycle, to which we are the transport."""
+        self._write(data)
+
+    def close(self) -> None:
+        """Likewise."""
+        self.transport.close()
+
+    def is_closing(self) -> bool:
+        """Likewise."""
+        return self.transport.is_closing()
+
+    def _write(self, data: bytes) -> None:
+        self.front.link.wrote(self.slot, len(data))
+        self.transport.write(data)
 
     # The end
 

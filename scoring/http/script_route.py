@@ -2,60 +2,91 @@
 
 from __future__ import annotations
 
-from scoring.dispatcher import Dispatcher
-from scoring.errors import RunTimeoutError, ScoringError, WorkerDiedError
+import logging
+from typing import Any
+
+from scoring.errors import InputError, RunTimeoutError, ScoringError, WorkerDiedError
 from scoring.frames import ScoreRequest
-from scoring.http.answer import Answer, error_answer
+from scoring.http.answer import Answer, are_valid, error_answer
+from scoring.http.call import Call
 from scoring.http.errors import answer_error
-from scoring.http.exchange import Exchange
+from scoring.http.model_route import NOT_ALLOWED, deadline_of
 from scoring.script_request import ScriptReply, ScriptRequest
+from scoring.service import ScriptService
+from scoring.work import Work
+
+logger = logging.getLogger("scoring")
 
 FAILED = ("x-ms-run-function-failed", "True")
 NOT_FAILED = ("x-ms-run-function-failed", "False")
+METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+DIED = "The scoring process ended while it had this request. Check the logs for more info."
 
 
 class ScriptRoute:
     """Answers by running the script; every method that it names reaches run() or its rules."""
 
-    methods = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+    name = "/score"
 
-    def __init__(
-        self, dispatcher: Dispatcher[ScriptRequest, ScriptReply], *, timeout_ms: int
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._timeout_ms = timeout_ms
+    def __init__(self, service: ScriptService, *, deadline_ms: float | None = None) -> None:
+        self._dispatcher = service.dispatcher
+        self._timeout_ms = service.azure.scoring_timeout_ms
+        self._deadline_ms = deadline_ms
 
-    async def answer(self, exchange: Exchange) -> Answer:
+    def begin(self, call: Call) -> None:
         """The script's answer, or the error that the contract asks for."""
+        if call.method not in METHODS:
+            call.reply(error_answer(405, NOT_ALLOWED, [NOT_FAILED]))
+            return
         try:
-            reply = await self._dispatcher.submit(_to_script(exchange))
-        except RunTimeoutError:
-            text = f"Scoring timeout after {self._timeout_ms} ms"
-            return error_answer(500, text, [FAILED])
-        except WorkerDiedError:
-            text = (
-                "The scoring process ended while it had this request. Check the logs for more info."
+            deadline = deadline_of(call, self._deadline_ms)
+            work = Work(
+                _to_script(call),
+                self._done,
+                key="script",
+                deadline=deadline,
+                body=call.body,
+                context=call,
             )
-            return error_answer(500, text, [FAILED])
+            self._dispatcher.submit(work)
+            call.work, call.dispatcher = work, self._dispatcher
         except ScoringError as error:
-            return answer_error(error).with_headers([NOT_FAILED])
-        if not 200 <= reply.status <= 599:
-            return error_answer(500, f"The scoring script answered with status {reply.status}")
-        return Answer(reply.status, tuple(reply.headers), reply.body)
+            call.reply(self._error(error))
+
+    def _done(self, work: Work[ScriptRequest, ScriptReply], outcome: Any) -> None:
+        call: Call = work.context
+        if isinstance(outcome, ScoringError):
+            call.reply(self._error(outcome))
+        elif not 200 <= outcome.status <= 599:
+            text = f"The scoring script answered with status {outcome.status}"
+            call.reply(error_answer(500, text))
+        elif not are_valid(outcome.headers):
+            logger.error("the script has set a header that is not valid HTTP")
+            call.reply(error_answer(500, "The scoring script has set a header that is not valid"))
+        else:
+            call.reply(Answer(outcome.status, tuple(outcome.headers), outcome.body))
+
+    def _error(self, error: ScoringError) -> Answer:
+        if isinstance(error, RunTimeoutError):
+            return error_answer(500, f"Scoring timeout after {self._timeout_ms} ms", [FAILED])
+        if isinstance(error, WorkerDiedError):
+            return error_answer(500, DIED, [FAILED])
+        if isinstance(error, InputError):
+            return error_answer(400, str(error), [NOT_FAILED])
+        return answer_error(error).with_headers([NOT_FAILED])
 
 
-def _to_script(exchange: Exchange) -> ScriptRequest:
-    scope = exchange.scope
+def _to_script(call: Call) -> ScriptRequest:
     head = ScoreRequest(
-        method=exchange.method,
-        path=exchange.path,
-        query=exchange.query,
-        headers=exchange.header_list,
-        scheme=scope["scheme"],
-        server=_address(scope.get("server")),
-        client=_address(scope.get("client")),
+        method=call.method,
+        path=call.path,
+        query=call.query.decode("latin-1"),
+        headers=[(name.decode("latin-1"), v.decode("latin-1")) for name, v in call.headers],
+        scheme=call.scheme,
+        server=_address(call.server),
+        client=_address(call.client),
     )
-    return ScriptRequest(head, exchange.body)
+    return ScriptRequest(head, call.body)
 
 
 def _address(pair: tuple[str, int | None] | None) -> tuple[str, int]:

@@ -16,15 +16,10 @@ statistics.py   the same numbers as the Open Inference Protocol's statistics doc
 
 from __future__ import annotations
 
+from scoring.metrics.exposition import render
 from scoring.metrics.ledger import Ledger
 from scoring.metrics.snapshot import combine, merge
+from scoring.metrics.statistics import statistics
 
-__all__ = ["Ledger", "combine", "merge"]
+__all__ = ["Ledger", "combine", "merge", "render", "statistics"]
 
-
-def __getattr__(name: str) -> object:  # with single.py, until app.py uses Ledger
-    if name in ("CONTENT_TYPE", "Metrics"):
-        from scoring.metrics import single
-
-        return getattr(single, name)
-    raise AttributeError(name)

@@ -1,0 +1,186 @@
+"""``/v2/models/M[/versions/V]/infer``: the Open Inference Protocol (research/serving.md, section 8).
+
+Errors are ``{"error": text}`` with Triton's codes, which its clients know; bodies come and go as
+JSON, JSON with binary tensors, or raw bytes, compressed if the client likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from scoring.errors import BodyError, InputError, ScoringError
+from scoring.http.answer import Answer, json_answer
+from scoring.http.call import Call
+from scoring.http.errors import retry_headers, status_of
+from scoring.http.model_route import INLINE_BYTES, JSON_HEADERS, RAW, deadline_of
+from scoring.metrics import Ledger
+from scoring.model_engine import Answered
+from scoring.oip import compression
+from scoring.oip.infer_request import InferRequest
+from scoring.rows import key_of, rows_of
+from scoring.service import ModelService
+from scoring.work import ORDINARY, Work
+
+HEADER_LENGTH = b"inference-header-content-length"
+
+
+class InferRoute:
+    """Answers with one model; ``find()`` gives its service or raises a ScoringError."""
+
+    def __init__(
+        self,
+        name: str,
+        find: Callable[[], ModelService],
+        ledger: Ledger,
+        *,
+        body_bytes: int,
+        deadline_ms: float | None = None,
+    ) -> None:
+        self.name = name
+        self._find = find
+        self._ledger = ledger
+        self._body_bytes = body_bytes
+        self._deadline_ms = deadline_ms
+
+    def begin(self, call: Call) -> None:
+        """The outputs that were asked for."""
+        if call.method != "POST":
+            call.reply(oip_error(405, "this path takes POST", [("Allow", "POST")]))
+            return
+        service = None
+        try:
+            service = self._find()
+            deadline = deadline_of(call, self._deadline_ms)
+            service.dispatcher.refuse_at_door(deadline)
+            if len(call.body) > INLINE_BYTES or b"content-encoding" in call.named:
+                self._read_aside(call, service, deadline)
+                return
+            started = perf_counter()
+            request = self._read(call, service)
+            self._ledger.decoded(service.key, perf_counter() - started)
+            self._submit(call, service, request, deadline)
+        except ScoringError as error:
+            self._refuse(call, service, error)
+
+    def _read(self, call: Call, service: ModelService) -> InferRequest:
+        body = call.body
+        coding = call.named.get(b"content-encoding")
+        if coding is not None:
+            body = compression.decompress(body, coding.decode("latin-1"), self._body_bytes)
+        return service.codec.read_infer(body, _header_length(call))
+
+    def _submit(
+        self, call: Call, service: ModelService, request: InferRequest, deadline: float | None
+    ) -> None:
+        if request.timeout_us:
+            until = call.started + request.timeout_us / 1e6
+            deadline = until if deadline is None else min(deadline, until)
+        work = Work(
+            request.inputs,
+            self._done,
+            rows=rows_of(request.inputs),
+            key=key_of(request.inputs) if service.engine.merging.allowed else None,
+            deadline=deadline,
+            priority=request.priority or ORDINARY,
+            body=call.body,
+            context=(call, service, request),
+        )
+        service.dispatcher.submit(work)
+        call.work, call.dispatcher = work, service.dispatcher
+
+    def _done(self, work: Work[Any, Answered], outcome: Answered | ScoringError) -> None:
+        call, service, request = work.context
+        if isinstance(outcome, ScoringError):
+            call.reply(oip_answer(outcome))
+            return
+        if outcome.batch.nbytes > INLINE_BYTES or b"accept-encoding" in call.named:
+            coding = compression.choose(call.header(b"accept-encoding"))
+            if coding is not None or outcome.batch.nbytes > INLINE_BYTES:
+                self._aside(call, lambda: _written(service, request, outcome, coding))
+                return
+        started = perf_counter()
+        try:
+            answer = _written(service, request, outcome, None)
+        except ScoringError as error:
+            answer = oip_answer(error)
+        self._ledger.encoded(service.key, perf_counter() - started)
+        call.reply(answer)
+
+    def _refuse(self, call: Call, service: ModelService | None, error: ScoringError) -> None:
+        if service is not None and isinstance(error, InputError):
+            self._ledger.rejected(service.key, "bad-input")
+        call.reply(oip_answer(error))
+
+    def _read_aside(self, call: Call, service: ModelService, deadline: float | None) -> None:
+        def read(future: asyncio.Future[InferRequest]) -> None:
+            if call.answered or future.cancelled():
+                return
+            try:
+                self._submit(call, service, future.result(), deadline)
+            except ScoringError as error:
+                self._refuse(call, service, error)
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, self._read, call, service).add_done_callback(read)
+
+    def _aside(self, call: Call, write: Callable[[], Answer]) -> None:
+        def written(future: asyncio.Future[Answer]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                call.reply(future.result())
+            elif isinstance(error, ScoringError):
+                call.reply(oip_answer(error))
+            else:
+                raise error
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, write).add_done_callback(written)
+
+
+def oip_error(
+    status: int, text: str, headers: list[tuple[str, str]] | None = None
+) -> Answer:
+    """An error in the protocol's shape."""
+    return json_answer(status, {"error": text}, headers or [])
+
+
+def oip_answer(error: ScoringError) -> Answer:
+    """The answer for an error: bad and unknown are 400 and 404, as Triton has them."""
+    status = status_of(error)
+    if isinstance(error, compression.UnknownCodingError):
+        status = 415
+    elif isinstance(error, compression.UnfoldsTooLargeError):
+        status = 413
+    return oip_error(status, str(error), retry_headers(error))
+
+
+def _header_length(call: Call) -> int | None:
+    """Inference-Header-Content-Length. A body that says it is raw and has none is one tensor."""
+    given = call.named.get(HEADER_LENGTH)
+    if given is None:
+        return 0 if call.named.get(b"content-type") == RAW.encode() else None
+    if not given.isdigit():
+        raise BodyError("Inference-Header-Content-Length must be a number of bytes")
+    return int(given)
+
+
+def _written(
+    service: ModelService, request: InferRequest, outcome: Answered, coding: str | None
+) -> Answer:
+    body, header_length = service.codec.write_infer(request, outcome)
+    headers: tuple[tuple[str, str], ...] = JSON_HEADERS
+    if header_length is not None:
+        headers = (
+            ("Content-Type", RAW),
+            ("Inference-Header-Content-Length", str(header_length)),
+        )
+    if coding is not None and len(body) >= compression.MIN_BYTES:
+        body = compression.compress(body, coding)
+        headers += (("Content-Encoding", coding), ("Vary", "Accept-Encoding"))
+    return Answer(200, headers, body)
+

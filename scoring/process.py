@@ -1,0 +1,307 @@
+"""One server process: connections come from the supervisor, the models (or script workers) are its
+own. Runs in a forked child.
+
+exit_code = run(generation, link, settings)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from scoring import news
+from scoring.bundle import Bundle
+from scoring.config import ServerConfig
+from scoring.cpu_plan import CpuPlan
+from scoring.dispatcher import Dispatcher
+from scoring.errors import ModelLoadError, ScoringError, ScriptLoadError
+from scoring.http.front import Front
+from scoring.http.protocol import ScoringProtocol
+from scoring.http.site import Site
+from scoring.link_messages import Ask, Drain, GiveBack, Retire, Tell
+from scoring.metrics import Ledger
+from scoring.parent_link import Command, ParentLink
+from scoring.policy import drain_s, rows_limit
+from scoring.quarantine import Quarantine
+from scoring.repository import ModelRepository
+from scoring.service import (
+    ModelService,
+    ScriptService,
+    Shared,
+    bundle_service,
+    script_service,
+)
+
+logger = logging.getLogger("scoring")
+
+LOAD_FAILED_EXIT = 3
+"""Exit code when the model or script does not load (the reference's: serving.md, section 2.2)."""
+TICK_S = 0.25
+GC_THRESHOLD = 50_000
+"""Allocations between two collections: the hot path leaves no cycles, so they find nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What is served until the next reload: a bundle, or the script that ``environ`` names."""
+
+    bundle: Bundle | None
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What does not change with a reload. The quarantine is the supervisor's at the fork."""
+
+    config: ServerConfig
+    plan: CpuPlan
+    quarantine: Quarantine
+
+
+class Control(msgspec.Struct, frozen=True, array_like=True):
+    """An Ask: load or unload a model in every process."""
+
+    what: str
+    model: str
+
+
+def run(generation: Generation, link: ParentLink, settings: Settings) -> int:
+    """Serve until told to leave; the exit code."""
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(ServerProcess(generation, link, settings).main())
+
+
+class ServerProcess:
+    """Named phases of one server process."""
+
+    def __init__(self, generation: Generation, link: ParentLink, settings: Settings) -> None:
+        self._link = link
+        self._config = settings.config
+        self._quarantine = settings.quarantine
+        self._ledger = Ledger()
+        shared = Shared(
+            settings.config,
+            self._ledger,
+            settings.quarantine,
+            recorder=link.life,
+            threads=settings.plan.threads or 1,
+            workers=settings.plan.workers or 1,
+            tell=lambda item: link.tell(news.pack(os.getpid(), [item])),
+        )
+        self._service: ScriptService | ModelRepository[ModelService] = (
+            script_service(generation.environ, shared)
+            if generation.bundle is None
+            else bundle_service(generation.bundle, shared, generation.environ)
+        )
+        self._site = Site(
+            self._service,
+            settings.config,
+            self._ledger,
+            snapshots=self._snapshots,
+            is_other_ready=lambda: link.board.ready_count > 0,
+            control=self._control,
+        )
+        self._front = Front(self._site, settings.config, self._ledger, link)
+        self._left = asyncio.Event()
+        self._exit_code = 0
+        self._restarts = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def main(self) -> int:
+        """Take connections at once, so that liveness answers while the model loads; then load;
+        then serve."""
+        loop = asyncio.get_running_loop()
+        self._front.start()
+        self._link.attach(loop, self._on_connection, self._on_command)
+        self._spawn(self._load())
+        self._spawn(self._tick())
+        await self._left.wait()
+        self._front.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._close()
+        self._publish()
+        return self._exit_code
+
+    async def _load(self) -> None:
+        try:
+            if isinstance(self._service, ScriptService):
+                self._service.dispatcher.on_change = self._mark_ready
+                await self._service.dispatcher.start()
+            else:
+                await self._service.start()
+        except ScoringError as error:
+            self._link.failed(_load_message(error))
+            self._exit_code = LOAD_FAILED_EXIT
+            self._left.set()
+            return
+        self._say_merging()
+        self._link.ready()
+
+    async def _close(self) -> None:
+        if isinstance(self._service, ScriptService):
+            await self._service.dispatcher.close()
+        else:
+            await self._service.close()
+
+    # What the supervisor says
+
+    def _on_connection(self, sock: socket.socket, slot: int) -> None:
+        self._spawn(self._connect(sock, slot))
+
+    async def _connect(self, sock: socket.socket, slot: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                lambda: ScoringProtocol(self._front, loop, slot), sock
+            )
+        except OSError:  # it was gone before it was ours
+            sock.close()
+            self._link.closed(slot)
+
+    def _on_command(self, command: Command) -> None:
+        if isinstance(command, Drain):
+            self._spawn(self._drain(command.seconds))
+        elif isinstance(command, Retire):
+            self._spawn(self._retire())
+        elif isinstance(command, GiveBack):
+            self._front.give_back(command.count)
+        elif isinstance(command, Tell):
+            news.take(command.payload, os.getpid(), self._quarantine)
+        elif isinstance(command, Ask):
+            self._spawn(self._obey(command))
+
+    async def _drain(self, seconds: float) -> None:
+        self._site.is_draining = True
+        self._link.not_ready()
+        until = time.monotonic() + seconds
+        for dispatcher in self._dispatchers():
+            dispatcher.drain(until)
+        await self._front.drain(until)
+        self._left.set()
+
+    async def _retire(self) -> None:
+        self._front.retire()
+        while self._front.connections:
+            await asyncio.sleep(0.02)
+        self._left.set()
+
+    async def _obey(self, ask: Ask) -> None:
+        answer = b""
+        try:
+            control = msgspec.msgpack.decode(ask.payload, type=Control)
+            assert not isinstance(self._service, ScriptService)
+            if control.what == "load":
+                await self._service.load(control.model)
+            else:
+                await self._service.unload(control.model)
+        except ScoringError as error:
+            answer = str(error).encode()
+        self._link.answer(ask.id, answer)
+
+    async def _control(self, what: str, model: str) -> None:
+        """Load or unload a model in every process. Raises ModelLoadError."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[list[bytes]] = loop.create_future()
+
+        def on_answers(answers: list[bytes], missing: int) -> None:
+            if not done.done():
+                done.set_result([*answers, *[b"a process did not answer"] * missing])
+
+        self._link.ask(msgspec.msgpack.encode(Control(what, model)), on_answers)
+        failures = [answer.decode() for answer in await done if answer]
+        if failures:
+            raise ModelLoadError(failures[0])
+
+    # Metrics and readiness
+
+    async def _tick(self) -> None:
+        while True:
+            self._publish()
+            await asyncio.sleep(TICK_S)
+
+    def _mark_ready(self) -> None:
+        assert isinstance(self._service, ScriptService)
+        if self._site.is_draining or not self._service.engine.ready:
+            self._link.not_ready()
+        elif not self._link.life.is_ready:
+            self._link.ready()
+
+    def _snapshots(self) -> list[bytes]:
+        self._publish()
+        board = self._link.board
+        return [snapshot for snapshot in (board.past, *board.snapshots()) if snapshot]
+
+    def _publish(self) -> None:
+        ledger = self._ledger
+        for key, dispatcher in self._named_dispatchers():
+            load, cost = dispatcher.load, dispatcher.cost
+            ledger.gauge("inferry_waiting", key, load.waiting)
+            ledger.gauge("inferry_running", key, dispatcher.in_flight - load.waiting)
+            ledger.gauge("inferry_in_flight", key, dispatcher.in_flight)
+            ledger.gauge("inferry_expected_drain_seconds", key, drain_s(load))
+            ledger.gauge("inferry_ready", key, float(dispatcher.engine.ready))
+            ledger.gauge("inferry_batch_cost_a_seconds", key, cost.a)
+            ledger.gauge("inferry_batch_cost_b_seconds", key, cost.b)
+            limit = rows_limit(
+                cost,
+                merges=load.merges,
+                max_batch=load.max_batch,
+                inline_s=dispatcher.inline_s,
+                batches=1,
+            )
+            ledger.gauge("inferry_batch_limit_rows", key, limit)
+            ledger.gauge("inferry_batching", key, float(limit > 1), reason=dispatcher.verdict)
+        ledger.gauge("inferry_connections", "", len(self._front.connections))
+        ledger.gauge("inferry_processes", "", 1)
+        ledger.gauge("inferry_quarantined", "", len(self._quarantine))
+        if isinstance(self._service, ScriptService):
+            for _ in range(self._service.engine.restarts - self._restarts):
+                ledger.restarted("worker")
+            self._restarts = self._service.engine.restarts
+        self._link.life.publish(ledger.snapshot())
+
+    def _named_dispatchers(self) -> list[tuple[str, Dispatcher[Any, Any]]]:
+        if isinstance(self._service, ScriptService):
+            return [(self._service.key, self._service.dispatcher)]
+        return [(service.key, service.dispatcher) for service in self._service.services]
+
+    def _dispatchers(self) -> list[Dispatcher[Any, Any]]:
+        return [dispatcher for _, dispatcher in self._named_dispatchers()]
+
+    def _say_merging(self) -> None:
+        for key, dispatcher in self._named_dispatchers():
+            logger.debug("%s: %s", key, dispatcher.verdict)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _load_message(error: ScoringError) -> str:
+    if isinstance(error, ScriptLoadError):
+        return f"error: the scoring script failed ({error.stage}): {error}"
+    if isinstance(error, ModelLoadError):
+        return f"error: the model does not load: {error}"
+    return f"error: {error}"
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    with contextlib.suppress(ImportError):  # no wheel for this platform: the standard loop serves
+        import uvloop
+
+        return uvloop.new_event_loop()  # type: ignore[no-any-return]
+    return asyncio.new_event_loop()
