@@ -1,0 +1,122 @@
+"""Traces of scoring requests: an optional extra (``pip install inferry[tracing]``).
+
+tracer = create_tracer(TracingConfig(endpoint="http://collector:4318"))   # after the fork
+span = tracer.start("POST", "/score", traceparent, tracestate)            # NO_TRACER costs nothing
+...
+span.end(200, Scored(model="digits:3", arrived=work.arrived, queue_s=work.queue_s, ...))
+tracer.close()
+
+One span for each scoring request, in the client's trace where it sent a W3C ``traceparent``, with
+spans "queue" and "compute" inside, made afterwards from what was measured anyway. This module
+imports no SDK: tracing_otel.py does, and only when traces are wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from scoring.errors import ScoringError
+
+
+class TracingUnavailableError(ScoringError):
+    """The OpenTelemetry packages are not installed."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(f"no module {missing}: traces need 'pip install inferry[tracing]'")
+
+
+@dataclass(frozen=True, slots=True)
+class TracingConfig:
+    """Where traces go (OTLP over HTTP; without a path, /v1/traces) and how many: ``share`` of the
+    traces that begin here, 0 to 1 (a client's decision is kept)."""
+
+    endpoint: str
+    share: float = 1.0
+    service_name: str = "inferry"
+    service_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A request's way through the engine. ``model`` is "name" or "name:version"; ``arrived`` is in
+    seconds of the tracer's clock, the rest follows it."""
+
+    model: str
+    arrived: float
+    queue_s: float
+    compute_s: float
+    rows: int = 1
+    batch_rows: int = 1
+
+
+class Span(Protocol):
+    """A request that is being answered."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """The header that makes other spans (a script's) this one's children; None: no trace."""
+
+    def end(self, status: int, scored: Scored | None = None) -> None:
+        """The answer's HTTP status; ``scored`` is None where no engine ran. Once for each span."""
+
+
+class Tracer(Protocol):
+    """Starts spans."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """False: nothing needs to be called at all."""
+
+    def start(
+        self, method: str, route: str, traceparent: str | None, tracestate: str | None = None
+    ) -> Span:
+        """A request has arrived. Never raises: a traceparent that is none begins a new trace."""
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Send what waits, for as long as ``timeout_s``; blocks; idempotent."""
+
+
+class NoSpan:
+    """The span of a request that nobody traces."""
+
+    traceparent = None
+
+    def end(self, status: int, scored: Scored | None = None) -> None:
+        """Nothing."""
+
+
+NO_SPAN = NoSpan()
+
+
+class NoTracer:
+    """The tracer of a server without traces."""
+
+    is_enabled = False
+
+    def start(
+        self, method: str, route: str, traceparent: str | None, tracestate: str | None = None
+    ) -> Span:
+        return NO_SPAN
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Nothing."""
+
+
+NO_TRACER = NoTracer()
+
+
+def create_tracer(
+    config: TracingConfig | None, *, clock: Callable[[], float] = time.monotonic
+) -> Tracer:
+    """The tracer for ``config`` (None: NO_TRACER). Starts a thread, so in each process after its
+    fork. Raises TracingUnavailableError when the extra is not installed."""
+    if config is None:
+        return NO_TRACER
+    try:
+        from scoring import tracing_otel
+    except ModuleNotFoundError as error:
+        raise TracingUnavailableError(error.name or "opentelemetry") from error
+    return tracing_otel.create(config, clock)
