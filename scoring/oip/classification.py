@@ -17,7 +17,8 @@ def classify(name: str, array: Array, count: int, labels: Sequence[str] = ()) ->
     Raises InputError for text, which has no order here."""
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise InputError(f"output '{name}' cannot be classified: it is no list of numbers")
-    rows = array.reshape(1 if array.ndim == 1 else len(array), -1)
+    row_count = 1 if array.ndim == 1 else len(array)
+    rows = array.reshape(row_count, array.size // row_count if row_count else 0)
     count = min(count, rows.shape[1])
     written = [[_written(row, int(i), labels) for i in _largest(row, count)] for row in rows]
     shape = (count,) if array.ndim == 1 else (len(rows), count)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from scoring.errors import BodyError
+from scoring.json_document import MAX_VALUES, has_too_many_values
 
 NO_DATA = msgspec.Raw(b"")
 
@@ -62,10 +63,16 @@ _DECODER = msgspec.json.Decoder(Envelope)
 
 
 def read_envelope(header: bytes | memoryview) -> Envelope:
-    """The request in ``header``. Raises BodyError when it is no JSON or not as the protocol says.
+    """The request in ``header``. Raises BodyError when it is no JSON or not as the protocol says,
+    or holds so many values, one by one, that reading them would hold up everybody else.
 
     NaN, Infinity and -Infinity are accepted as they stand: tritonclient sends them, Triton takes
     them."""
+    if len(header) > MAX_VALUES and has_too_many_values(bytes(header)):
+        raise BodyError(
+            f"the request holds over {MAX_VALUES:,} values in JSON that are not even lists of "
+            "plain numbers; send them as binary data"
+        )
     try:
         return _DECODER.decode(header)
     except msgspec.ValidationError as error:

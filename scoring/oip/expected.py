@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.errors import InputError
+from scoring.json_exact import MAX_DIMS
 from scoring.oip.datatypes import DTYPES, datatype_of, element_bytes
 from scoring.signature import TensorSpec, shape_text
-from scoring.tensors import MAX_DIMS, dtype_of
+from scoring.tensors import dtype_of
 
 Array = NDArray[Any]
 MAX_SIZE = 2**31

@@ -18,8 +18,8 @@ import numpy as np
 import orjson
 
 from scoring.errors import InputError
+from scoring.json_exact import EXACT_FLOAT, NON_FINITE, NULL_HINT
 from scoring.oip.expected import Array, Expected, received
-from scoring.tensors import EXACT_FLOAT, NON_FINITE, NULL_HINT
 
 _ITEMS: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool, "O": str}
 _OPEN = ord("[")
@@ -54,7 +54,7 @@ def write_data(array: Array, datatype: str, name: str) -> bytes:
         return orjson.dumps([_text(item) for item in array.reshape(-1).tolist()])
     if datatype == "BF16":
         raise InputError(f"output '{name}' is BF16: ask for it as binary data")
-    flat = array.reshape(-1)
+    flat = np.ascontiguousarray(array).reshape(-1)
     written = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
     if datatype in _JSON_FLOATS and b"n" in written:  # orjson's null, for want of a number
         return orjson.dumps([_spelled(item) for item in flat.tolist()])
