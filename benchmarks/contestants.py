@@ -214,7 +214,12 @@ def _options() -> str:
     return done.stdout
 
 
+def lacks(option: str) -> bool:
+    """Whether this version of ``inferry serve`` has no such option: then it is left out."""
+    return option not in _options()
+
+
 def _known(asked: list[str]) -> list[str]:
     """The pairs of option and value that this version of ``inferry serve`` has."""
     pairs = zip(asked[::2], asked[1::2], strict=True)
-    return [part for pair in pairs if pair[0] in _options() for part in pair]
+    return [part for pair in pairs if not lacks(pair[0]) for part in pair]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,27 @@ def drive(
     used_s = cpu.cpu_s(server.pid) - before_s
     rate = requests / micros * 1e6
     return Sample(rate, p50_us / 1e3, p99_us / 1e3, used_s / max(1, requests) * 1e6, errors)
+
+
+@contextlib.contextmanager
+def busy(server: Server, request: Request, connections: int, scratch: Path) -> Iterator[None]:
+    """That many requests are always under way while the block runs."""
+    url = f"http://127.0.0.1:{server.port}{request.path}"
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        "-d600s",
+        "-s",
+        str(_script(request, scratch)),
+        url,
+    ]
+    process = subprocess.Popen([*command, "--timeout", "60s"], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _script(request: Request, scratch: Path) -> Path:

@@ -45,6 +45,8 @@ class Event:
     sent_s: float
     fate: Fate
     status: int = 0
+    port: int = 0
+    """The client's."""
 
 
 IsRight = Callable[[int, bytes], bool]
@@ -57,7 +59,8 @@ class FaultLoad:
         self, port: int, requests: Sequence[bytes], is_right: IsRight, clients: int
     ) -> None:
         self.events: list[Event] = []
-        self.under_way = 0
+        self.under_way: set[int] = set()
+        """The clients' ports whose requests are being answered."""
         self._port = port
         self._requests = requests
         self._is_right = is_right
@@ -91,12 +94,12 @@ class FaultLoad:
                 if client is None:
                     continue
             index = source.randrange(len(self._requests))
-            self.under_way += 1
-            sent_s = time.monotonic()
+            port, sent_s = client.port, time.monotonic()
+            self.under_way.add(port)
             answer = await client.ask(self._requests[index])
-            self.under_way -= 1
+            self.under_way.discard(port)
             fate, status = self._judge(index, answer)
-            self.events.append(Event(time.monotonic(), sent_s, fate, status))
+            self.events.append(Event(time.monotonic(), sent_s, fate, status, port))
             if fate is not Fate.RIGHT:
                 await asyncio.sleep(RETRY_S)
         if client is not None:
@@ -127,10 +130,10 @@ def counts(events: Sequence[Event], since_s: float = 0.0) -> Counter[str]:
     )
 
 
-def failed(events: Sequence[Event], since_s: float = 0.0, until_s: float = 1e300) -> int:
+def failed(events: Sequence[Event], since_s: float = 0.0, until_s: float = 1e300) -> list[Event]:
     """Requests that got no right answer although their connection stood."""
     fates = (Fate.WRONG, Fate.CUT, Fate.STATUS)
-    return sum(event.fate in fates and since_s <= event.at_s < until_s for event in events)
+    return [event for event in events if event.fate in fates and since_s <= event.at_s < until_s]
 
 
 def recovery_s(events: Sequence[Event], steady_s: tuple[float, float], fault_s: float) -> float:

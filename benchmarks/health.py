@@ -10,26 +10,30 @@ import uvloop
 
 from benchmarks import contestants
 from benchmarks.contestants import Contestant
+from benchmarks.drive import busy
 from benchmarks.outcome import Finding, Outcome, table
 from benchmarks.overload import quantile
 from benchmarks.rates import Plan
-from benchmarks.servers import running
+from benchmarks.servers import NotServedError, check, running
 from benchmarks.subjects import angle
 from benchmarks.wire import Client, Request
 
 PROBE = Request("/").bytes()
 PROBE_EVERY_S = 0.005
+SETTLE_S = 0.3
 REACH_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A server, the request that keeps it busy, and how many of these are always under way."""
+    """A server; the request that tells that it is ready, the one that keeps it busy, one like it
+    that is answered soon, and how many are always under way."""
 
     name: str
     contestant: Contestant
     first: Request
     busy: Request
+    sample: Request
     at_once: int
 
 
@@ -38,8 +42,14 @@ def health(plan: Plan) -> Outcome:
     outcome, rows = Outcome("health"), []
     for case in _cases(plan):
         with running(case.contestant, case.first, lambda _: True, plan.scratch) as server:
-            seconds = plan.seconds * 1.5
-            times_ms = uvloop.run(_probe(server.port, case.busy.bytes(), case.at_once, seconds))
+            try:
+                check(server.port, case.sample, lambda _: True)
+            except NotServedError as error:
+                outcome.notes.append(f"{case.name}: {error}")
+                continue
+            with busy(server, case.busy, case.at_once, plan.scratch):
+                time.sleep(SETTLE_S)  # until all workers have theirs: no event tells
+                times_ms = uvloop.run(_probe(server.port, plan.seconds * 1.5))
         p50_ms, p99_ms = quantile(times_ms, 0.5), quantile(times_ms, 0.99)
         most_ms = max(times_ms)
         print(f"  {case.name}: p50 {p50_ms:.2f} p99 {p99_ms:.2f} max {most_ms:.2f} ms", flush=True)
@@ -66,33 +76,24 @@ def _cases(plan: Plan) -> list[Case]:
     script = contestants.our_script("score_busy.py", workers=2)
     subject = angle()
     model = contestants.ours(subject.model)
-    scored = model.forms["json"](subject, 0)
+    scored, raw = (model.forms[form](subject, 0) for form in ("json", "raw"))
     cases = [
-        Case("score.py asleep, 2 workers, 4 requests", script, quick, asleep, 4),
-        Case("score.py computing, 2 workers on 2 cores, 4 requests", script, quick, burning, 4),
-        Case("text angle, JSON, 16 connections", model, scored, scored, 16),
+        Case("score.py asleep, 2 workers, 4 requests", script, quick, asleep, quick, 4),
+        Case(
+            "score.py computing, 2 workers on 2 cores, 4 requests", script, quick, burning, quick, 4
+        ),
+        Case("text angle, JSON, 16 connections", model, scored, scored, scored, 16),
+        Case("text angle, raw body, 16 connections", model, scored, raw, raw, 16),
     ]
     if "scripts/azure-reference" not in contestants.missing():
         reference = contestants.azure("score_busy.py", plan.scratch)
         name = "Azure ML server, score.py asleep, 2 workers, 4 requests"
-        cases.append(Case(name, reference, quick, asleep, 4))
+        cases.append(Case(name, reference, quick, asleep, quick, 4))
     return cases
 
 
-async def _probe(port: int, busy: bytes, at_once: int, seconds: float) -> list[float]:
-    """Milliseconds of each ``GET /``, one after another, while ``busy`` is always under way."""
-    stopped = False
-
-    async def keep_busy() -> None:
-        client = await Client.open(port)
-        while not stopped:
-            if not client.is_open:
-                client = await Client.open(port)
-            await client.ask(busy)
-        client.close()
-
-    tasks = [asyncio.create_task(keep_busy()) for _ in range(at_once)]
-    await asyncio.sleep(0.3)  # until all workers have theirs: there is no event to wait for
+async def _probe(port: int, seconds: float) -> list[float]:
+    """Milliseconds of each ``GET /``, one after another on one connection."""
     times_ms: list[float] = []
     end_s = time.monotonic() + seconds
     client = await Client.open(port)
@@ -103,8 +104,4 @@ async def _probe(port: int, busy: bytes, at_once: int, seconds: float) -> list[f
         times_ms.append((time.monotonic() - asked_s) * 1000)
         await asyncio.sleep(PROBE_EVERY_S)
     client.close()
-    stopped = True
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     return times_ms

@@ -75,11 +75,13 @@ def take_turns(
     scenarios: Sequence[Scenario],
     subject: Subject,
     plan: Plan,
+    once: Sequence[Contestant] = (),
 ) -> Rounds:
-    """All rounds. A contestant that fails is noted and left out of that round."""
+    """All rounds; those in ``once``, which no reach is set against, take part in the first alone.
+    A contestant that fails is noted and left out of that round."""
     found = Rounds()
     for number in range(plan.rounds):
-        for contestant in contestants:
+        for contestant in [*contestants, *(once if number == 0 else ())]:
             try:
                 _one_turn(found, number, contestant, scenarios, subject, plan)
             except NotServedError as error:

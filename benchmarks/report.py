@@ -16,8 +16,8 @@ process tree alone. Two processes (or workers) each, one onnxruntime thread a pr
 log. The baseline is FastAPI with uvicorn[standard], onnxruntime called inline
 ([fastapi_server.py](peers/fastapi_server.py)). *Digits*: float32 [N, 64]. *Text angle*: float32
 [N, 3, 48, 192], about 1 ms a row. A cell of a peers' table: ratio to the baseline in that column,
-rate, latency, CPU per request. Before a scenario is timed, one answer is compared with that of
-onnxruntime in process."""
+rate, latency, CPU per request; LitServe, BentoML and MLServer take part in one round. Before a
+scenario is timed, one answer is compared with that of onnxruntime in process."""
 TITLES = {
     "small": "Digits",
     "mid": "Text angle",

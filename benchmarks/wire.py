@@ -63,6 +63,12 @@ class Client(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         return (await loop.create_connection(cls, "127.0.0.1", port))[1]
 
+    @property
+    def port(self) -> int:
+        """The local one; 0 before there is any."""
+        address = self._transport.get_extra_info("sockname") if self._transport else None
+        return int(address[1]) if address else 0
+
     def send(self, request: bytes, then: Then) -> None:
         """Calls ``then`` with the answer, or with None when the connection ends before it."""
         if self._transport is None or not self.is_open:

@@ -28,7 +28,7 @@ async def score(rows: Rows):
 
 @app.post("/typed")
 async def typed(rows: Rows) -> dict[str, list]:
-    """The same with the answer's type, by which newer FastAPI writes it faster: the peer "typed"."""
+    """The same with the answer's type, by which newer FastAPI writes it faster."""
     return model.from_rows(rows.data)
 
 
