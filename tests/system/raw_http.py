@@ -209,7 +209,7 @@ class Peer:
         received = self._received
         try:
             reply = self.reply(method)
-            if not (reply.status == 400 and self._received and reply.is_last):
+            if not (reply.status >= 400 and self._received and reply.is_last):
                 return reply
         except AssertionError:
             if method == "HEAD":

@@ -53,7 +53,7 @@ def ask(server: Running, sent: bytes, *methods: str) -> list[Reply]:
 
 
 @settings(
-    max_examples=250,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     database=None,
