@@ -78,43 +78,64 @@ def check_error(reply: Reply, *statuses: int, is_head: bool = False) -> None:
     assert 0 < len(document["message"]) < 500
 
 
-def take_reply(received: bytes, method: str, *, at_end: bool) -> tuple[Reply, bytes] | None:
-    """The first answer in ``received`` and what comes after it; None when there must come more.
+class ReplyReader:
+    """Reads one answer to a request with ``method``, piece by piece."""
 
-    ``at_end``: the server has closed. AssertionError where h11 refuses what it reads."""
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MEBIBYTE)
-    parser.send(h11.Request(method=method, target="/", headers=[("Host", "test")]))
-    parser.send(h11.EndOfMessage())
-    parser.receive_data(received)
-    informational: list[int] = []
-    final: h11.Response | None = None
-    body = bytearray()
-    try:
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MEBIBYTE)
+        self._parser.send(h11.Request(method=method, target="/", headers=[("Host", "test")]))
+        self._parser.send(h11.EndOfMessage())
+        self._informational: list[int] = []
+        self._final: h11.Response | None = None
+        self._body = bytearray()
+        self._shown = b""
+
+    def feed(self, data: bytes) -> Reply | None:
+        """The answer once it is whole; ``b""`` says that the server has closed.
+
+        AssertionError where h11 refuses what it reads, or the end comes too early."""
+        self._shown = self._shown or data[:SHOWN]
+        try:
+            self._parser.receive_data(data)
+            return self._read(is_end=data == b"")
+        except h11.RemoteProtocolError as error:
+            raise AssertionError(f"{error}: {self._shown!r}") from error
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the answer."""
+        return bytes(self._parser.trailing_data[0])
+
+    def _read(self, *, is_end: bool) -> Reply | None:
         while True:
-            event = parser.next_event()
-            if event is h11.NEED_DATA:
-                if not at_end:
-                    return None
-                parser.receive_data(b"")
-                at_end = False  # told once
-            elif isinstance(event, h11.InformationalResponse):
-                informational.append(event.status_code)
+            event = self._parser.next_event()
+            if event is h11.NEED_DATA and not is_end:
+                return None
+            if isinstance(event, h11.InformationalResponse):
+                self._informational.append(event.status_code)
             elif isinstance(event, h11.Response):
-                final = event
+                self._final = event
             elif isinstance(event, h11.Data):
-                body += event.data
+                self._body += event.data
             elif isinstance(event, h11.EndOfMessage):
-                break
+                return self._made()
             else:
-                raise AssertionError(f"the connection ends in an answer: {received[:SHOWN]!r}")
-    except h11.RemoteProtocolError as error:
-        raise AssertionError(f"{error}: {received[:SHOWN]!r}") from error
-    assert final is not None
-    headers = tuple((bytes(name), bytes(value)) for name, value in final.headers)
-    is_last = parser.their_state is not h11.DONE
-    reply = Reply(final.status_code, headers, bytes(body), is_last, tuple(informational))
-    _check_framing(reply, method)
-    return reply, bytes(parser.trailing_data[0])
+                raise AssertionError(f"the connection ends in an answer: {self._shown!r}")
+
+    def _made(self) -> Reply:
+        assert self._final is not None
+        headers = tuple((bytes(name), bytes(value)) for name, value in self._final.headers)
+        is_last = self._parser.their_state is not h11.DONE
+        reply = Reply(
+            self._final.status_code,
+            headers,
+            bytes(self._body),
+            is_last,
+            tuple(self._informational),
+        )
+        _check_framing(reply, self._method)
+        return reply
 
 
 def _check_framing(reply: Reply, method: str) -> None:
@@ -177,14 +198,17 @@ class Peer:
 
     def reply(self, method: str = "GET") -> Reply:
         """The next answer, to a request with ``method``."""
+        reader = ReplyReader(method)
         while True:
-            if self._received or self._is_at_end:
-                taken = take_reply(self._received, method, at_end=self._is_at_end)
-                if taken is not None:
-                    self._received = taken[1]
-                    return taken[0]
-            assert not self._is_at_end, "the server closed without an answer"
-            self._read()
+            if not self._received and not self._is_at_end:
+                self._read()
+            is_over = not self._received
+            received, self._received = self._received, b""
+            reply = reader.feed(received)
+            if reply is not None:
+                self._received = reader.rest
+                return reply
+            assert not is_over, "the server closed without an answer"
 
     def replies(self, methods: Iterable[str]) -> list[Reply]:
         """One for each method, in order."""
