@@ -14,7 +14,7 @@ import asyncio
 import heapq
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from scoring import policy
 from scoring.cost import CostModel
@@ -43,8 +43,8 @@ SCAN = 256
 class Observer:
     """What is told of each batch and refusal; this one does not care."""
 
-    def ran(self, rows: int, queue_s: Sequence[float], compute_s: float) -> None:
-        """A batch has been answered."""
+    def ran(self, rows: int, queue_s: Sequence[float], compute_s: float, failed: int) -> None:
+        """A batch has come back; ``failed`` of its requests have no answer."""
 
     def rejected(self, reason: str) -> None:
         """A request was not run."""
@@ -53,7 +53,7 @@ class Observer:
         """A request failed in the engine."""
 
 
-class Recorder:
+class Recorder(Protocol):
     """Knows what runs in this very process, so that somebody can tell what killed it."""
 
     def set_running(self, bodies: Sequence[bytes]) -> None:
@@ -134,15 +134,13 @@ class Dispatcher(Generic[In, Out]):
         )
 
     @property
-    def verdict(self) -> str:
-        """Whether requests are merged, and why."""
-        merging = self.engine.merging
-        if not merging.allowed:
-            return f"not merged: {merging.reason}"
+    def reason(self) -> str:
+        """Why requests are merged into batches, or why not."""
+        if not self.engine.merging.allowed:
+            return self.engine.merging.reason
         if self.max_batch <= 1:
-            return "not merged: max_batch is 1"
-        gain = f"a row of a batch costs {self.cost.gain:.2f} times less than one alone"
-        return f"merged: {gain}" if self.cost.pays else f"not merged: {gain}"
+            return "max_batch is 1"
+        return "it pays" if self.cost.pays else "it does not pay"
 
     @property
     def in_flight(self) -> int:
@@ -304,9 +302,7 @@ class Dispatcher(Generic[In, Out]):
             self._finished(batch, [internal] * len(works))
         return batch
 
-    def _finished(
-        self, batch: _Batch[In, Out], answers: Sequence[Out | ScoringError]
-    ) -> None:
+    def _finished(self, batch: _Batch[In, Out], answers: Sequence[Out | ScoringError]) -> None:
         if batch not in self._running:
             return
         self._running.discard(batch)
@@ -314,9 +310,10 @@ class Dispatcher(Generic[In, Out]):
             self._recorder.clear_running()
         took_s = self._clock() - batch.started
         works = batch.works
-        if any(not isinstance(answer, ScoringError) for answer in answers):
+        failed = sum(isinstance(answer, ScoringError) for answer in answers)
+        if failed < len(works):
             self.cost.observe(batch.rows, took_s)
-            self.observer.ran(batch.rows, [work.queue_s for work in works], took_s)
+        self.observer.ran(batch.rows, [work.queue_s for work in works], took_s, failed)
         is_alone = len(works) == 1
         for work, answer in zip(works, answers, strict=False):
             work.run_s = took_s

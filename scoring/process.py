@@ -109,7 +109,7 @@ class ServerProcess:
             settings.config,
             self._ledger,
             snapshots=self._snapshots,
-            is_other_ready=lambda: link.board.ready_count > 0,
+            is_other_ready=lambda: link.board.ready_count() > 0,
             control=self._control,
         )
         self._front = Front(self._site, settings.config, self._ledger, link)
@@ -263,10 +263,10 @@ class ServerProcess:
                 batches=1,
             )
             ledger.gauge("inferry_batch_limit_rows", key, limit)
-            ledger.gauge("inferry_batching", key, float(limit > 1), reason=dispatcher.verdict)
+            ledger.gauge("inferry_batching", key, float(limit > 1), reason=dispatcher.reason)
         ledger.gauge("inferry_connections", "", len(self._front.connections))
         ledger.gauge("inferry_processes", "", 1)
-        ledger.gauge("inferry_quarantined", "", len(self._quarantine))
+        ledger.gauge("inferry_quarantined", "", self._quarantine.quarantined)
         if isinstance(self._service, ScriptService):
             for _ in range(self._service.engine.restarts - self._restarts):
                 ledger.restarted("worker")
@@ -283,7 +283,7 @@ class ServerProcess:
 
     def _say_merging(self) -> None:
         for key, dispatcher in self._named_dispatchers():
-            logger.debug("%s: %s", key, dispatcher.verdict)
+            logger.info("%s: batching: %s", key, dispatcher.reason)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from scoring.azure.config import AzureConfig, read_config
@@ -89,9 +90,9 @@ class LedgerObserver(Observer):
         self._key = key
         ledger.register(key)
 
-    def ran(self, rows: int, queue_s: Sequence[float], compute_s: float) -> None:
-        """A batch has been answered."""
-        self._ledger.ran(self._key, rows, queue_s, compute_s)
+    def ran(self, rows: int, queue_s: Sequence[float], compute_s: float, failed: int) -> None:
+        """A batch has come back; ``failed`` of its requests have no answer."""
+        self._ledger.ran(self._key, rows, queue_s, compute_s, failed)
 
     def rejected(self, reason: Any) -> None:
         """A request was not run."""
@@ -142,7 +143,7 @@ def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
     batching = shared.config.batching
     max_batch = batching.max_batch or bundle.file.max_batch or DEFAULT_MAX_BATCH
 
-    def maker(name: str, version: int, path: os.PathLike[str]) -> Callable[[], ModelService]:
+    def maker(name: str, version: int, path: Path) -> Callable[[], ModelService]:
         return lambda: _model_service(name, version, path, max_batch, shared)
 
     makers = {
@@ -158,7 +159,7 @@ def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
 
 
 def _model_service(
-    name: str, version: int, path: os.PathLike[str], max_batch: int, shared: Shared
+    name: str, version: int, path: Path, max_batch: int, shared: Shared
 ) -> ModelService:
     cost = CostModel()
     split = max_batch if shared.config.batching.split_oversize else None

@@ -29,8 +29,8 @@ class Call:
         "answered",
         "body",
         "chunks",
-        "closes",
         "client",
+        "closes",
         "connection",
         "dispatcher",
         "expects",
@@ -111,4 +111,3 @@ def by_name(headers: Pairs) -> dict[bytes, bytes]:
     for name, value in headers:
         named[name] = named[name] + b"," + value if name in named else value
     return named
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+from scoring.errors import DrainingError as Draining
 from scoring.errors import (
     EngineError,
     ExpiredError,
@@ -16,7 +17,6 @@ from scoring.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from scoring.errors import DrainingError as Draining
 from scoring.http.answer import Answer, error_answer
 
 STATUS: dict[type[ScoringError], int] = {

@@ -258,9 +258,12 @@ class Front:
                 if len(self._heads) < 1000:
                     self._heads[key] = start
             new = self._ids.new().encode()
-            return (
-                b"%b%bx-request-id: %b\r\nx-ms-request-id: %b\r\n%b\r\n"
-                % (start, self.date_line, new, new, framing)
+            return b"%b%bx-request-id: %b\r\nx-ms-request-id: %b\r\n%b\r\n" % (
+                start,
+                self.date_line,
+                new,
+                new,
+                framing,
             )
         return self._slow_head(call, answer, framing)
 
@@ -342,7 +345,8 @@ class Front:
     def _close_quiet(self, now: float) -> None:
         for connection in list(self.connections):
             if connection.is_idle and (
-                connection.is_unused or now - max(connection.idle_since, self._drained_from) > QUIET_S
+                connection.is_unused
+                or now - max(connection.idle_since, self._drained_from) > QUIET_S
             ):
                 connection.transport.close()
 
@@ -351,7 +355,7 @@ class Front:
 
 def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -363,4 +367,3 @@ def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     )
     config.load()
     return config
-

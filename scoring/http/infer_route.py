@@ -20,7 +20,7 @@ from scoring.metrics import Ledger
 from scoring.model_engine import Answered
 from scoring.oip import compression
 from scoring.oip.infer_request import InferRequest
-from scoring.rows import key_of, rows_of
+from scoring.rows import Tensors, key_of, rows_of
 from scoring.service import ModelService
 from scoring.work import ORDINARY, Work
 
@@ -78,8 +78,9 @@ class InferRoute:
         if request.timeout_us:
             until = call.started + request.timeout_us / 1e6
             deadline = until if deadline is None else min(deadline, until)
+        inputs: Tensors = request.inputs
         work = Work(
-            request.inputs,
+            inputs,
             self._done,
             rows=rows_of(request.inputs),
             key=key_of(request.inputs) if service.engine.merging.allowed else None,
@@ -142,9 +143,7 @@ class InferRoute:
         loop.run_in_executor(None, write).add_done_callback(written)
 
 
-def oip_error(
-    status: int, text: str, headers: list[tuple[str, str]] | None = None
-) -> Answer:
+def oip_error(status: int, text: str, headers: list[tuple[str, str]] | None = None) -> Answer:
     """An error in the protocol's shape."""
     return json_answer(status, {"error": text}, headers or [])
 
@@ -183,4 +182,3 @@ def _written(
         body = compression.compress(body, coding)
         headers += (("Content-Encoding", coding), ("Vary", "Accept-Encoding"))
     return Answer(200, headers, body)
-

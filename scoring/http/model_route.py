@@ -117,7 +117,7 @@ class ModelRoute:
     def _decode_aside(
         self, call: Call, service: ModelService, deadline: float | None, is_raw: bool
     ) -> None:
-        def decoded(future: asyncio.Future[Tensors]) -> None:
+        def decoded(future: asyncio.Future[dict[str, Any]]) -> None:
             if call.answered or future.cancelled():
                 return
             try:

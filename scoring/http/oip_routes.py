@@ -96,7 +96,9 @@ class OipRoutes:
                 return _json({**document, "error": str(error)}, oip_answer(error).status)
             return _json(documents.model_ready_document(name, is_ready=True))
         service = models.find(name, version)
-        versions = [str(number) for number in models.versions(name)] if version is None else [version]
+        versions = (
+            [str(number) for number in models.versions(name)] if version is None else [version]
+        )
         signature = service.engine.signature
         if route.ask is Ask.METADATA:
             return _json(documents.model_metadata(name, versions, signature))

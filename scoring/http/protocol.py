@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -92,12 +93,12 @@ class ScoringProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._is_over = True  # answered as the ordinary request that it is, and then closed
         except httptools.HttpParserError:
-            self._refuse(400, "the request is not valid HTTP/1.1")
+            self._refuse(400, "the request is not valid HTTP")
             return
         if self._head_since is not None and self._head_bytes > front.head_bytes:
             self._refuse(431, "the request's head is too large")
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. An answer that is due still goes out, but what only waits in
         the queue is dropped: a client that has gone looks just the same."""
         self._is_eof = True
@@ -373,7 +374,7 @@ class ScoringProtocol(HttpToolsProtocol):
         call = Call(self.front.clock())
         call.connection = self
         call.closes = True
-        call.refusal = Answer(*_parts(self.front.refusal(status, message)), close=True)
+        call.refusal = replace(self.front.refusal(status, message), close=True)
         if self._current is None and not self._queue:
             self._begin(call)
         else:
@@ -455,8 +456,3 @@ class ScoringProtocol(HttpToolsProtocol):
                 self._refuse(408, "the request's head came too slowly")
         elif now - self.idle_since > limits.idle_s:
             self.transport.close()
-
-
-def _parts(answer: Answer) -> tuple[Any, ...]:
-    return answer.status, answer.headers, answer.body
-

@@ -148,8 +148,5 @@ class Site:
         )
 
 
-def _find(
-    models: ModelRepository[ModelService], name: str, version: str | None
-) -> ModelService:
+def _find(models: ModelRepository[ModelService], name: str, version: str | None) -> ModelService:
     return models.find(name, version)
-

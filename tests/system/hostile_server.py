@@ -29,6 +29,13 @@ GOOD_ANSWER = {"y": [[2.0, 4.0, 6.0, 8.0], [0.0, -2.0, 1.0, 200.0]]}
 JSON = {"Content-Type": "application/json"}
 
 
+def _peak_bytes(pid: int) -> int:
+    """VmHWM of one process (proc_pid_status(5))."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that answers; ``log`` is what it prints."""
@@ -44,11 +51,11 @@ class Running:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory that the process ever had (VmHWM, proc_pid_status(5))."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found is not None
-        return int(found[1]) * 1024
+        """The most memory that the supervisor and the server processes ever had, added up."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return sum(
+            _peak_bytes(int(pid)) for pid in (self.process.pid, *children.read_text().split())
+        )
 
     def score(
         self, body: bytes = GOOD, headers: dict[str, str] | None = None, *, timeout_s: float = 30

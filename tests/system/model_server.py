@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -17,35 +16,35 @@ from typing import Any
 
 import httpx
 import orjson
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scoring.bundle import open_bundle
 from scoring.config import ServerConfig
-from scoring.http.app import create_app
-from scoring.service import bundle_service
+from scoring.http.front import Front
+from scoring.http.protocol import ScoringProtocol
+from scoring.http.site import Site
+from scoring.metrics import Ledger
+from scoring.quarantine import Quarantine
+from scoring.repository import ModelRepository
+from scoring.service import Shared, bundle_service
 
 
 class ModelServer:
-    """Starting a listener for each model would take a test far longer than its models do: the
-    listener stays and ``serving`` swaps the application behind it."""
+    """Starting a process for each model would take a test far longer than its models do: the
+    listener stays and ``serving`` swaps what is behind it."""
 
     def __init__(self) -> None:
-        self._app: ASGIApp | None = None
+        self._front: Front | None = None
         self._loop = asyncio.new_event_loop()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.bind(("127.0.0.1", 0))
-        self._uvicorn = uvicorn.Server(
-            uvicorn.Config(
-                self._pass_on, interface="asgi3", log_config=None, lifespan="off", ws="none"
-            )
-        )
         self._thread = threading.Thread(target=self._run, name="model server")
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self._server: asyncio.Server | None = None
+        self._is_listening = threading.Event()
+        self._client = httpx.Client(
+            timeout=60, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     def __enter__(self) -> ModelServer:
         self._thread.start()
+        assert self._is_listening.wait(30)
         return self
 
     def __exit__(
@@ -55,29 +54,38 @@ class ModelServer:
         trace: TracebackType | None,
     ) -> None:
         self._client.close()
-        self._uvicorn.should_exit = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
-        self._socket.close()
         assert not self._thread.is_alive(), "the server does not stop"
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @contextlib.contextmanager
     def serving(self, path: Path) -> Iterator[None]:
         """Answer with the bundle, model folder or .onnx file at ``path``. Raises what loading
         raises."""
-        config = ServerConfig(what=path)
-        service = bundle_service(open_bundle(path), config, {})
+        config, ledger = ServerConfig(what=path), Ledger()
+        service = bundle_service(open_bundle(path), Shared(config, ledger, Quarantine()), {})
+        assert isinstance(service, ModelRepository)
         try:
-            self._call(service.dispatcher.start())
-            self._app, _ = create_app(service, config)
+            self._call(service.start())
+            site = Site(service, config, ledger, snapshots=lambda: [ledger.snapshot()])
+            self._front = Front(site, config, ledger)
             yield
         finally:
-            self._app = None
-            self._call(service.dispatcher.close())
+            self._front = None
+            self._call(service.close())
 
     def score(self, inputs: dict[str, Any]) -> httpx.Response:
         """POST ``inputs`` to /score."""
         return self._client.post(
-            "/score", content=orjson.dumps(inputs), headers={"Content-Type": "application/json"}
+            f"{self.url}/score",
+            content=orjson.dumps(inputs),
+            headers={"Content-Type": "application/json"},
         )
 
     def outputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +98,12 @@ class ModelServer:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._uvicorn.serve(sockets=[self._socket]))
+            self._server = self._loop.run_until_complete(
+                self._loop.create_server(self._connection, "127.0.0.1", 0)
+            )
+            self._is_listening.set()
+            self._loop.run_forever()
+            self._server.close()
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
@@ -98,6 +111,6 @@ class ModelServer:
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._app is not None, "no model is being served"
-        await self._app(scope, receive, send)
+    def _connection(self) -> ScoringProtocol:
+        assert self._front is not None, "no model is being served"
+        return ScoringProtocol(self._front, self._loop)
