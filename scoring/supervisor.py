@@ -1,0 +1,582 @@
+"""The supervisor: it owns the listening sockets and keeps N server processes alive.
+
+    hooks = Hooks(child_main=child_main, reload=open_bundle_again, on_ready=say_listening, ...)
+    exit_code = Supervisor(listeners, generation, hooks, processes=2, drain_s=30).run()
+
+    def child_main(generation, link: ParentLink) -> int: ...    # in each forked process
+
+It accepts, passes each connection to the process with the fewest, keeps a copy, and so can move
+idle ones: to a new generation (SIGHUP), to a process that was restarted, away from one that died.
+
+It is one thread around a selector, with no event loop, so that it can fork at any moment; and it
+never reads a byte of a request. Which process gets what is decided in connection_table.py, when one
+is restarted in restarts.py; the child's side of everything is parent_link.py.
+
+Signals: SIGTERM and SIGINT drain and end (a second one at once), SIGHUP reloads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+from typing import Generic, TypeVar
+
+from scoring.board import Board
+from scoring.child import fork_child
+from scoring.child_link import ChildLink
+from scoring.connection_table import surplus
+from scoring.connections import Connections, OutOfDescriptorsError
+from scoring.fleet import Child, Fleet, Seat
+from scoring.link_messages import (
+    Answer,
+    Ask,
+    Closed,
+    Drain,
+    Failed,
+    GiveBack,
+    Ready,
+    Released,
+    Retire,
+    Tell,
+    ToParent,
+)
+from scoring.parent_link import ParentLink
+from scoring.relay import Relay, Sends
+from scoring.timers import Timers
+
+logger = logging.getLogger("scoring.supervisor")
+
+G = TypeVar("G")
+
+LOAD_FAILED_EXIT = 3
+"""Exit code of a process, and of the supervisor, when the model or script does not load."""
+ASK_TIMEOUT_S = 60.0
+MAX_CONNECTIONS = 65536
+
+_GRACE_S = 0.5
+"""A process may be this late before it is killed."""
+_LEAVE_S = 5.0
+"""A process that has closed its link ends within this time, or is killed."""
+_ACCEPTS_PER_WAKEUP = 64
+_LAST_ACCEPTS = 4096
+_LAST_MESSAGES = 1 << 20
+_MOVES_AT_A_TIME = 64
+_REBALANCE_S = 1.0
+_DESCRIPTORS_WAIT_S = 0.1
+_RESERVED_DESCRIPTORS = 256
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+def _keep_new(past: bytes, snapshot: bytes) -> bytes:
+    return snapshot
+
+
+def _no_verdict(bodies: list[bytes], was_alone: bool) -> bytes | None:
+    return None
+
+
+def _nothing() -> None:
+    return None
+
+
+def _not_heard(payload: bytes) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks(Generic[G]):
+    """What the supervisor calls. All but ``child_main`` run in its own process, between two
+    events: they should be quick, and must not start threads."""
+
+    child_main: Callable[[G, ParentLink], int]
+    """Runs in each server process; its result is the exit code."""
+    reload: Callable[[], G]
+    """What to serve from now on. May raise: then the old generation stays."""
+    on_ready: Callable[[], None] = _nothing
+    """All processes are ready for the first time."""
+    fold: Callable[[bytes, bytes], bytes] = _keep_new
+    """fold(past, snapshot of a process that ended) -> the new past."""
+    on_death: Callable[[list[bytes], bool], bytes | None] = _no_verdict
+    """on_death(bodies, was_alone): a process died of itself while these ran; ``was_alone`` when it
+    was one body and no other. The result is told to all processes. It is called before a successor
+    is forked, which so inherits what it remembers."""
+    on_tell: Callable[[bytes], None] = _not_heard
+    """The payload of each Tell and Ask of a process of the current generation, likewise."""
+
+
+class Supervisor(Generic[G]):
+    """See the module. ``listeners`` are bound and listening; they are closed at the end."""
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        generation: G,
+        hooks: Hooks[G],
+        *,
+        processes: int,
+        drain_s: float,
+        board: Board | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        descriptors = _raise_descriptor_limit()
+        self.board = board or new_board(processes)
+        self._listeners = list(listeners)
+        self._hooks = hooks
+        self._processes = processes
+        self._drain_s = drain_s
+        self._clock = clock
+        self._timers = Timers(clock)
+        self._selector = selectors.DefaultSelector()
+        self._connections = Connections(self.board, min(self.board.slots, descriptors))
+        self._relay = Relay()
+        self._children: dict[int, Child[G]] = {}
+        self._births = 0
+        self._generations = 1
+        self._current = Fleet(1, generation, processes)
+        self._incoming: Fleet[G] | None = None
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._is_listening = False
+        self._is_starved = False
+        self._is_stopping = False
+        self._was_ready = False
+        self._wants_reload = False
+        self._wants_balance = False
+        self._balance_is_due = False
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Until a signal ends it: 0. LOAD_FAILED_EXIT when what it first serves does not load."""
+        for listener in self._listeners:
+            listener.setblocking(False)
+        self.board.set_generation(1)
+        gc.freeze()
+        try:
+            with self._signals():
+                self._man(self._current)
+                while not (self._is_stopping and not self._children):
+                    self._turn()
+        finally:
+            self._clean_up()
+        return self._exit_code
+
+    def _turn(self) -> None:
+        self._settle()
+        for key, events in self._selector.select(self._timers.wait_s()):
+            key.data(events)
+        self._timers.run_due()
+
+    def _settle(self) -> None:
+        """After all that happened in a turn: give out what has no owner, and watch what waits."""
+        if self._wants_reload:
+            self._reload()
+        targets = self._targets()
+        if self._is_stopping:
+            self._connections.close_waiting()
+        else:
+            self._connections.distribute(targets)
+            self._balance_if_wanted(targets)
+        self._listen(bool(targets))
+        for child in self._children.values():
+            self._watch(child)
+
+    # Connections
+
+    def _targets(self) -> dict[int, ChildLink]:
+        """Who gets connections: the ready ones, or while none is, those that load."""
+        children = [child for child in self._current.children if child.link.is_open]
+        ready = [child for child in children if child.life.is_ready]
+        return {child.number: child.link for child in ready or children}
+
+    def _listen(self, has_targets: bool) -> None:
+        wanted = has_targets and not (
+            self._is_stopping or self._is_starved or self._connections.table.is_full
+        )
+        if wanted == self._is_listening:
+            return
+        self._is_listening = wanted
+        for number, listener in enumerate(self._listeners):
+            if wanted:
+                accept = partial(self._accept, listener, number, _ACCEPTS_PER_WAKEUP)
+                self._selector.register(listener, selectors.EVENT_READ, accept)
+            else:
+                self._selector.unregister(listener)
+
+    def _accept(self, listener: socket.socket, number: int, at_most: int, events: int = 0) -> None:
+        if self._is_stopping:  # it was closed in this turn
+            return
+        try:
+            self._connections.accept(listener, number, at_most=at_most)
+        except OutOfDescriptorsError as error:
+            logger.warning("cannot accept a connection now: %s", error.strerror)
+            self._is_starved = True
+            self._timers.after(_DESCRIPTORS_WAIT_S, self._end_starving)
+
+    def _end_starving(self) -> None:
+        self._is_starved = False
+
+    def _balance_if_wanted(self, targets: Collection[int]) -> None:
+        """Ask those with more than their share to give back the rest."""
+        if not self._wants_balance:
+            return
+        self._wants_balance = False
+        plan = surplus(self._connections.table.counts(targets), at_most=_MOVES_AT_A_TIME)
+        for child in map(self._children.__getitem__, targets):
+            count = plan.get(child.number, 0)
+            if count != child.asked_back:
+                child.asked_back = count
+                child.link.send(GiveBack(count))
+
+    def _balance_later(self) -> None:
+        """Connections that end leave their processes uneven, which is looked at once a second."""
+        if not self._balance_is_due:
+            self._balance_is_due = True
+            self._timers.after(_REBALANCE_S, self._balance_if_uneven)
+
+    def _balance_if_uneven(self) -> None:
+        self._balance_is_due = False
+        counts = self._connections.table.counts(self._targets()).values()
+        if counts and max(counts) - min(counts) > 1 + max(counts) // 8:
+            self._wants_balance = True
+
+    # Processes
+
+    def _man(self, fleet: Fleet[G]) -> None:
+        for seat in fleet.seats:
+            self._fork(fleet, seat)
+
+    def _fork(self, fleet: Fleet[G], seat: Seat[G]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        life = self.board.begin_life(fleet.number)
+        link = ParentLink(theirs, self.board, life, self._listeners, orphan_drain_s=self._drain_s)
+        main = partial(_live, self._hooks.child_main, fleet.generation, link)
+        pid = fork_child(main, partial(self._close_inherited, ours))
+        theirs.close()
+        self._births += 1
+        child = Child(self._births, pid, life, ChildLink(ours), fleet, seat)
+        seat.child = child
+        self._children[child.number] = child
+        self._connections.table.add_owner(child.number)
+
+    def _close_inherited(self, ours: socket.socket) -> None:
+        """In a child: close what is not its. The selector is closed, never told anything: the
+        kernel's object is the parent's too."""
+        self._selector.close()
+        ours.close()
+        for child in self._children.values():
+            child.link.close()
+        for end in (*self._listeners, *(self._wakeup or ())):
+            end.close()
+        self._connections.close_copies()
+
+    def _watch(self, child: Child[G]) -> None:
+        wanted = 0
+        if child.link.is_open:
+            wanted = selectors.EVENT_READ | child.link.has_unsent * selectors.EVENT_WRITE
+        if wanted == child.watched:
+            return
+        if child.watched:
+            self._selector.unregister(child.link)
+        if wanted:
+            self._selector.register(child.link, wanted, partial(self._on_link, child))
+        else:
+            self._timers.after(_LEAVE_S, partial(self._kill_late, child))
+        child.watched = wanted
+
+    def _reap(self) -> None:
+        for child in list(self._children.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                self._died(child, os.waitstatus_to_exitcode(status))
+
+    def _died(self, child: Child[G], code: int) -> None:
+        for message in child.link.receive(at_most=_LAST_MESSAGES):
+            self._on_message(child, message)
+        if child.watched:
+            self._selector.unregister(child.link)
+        child.link.close()
+        del self._children[child.number]
+        child.seat.child = None
+        bodies, was_alone = child.life.running(), child.life.ran_alone()
+        self.board.end_life(child.life, self._fold)
+        self._connections.child_died(child.number)
+        self._send_all(self._relay.gone(child.number))
+        if bodies and code != 0 and not child.was_killed:
+            self._judge(bodies, was_alone)
+        self._after_death(child, code)
+
+    def _fold(self, past: bytes, snapshot: bytes) -> bytes:
+        try:
+            return self._hooks.fold(past, snapshot)
+        except Exception:
+            logger.exception("the metrics of a process that ended are lost")
+            return past
+
+    def _judge(self, bodies: list[bytes], was_alone: bool) -> None:
+        try:
+            verdict = self._hooks.on_death(bodies, was_alone)
+        except Exception:
+            logger.exception("on_death failed")
+            return
+        if verdict is not None:
+            for child in self._children.values():
+                child.link.send(Tell(verdict))
+
+    def _after_death(self, child: Child[G], code: int) -> None:
+        if self._is_stopping or child.is_leaving:
+            return
+        if child.fleet is self._incoming:
+            self._give_up_reload(f"a process ended while it loaded ({_ending(code)})")
+        elif code == LOAD_FAILED_EXIT and not self._was_ready and child.ready_at is None:
+            self._stop(LOAD_FAILED_EXIT, 0.0)
+        else:
+            self._restart_later(child, code)
+
+    def _restart_later(self, child: Child[G], code: int) -> None:
+        ready_for_s = 0.0 if child.ready_at is None else self._clock() - child.ready_at
+        delay_s = child.seat.restarts.delay_s(ready_for_s=ready_for_s)
+        logger.warning(
+            "server process %d ended (%s); the next one starts in %g s",
+            child.pid,
+            _ending(code),
+            delay_s,
+        )
+        self.board.count_restart()
+        if delay_s:
+            self._timers.after(delay_s, partial(self._restart, child.fleet, child.seat))
+        else:
+            self._restart(child.fleet, child.seat)
+
+    def _restart(self, fleet: Fleet[G], seat: Seat[G]) -> None:
+        if not self._is_stopping and fleet is self._current:
+            self._fork(fleet, seat)
+
+    def _kill_late(self, child: Child[G]) -> None:
+        if child.number in self._children:
+            logger.warning("server process %d did not leave in time: killed", child.pid)
+            self._kill(child)
+
+    def _kill(self, child: Child[G]) -> None:
+        child.was_killed = True
+        os.kill(child.pid, signal.SIGKILL)
+
+    # Messages
+
+    def _on_link(self, child: Child[G], events: int) -> None:
+        if child.number not in self._children:  # reaped in this turn
+            return
+        if events & selectors.EVENT_WRITE:
+            child.link.flush()
+        for message in child.link.receive():
+            self._on_message(child, message)
+
+    def _on_message(self, child: Child[G], message: ToParent) -> None:
+        match message:
+            case Closed(slot):
+                self._connections.closed(slot, child.number)
+                self._balance_later()
+            case Released(slot):
+                self._on_released(child, slot)
+            case Ready():
+                self._on_ready(child)
+            case Failed(text):
+                self._on_failed(child, text)
+            case Tell(payload):
+                self._hear(child, payload)
+                for member in self._members(child.fleet):
+                    member.link.send(message)
+            case Ask(ask_id, payload):
+                self._hear(child, payload)
+                self._on_ask(child, ask_id, payload)
+            case Answer(number, payload):
+                self._send_all(self._relay.answer(number, child.number, payload))
+
+    def _on_released(self, child: Child[G], slot: int) -> None:
+        self._connections.released(slot, child.number)
+        if child.asked_back:
+            child.asked_back -= 1
+            if child.asked_back == 0:
+                self._wants_balance = True
+
+    def _on_ready(self, child: Child[G]) -> None:
+        if child.ready_at is None:
+            child.ready_at = self._clock()
+        if child.fleet is self._incoming:
+            if self._incoming.is_ready:
+                self._promote(self._incoming)
+        elif child.fleet is self._current:
+            self._wants_balance = True
+            if self._current.is_ready and not self._was_ready:
+                self._was_ready = True
+                self._hooks.on_ready()
+
+    def _on_failed(self, child: Child[G], text: str) -> None:
+        if self._is_stopping or child.is_leaving:
+            return
+        if child.fleet is self._incoming:
+            self._give_up_reload(text)
+        elif self._was_ready:
+            logger.error("server process %d failed: %s", child.pid, text)
+        else:
+            print(text, file=sys.stderr, flush=True)
+            self._stop(LOAD_FAILED_EXIT, 0.0)
+
+    def _hear(self, child: Child[G], payload: bytes) -> None:
+        if child.fleet is self._current:
+            self._hooks.on_tell(payload)
+
+    def _on_ask(self, child: Child[G], ask_id: int, payload: bytes) -> None:
+        members = self._members(child.fleet)
+        number = self._relay.ask(
+            asker=child.number, ask_id=ask_id, asked=[member.number for member in members]
+        )
+        for member in members:
+            member.link.send(Ask(number, payload))
+        self._timers.after(ASK_TIMEOUT_S, lambda: self._send_all(self._relay.give_up(number)))
+
+    def _send_all(self, sends: Sends) -> None:
+        for number, message in sends:
+            if number in self._children:
+                self._children[number].link.send(message)
+
+    def _members(self, fleet: Fleet[G]) -> list[Child[G]]:
+        """The living processes of a generation, also one that retires."""
+        return [child for child in self._children.values() if child.fleet is fleet]
+
+    # Reload
+
+    def _reload(self) -> None:
+        """Start the next generation, unless the last one is still on its way or leaving."""
+        has_room = self.board.free_lives >= 2 * self._processes
+        if self._is_stopping or self._incoming is not None or not (self._was_ready and has_room):
+            return
+        self._wants_reload = False
+        try:
+            generation = self._hooks.reload()
+        except Exception as error:
+            logger.error("reload failed, the old generation goes on: %s", error)
+            return
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        self._generations += 1
+        self._incoming = Fleet(self._generations, generation, self._processes)
+        self._man(self._incoming)
+
+    def _promote(self, fleet: Fleet[G]) -> None:
+        old, self._current, self._incoming = self._current, fleet, None
+        self.board.set_generation(fleet.number)
+        self._wants_balance = True
+        for child in self._members(old):
+            self._dismiss(child, Retire(self._drain_s), self._drain_s)
+        logger.info("generation %d serves now", fleet.number)
+
+    def _give_up_reload(self, reason: str) -> None:
+        assert self._incoming is not None
+        logger.error("reload failed, the old generation goes on: %s", reason)
+        failed, self._incoming = self._incoming, None
+        for child in self._members(failed):
+            self._dismiss(child, Drain(0.0), 0.0)
+
+    def _dismiss(self, child: Child[G], message: Drain | Retire, seconds: float) -> None:
+        child.is_leaving = True
+        child.asked_back = 0
+        child.link.send(message)
+        self._timers.after(seconds + _GRACE_S, partial(self._kill_late, child))
+
+    # The end
+
+    def _stop(self, exit_code: int, drain_s: float) -> None:
+        """Take in who has connected already, refuse others, and let the processes finish."""
+        if self._is_stopping:
+            for child in self._children.values():
+                self._kill(child)
+            return
+        if self._is_listening:
+            for number, listener in enumerate(self._listeners):
+                self._accept(listener, number, _LAST_ACCEPTS)
+        self._connections.distribute(self._targets())
+        self._is_stopping = True
+        self._exit_code = exit_code
+        self._listen(False)
+        for listener in self._listeners:
+            listener.close()
+        for child in self._children.values():
+            self._dismiss(child, Drain(drain_s), drain_s)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Signals wake the selector up, as bytes in a socket."""
+        reader, writer = self._wakeup = socket.socketpair()
+        for end in self._wakeup:
+            end.setblocking(False)
+        self._selector.register(reader, selectors.EVENT_READ, self._on_signals)
+        before = {number: signal.signal(number, _only_wake_up) for number in _SIGNALS}
+        before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signals(self, events: int) -> None:
+        assert self._wakeup is not None
+        for number in self._wakeup[0].recv(4096):
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._stop(0, self._drain_s)
+            elif number == signal.SIGHUP:
+                self._wants_reload = True
+        self._reap()
+
+    def _clean_up(self) -> None:
+        for child in self._children.values():  # only after an exception of ours
+            os.kill(child.pid, signal.SIGKILL)
+            child.link.close()
+        self._selector.close()
+        self._connections.close_copies()
+        for end in (*self._listeners, *(self._wakeup or ())):
+            end.close()
+
+
+def new_board(processes: int) -> Board:
+    """Room for three generations of so many processes, and for one that is given up."""
+    return Board.create(slots=MAX_CONNECTIONS, lives=4 * processes)
+
+
+def _live(child_main: Callable[[G, ParentLink], int], generation: G, link: ParentLink) -> int:
+    try:
+        return child_main(generation, link)
+    finally:
+        link.close()
+
+
+def _ending(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _only_wake_up(number: int, frame: FrameType | None) -> None:
+    """The byte in the wakeup socket says it all."""
+
+
+def _raise_descriptor_limit() -> int:
+    """Allow this process all the descriptors it may have; returns how many connections fit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_CONNECTIONS * 2 if hard == resource.RLIM_INFINITY else hard
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(limit - _RESERVED_DESCRIPTORS, limit // 2)

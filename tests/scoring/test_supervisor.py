@@ -1,0 +1,163 @@
+"""A supervisor with real processes, sockets and signals: connections, deaths and restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.scoring.supervised import spread, starting, supervised, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_connections_are_spread_evenly() -> None:
+    with supervised(2) as server, server.lines(32) as lines:
+        assert spread(lines) == [16, 16]
+
+
+def test_connections_are_served_while_the_model_loads(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text("slow")
+    with starting(2, folder=tmp_path) as server, server.lines(8) as lines:
+        assert [line.ask("echo a") for line in lines] == ["a"] * 8
+        assert lines[0].ask("board").split()[0] == "0"
+        server.wait_ready()
+        assert lines[0].ask("board").split()[0] == "2"
+        until(lambda: spread(lines) == [4, 4])
+
+
+def test_idle_connections_survive_the_death_of_their_process() -> None:
+    with supervised(2) as server, server.lines(32) as lines:
+        owners = [line.pid() for line in lines]
+        os.kill(owners[0], signal.SIGKILL)
+        assert [line.ask(f"echo {number}") for number, line in enumerate(lines)] == [
+            str(number) for number in range(32)
+        ]
+        assert owners[0] not in {line.pid() for line in lines}
+        until(lambda: spread(lines) == [16, 16])
+        assert lines[0].ask("board").split()[:2] == ["2", "1"]
+
+
+def test_busy_connections_are_cut_when_their_process_dies() -> None:
+    with supervised(2) as server, server.lines(2) as (one, other):
+        assert one.pid() != other.pid()
+        victim = one.pid()
+        one.send("sleep 5 never\n")
+        other.send("sleep 0.2 fine\n")
+        with server.line() as third:  # it came after the sleep was read, or it would not be idle
+            until(lambda: third.ask("echo x") == "x")
+        until(lambda: one_is_busy(victim, server.port))
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(ConnectionResetError):
+            one.read()
+        assert other.read() == "fine"
+
+
+def one_is_busy(pid: int, port: int) -> bool:
+    """Nothing waits in the kernel for the process any more."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    local = f":{port:04X}"
+    queues = [entry.split()[4] for entry in lines if entry.split()[1].endswith(local)]
+    return all(queue.endswith(":00000000") for queue in queues)
+
+
+def test_half_a_request_read_by_a_dead_process_cuts_its_connection() -> None:
+    with supervised(1) as server, server.line() as line:
+        victim = line.pid()
+        line.send("echo never fi")
+        until(lambda: one_is_busy(victim, server.port))
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(ConnectionResetError):
+            line.read()
+
+
+def test_a_request_that_a_dead_process_had_not_read_is_answered_by_the_next() -> None:
+    with supervised(1) as server, server.line() as line:
+        victim = line.pid()
+        os.kill(victim, signal.SIGSTOP)
+        line.send("who\n")
+        os.kill(victim, signal.SIGKILL)
+        assert line.read().split()[0] != str(victim)
+
+
+def test_new_connections_wait_while_no_process_lives(tmp_path: Path) -> None:
+    with supervised(1, folder=tmp_path) as server:
+        for _ in range(3):
+            with server.line() as line:
+                os.kill(line.pid(), signal.SIGKILL)
+        with server.line() as line:
+            assert line.ask("echo late") == "late"
+
+
+def test_restarts_in_a_row_wait_longer_and_longer(tmp_path: Path) -> None:
+    with supervised(1, folder=tmp_path) as server:
+        began = time.monotonic()
+        for _ in range(4):  # 0 + 0.1 + 0.2 + 0.5 s
+            with server.line() as line:
+                os.kill(line.pid(), signal.SIGKILL)
+        with server.line() as line:
+            assert line.ask("board").split()[1] == "4"
+        assert time.monotonic() - began >= 0.8
+        assert "ended (signal SIGKILL); the next one starts in 0.5 s" in server.errors
+
+
+def test_the_bodies_that_ran_when_a_process_died_are_reported_and_told() -> None:
+    with supervised(2) as server, server.lines(2) as (one, other):
+        one.send("run-and-die poison\n")
+        with pytest.raises(ConnectionResetError):
+            one.read()
+        until(lambda: "beware of poison" in other.ask("heard"))
+        with server.line() as heir:
+            until(lambda: heir.pid() != other.pid())
+            assert heir.ask("heard").endswith("[\"['poison'] True\"]")
+
+
+def test_counters_survive_deaths() -> None:
+    with supervised(2) as server, server.lines(4) as lines:
+        for line in lines:
+            assert line.ask("echo x") == "x"
+        until(lambda: int(lines[0].ask("board").split()[2]) >= 4)
+        until(lambda: lines[1].ask("echo a") == "a")
+        before = int(lines[0].ask("board").split()[2])
+        os.kill(lines[1].pid(), signal.SIGKILL)
+        until(lambda: lines[0].ask("board").split()[1] == "1")
+        assert int(lines[0].ask("board").split()[2]) >= before
+
+
+def test_a_tell_reaches_every_process() -> None:
+    with supervised(3) as server, server.lines(3) as lines:
+        assert len({line.pid() for line in lines}) == 3
+        assert lines[0].ask("tell news") == "told"
+        until(lambda: all("news" in line.ask("heard") for line in lines))
+
+
+def test_an_ask_collects_the_answers_of_every_process() -> None:
+    with supervised(2) as server, server.lines(2) as lines:
+        pids = sorted(str(line.pid()) for line in lines)
+        answers, _, missing = lines[0].ask("ask load").partition(" missing ")
+        assert sorted(answers.split()) == [f"load/{pid}" for pid in pids]
+        assert missing == "0"
+
+
+def test_an_ask_ends_when_a_process_dies_instead_of_answering() -> None:
+    with supervised(2) as server, server.lines(2) as (one, other):
+        victim = other.pid()
+        os.kill(victim, signal.SIGSTOP)
+        one.send("ask load\n")
+        with server.lines(2):
+            pass
+        os.kill(victim, signal.SIGKILL)
+        assert one.read().endswith(" missing 1")
+
+
+def test_no_descriptor_stays_open_after_1000_connections() -> None:
+    with supervised(2) as server, server.line() as line:
+        line.ask("echo warm")
+        before = line.ask("fds")
+        for _ in range(20):
+            with server.lines(50) as lines:
+                assert {other.ask("echo x") for other in lines} == {"x"}
+        until(lambda: line.ask("fds") == before)
