@@ -1,8 +1,8 @@
 """The engine of a model without user code: it runs in this process.
 
 What is quick runs on the event loop itself, which saves two thread switches; what takes longer than
-INLINE_S runs on one thread, so that health and reading never wait for it. Its cost is measured before
-the first request.
+INLINE_S runs on one thread, so that health and reading never wait for it. Its cost is measured
+before the first request.
 """
 
 from __future__ import annotations

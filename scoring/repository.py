@@ -1,4 +1,4 @@
-"""The models of one server process: which there are, which are loaded, which one a request means."""
+"""The models of one server process: which there are, which are loaded, which a request means."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class Work(Generic[In, Out]):
     """``done(work, answer)`` is called once, in the loop's thread, unless the request was dropped.
 
     ``key`` groups what can share a batch (input names, dtypes, trailing shapes), ``rows`` is its
-    share of it, ``deadline`` the monotonic second after which nobody wants the answer, ``body`` what
-    the client sent (the fingerprint of an input that kills its process)."""
+    share of it, ``deadline`` the monotonic second after which nobody wants the answer, ``body``
+    what the client sent (the fingerprint of an input that kills its process)."""
 
     __slots__ = (
         "alone",

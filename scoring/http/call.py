@@ -20,8 +20,8 @@ class Connection(Protocol):
 
 
 class Call:
-    """A whole request. The route calls ``reply(answer)`` once, and sets ``work`` (and the dispatcher
-    that has it) so that it can be dropped when the client leaves before that.
+    """A whole request. The route calls ``reply(answer)`` once, and sets ``work`` (and the
+    dispatcher that has it) so that it can be dropped when the client leaves before that.
 
     Header names are in lower case; ``target`` is as it was sent, ``path`` is decoded."""
 

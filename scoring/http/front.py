@@ -241,7 +241,7 @@ class Front:
         return error_answer(status, message, self.site.failed_headers)
 
     def head(self, call: Call, answer: Answer, framing: bytes) -> bytes:
-        """The answer's head: with ids, server version and CORS on every scoring route. Counts it."""
+        """The answer's head, with ids, server version and CORS on a scoring route. Counts it."""
         route = call.route
         seconds = self.clock() - call.started
         if route is None:

@@ -1,4 +1,4 @@
-"""``/v2/models/M[/versions/V]/infer``: the Open Inference Protocol (research/serving.md, section 8).
+"""``/v2/models/M[/versions/V]/infer``: the Open Inference Protocol (research/serving.md, 8).
 
 Errors are ``{"error": text}`` with Triton's codes, which its clients know; bodies come and go as
 JSON, JSON with binary tensors, or raw bytes, compressed if the client likes.

@@ -7,8 +7,8 @@ under way at a time; those pipelined behind it are read, bounded, and wait.
     bytes -> httptools -> Call -> route.begin(call) ... call.reply(answer) -> bytes
                                -> RequestResponseCycle -> Starlette
 
-Bounds: a request's head in bytes (431) and seconds (408), its body in bytes (413) and seconds (408),
-an idle connection and a client that does not read its answers in seconds. What is no HTTP is a 400
+Bounds: a request's head in bytes (431) and seconds (408), its body in bytes (413) and seconds
+(408), an idle connection and a client that does not read its answers in seconds. What is no HTTP is a 400
 and the end of the connection; what follows it is never read as a request.
 """
 
