@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from scoring import frames
-from scoring.errors import ScoringError, ScriptLoadError
-from scoring.script_request import ScriptReply, ScriptRequest
-from scoring.script_worker import ScriptWorker
+from scoring.engine import Merging
+from scoring.errors import ScriptLoadError, UnavailableError
+from scoring.script_worker import ProofError, ScriptWorker, ending
+from scoring.worker_link import Batch, Done, WorkerLink
 
 logger = logging.getLogger("scoring")
 
@@ -22,7 +23,9 @@ STEADY_S = 1.0
 
 
 class ScriptEngine:
-    """``workers`` processes, each with the script loaded, each with one request at a time."""
+    """``workers`` processes, each with the script loaded, each with one batch at a time.
+
+    ``timeout_ms`` is SCORING_TIMEOUT_MS, which each worker keeps by itself; 0 is no limit."""
 
     def __init__(
         self,
@@ -36,35 +39,45 @@ class ScriptEngine:
         self._environment = environment
         self._cwd = cwd
         self._count = workers
-        self._timeout_ms = timeout_ms
+        self._limit_s = timeout_ms / 1000 + ALARM_GRACE_S if timeout_ms > 0 else None
         self._backoff_s = backoff_s
-        self._free: deque[tuple[ScriptWorker, asyncio.Event]] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
-        self._alive = 0
+        self._alive: list[ScriptWorker] = []
+        self._free: deque[WorkerLink] = deque()
+        self._waiting: deque[tuple[Batch, Done, bool]] = deque()
         self._streaming = 0
         self._keepers: list[asyncio.Task[None]] = []
         self._broken: str | None = None
+        self._is_closed = False
         self._on_change: Callable[[], None] = lambda: None
         self.script: frames.Ready | None = None
+        self.merging = Merging(False, "no worker is ready yet")
         self.restarts = 0
 
     def __repr__(self) -> str:
-        return f"<ScriptEngine alive={self._alive} free={len(self._free)} restarts={self.restarts}>"
+        return (
+            f"<ScriptEngine alive={len(self._alive)} free={len(self._free)} "
+            f"restarts={self.restarts}>"
+        )
 
     @property
     def slots(self) -> int:
         """Workers alive and not busy with the rest of a stream."""
-        return self._alive - self._streaming
+        return len(self._alive) - self._streaming
 
     @property
     def ready(self) -> bool:
         """Whether a worker is alive."""
-        return self._alive > 0
+        return bool(self._alive)
 
     @property
     def broken(self) -> str | None:
         """Why nobody can answer for now."""
         return self._broken
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers that have the script loaded, for logs and tests."""
+        return [worker.pid for worker in self._alive]
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Start all workers; returns when every one is ready. Raises ScriptLoadError."""
@@ -74,57 +87,71 @@ class ScriptEngine:
         ]
         self._keepers = [asyncio.create_task(self._keep(first)) for first in loaded]
         for first in loaded:  # the first failure is the answer; close() ends the others
-            self.script = await first
+            script = await first
+            if self.script is None or not script.merging:
+                self.merging = Merging(script.merging, script.merging_reason)
+            self.script = script
 
-    async def run(self, batch: Sequence[ScriptRequest]) -> Sequence[ScriptReply | ScoringError]:
-        """Each request on a worker of its own, in order."""
-        answers: list[ScriptReply | ScoringError] = []
-        for request in batch:
-            try:
-                answers.append(await self._score(request))
-            except ScoringError as error:
-                answers.append(error)
-        return answers
+    def run(self, batch: Batch, done: Done) -> None:
+        """Give a batch to a free worker; if there is none (one has just died), to the next."""
+        self._run(batch, done, retried=False)
 
     async def close(self) -> None:
-        """End every worker."""
+        """End every worker. What they have, and what waits for one, is answered with
+        UnavailableError."""
+        self._is_closed = True
+        self._refuse_waiting("the server has stopped")
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
-    async def _score(self, request: ScriptRequest) -> ScriptReply:
-        worker, gone = await self._take()
-        returned = False
+    # What links tell
 
-        def on_free(alive: bool) -> None:
-            self._streaming -= returned
-            if alive:
-                self._give(worker, gone)
-            else:
-                gone.set()
+    def on_free(self, link: WorkerLink, *, after_stream: bool = False) -> None:
+        """See LinkOwner."""
+        self._streaming -= after_stream
+        if self._waiting:
+            batch, done, retried = self._waiting.popleft()
+            link.run(batch, done, retried=retried)
+        else:
+            self._free.append(link)
+        if after_stream:
+            self._on_change()
 
-        timeout_s = self._timeout_ms / 1000 + ALARM_GRACE_S
-        reply = await worker.score(request, timeout_s=timeout_s, on_free=on_free)
-        if not isinstance(reply.body, bytes):
-            returned = True
-            self._streaming += 1
-        return reply
+    def on_stream(self) -> None:
+        """See LinkOwner."""
+        self._streaming += 1
 
-    async def _take(self) -> tuple[ScriptWorker, asyncio.Event]:
-        while not self._free:  # a worker died between the policy's decision and now
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        return self._free.popleft()
+    def on_lost(self, link: WorkerLink, *, in_stream: bool) -> None:
+        """See LinkOwner."""
+        self._streaming -= in_stream
+        self._alive = [worker for worker in self._alive if worker.link is not link]
+        if link in self._free:
+            self._free.remove(link)
+        if not self._is_closed:
+            self._on_change()
 
-    def _give(self, worker: ScriptWorker, gone: asyncio.Event) -> None:
-        self._free.append((worker, gone))
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                break
-        self._on_change()
+    def on_unread(self, batch: Batch, done: Done) -> None:
+        """See LinkOwner."""
+        self._run(batch, done, retried=True)
+
+    def _run(self, batch: Batch, done: Done, *, retried: bool) -> None:
+        if self._free:
+            self._free.popleft().run(batch, done, retried=retried)
+        elif self._is_closed or (self._broken is not None and not self._alive):
+            error = UnavailableError(self._broken or "the server has stopped")
+            done([error] * len(batch))
+        elif retried:
+            self._waiting.appendleft((batch, done, retried))
+        else:
+            self._waiting.append((batch, done, retried))
+
+    def _refuse_waiting(self, why: str) -> None:
+        while self._waiting:
+            batch, done, _ = self._waiting.popleft()
+            done([UnavailableError(why)] * len(batch))
+
+    # The workers' lives
 
     async def _keep(self, first: asyncio.Future[frames.Ready]) -> None:
         """Keep one place filled until cancelled: start, wait until it is gone, start again."""
@@ -140,47 +167,55 @@ class ScriptEngine:
     async def _one_life(self, first: asyncio.Future[frames.Ready]) -> bool:
         """From the start of one worker to its end; True when it was ready for STEADY_S."""
         try:
-            worker = await ScriptWorker.spawn(self._environment, cwd=self._cwd)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            self._not_loaded(first, ScriptLoadError("start", f"no process: {reason}"))
-            return False
-        gone = asyncio.Event()
-        try:
-            script = await worker.load()
-            ready_at = asyncio.get_running_loop().time()
-            self._broken = None
-            self._alive += 1
-            if not first.done():
-                first.set_result(script)
-            self._give(worker, gone)
-            await self._until_gone(worker, gone)
-            return asyncio.get_running_loop().time() - ready_at >= STEADY_S
+            worker, script = await self._load()
         except ScriptLoadError as error:
             self._not_loaded(first, error)
             return False
+        ready_at = asyncio.get_running_loop().time()
+        try:
+            if not first.done():
+                first.set_result(script)
+            self._admit(worker)
+            await worker.gone()
+            return asyncio.get_running_loop().time() - ready_at >= STEADY_S
         finally:
-            await worker.stop()
+            code = await worker.stop()
+            if not self._is_closed:
+                had = f" while it had {worker.link.had} request(s)" if worker.link.had else ""
+                logger.warning("worker %d %s%s; starting another", worker.pid, ending(code), had)
+
+    def _admit(self, worker: ScriptWorker) -> None:
+        self._broken = None
+        if not worker.link.lost.is_set():
+            self._alive.append(worker)
+            self.on_free(worker.link)
+        self._on_change()
+
+    async def _load(self) -> tuple[ScriptWorker, frames.Ready]:
+        """A worker with the script loaded. Raises ScriptLoadError."""
+        while True:
+            try:
+                worker = await ScriptWorker.spawn(
+                    self._environment, self, limit_s=self._limit_s, cwd=self._cwd
+                )
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise ScriptLoadError("start", f"no process: {reason}") from error
+            try:
+                return worker, await worker.load()
+            except ProofError as error:
+                logger.warning("worker %d: %s; requests are not merged", worker.pid, error)
+                self._environment = {**self._environment, "INFERRY_MERGE": "off"}
+            except BaseException:
+                await worker.stop()
+                raise
 
     def _not_loaded(self, first: asyncio.Future[frames.Ready], error: ScriptLoadError) -> None:
         if not first.done():
             first.set_exception(error)
             return
         logger.error("a worker failed to load again (%s): %s", error.stage, error)
-        if self._alive == 0:
+        if not self._alive:
             self._broken = "the scoring script fails to load; see the server's log"
+            self._refuse_waiting(self._broken)
             self._on_change()
-
-    async def _until_gone(self, worker: ScriptWorker, gone: asyncio.Event) -> None:
-        """Return when the worker has died or was given up; a free one is watched too."""
-        died = asyncio.create_task(worker.wait())
-        given_up = asyncio.create_task(gone.wait())
-        try:
-            await asyncio.wait({died, given_up}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            died.cancel()
-            given_up.cancel()
-            self._alive -= 1
-            self._free = deque(pair for pair in self._free if pair[0] is not worker)
-            self._on_change()
-        logger.warning("worker %d is gone; starting another", worker.pid)

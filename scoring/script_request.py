@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+
+import msgspec
 
 from scoring.frames import Headers, ScoreRequest
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptRequest:
-    """One request for run(): the frame that the worker reads, and its body."""
+class ScriptRequest(msgspec.Struct, frozen=True, gc=False):
+    """One request for run(): the frame that the worker reads, and its body. (A Struct, because one
+    is made for each request, five times as fast as a frozen dataclass.)"""
 
     head: ScoreRequest
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptReply:
-    """What run() answered. ``body`` is an iterator when run() returned a stream; it raises
+class ScriptReply(msgspec.Struct, frozen=True):
+    """What run() answered. ``body`` is a ScriptStream when run() returned a stream; it raises
     EngineError where the stream breaks off, and the worker is free again only after its end."""
 
     status: int
@@ -26,3 +26,4 @@ class ScriptReply:
     body: bytes | AsyncIterator[bytes]
     run_ms: float | None = None
     failed: bool = False
+    """run() raised or timed out."""

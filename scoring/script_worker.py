@@ -1,9 +1,10 @@
-"""One script worker process, seen from the server: start it, talk to it, end it.
+"""One script worker process, seen from the server: start it, load it, end it.
 
-worker = await ScriptWorker.spawn(environment)
+worker = await ScriptWorker.spawn(environment, owner, limit_s=None)
 ready = await worker.load()
-reply = await worker.score(request)
-await worker.stop()
+worker.link.run(batch, done)        # worker_link.py
+await worker.gone()
+exit_code = await worker.stop()
 """
 
 from __future__ import annotations
@@ -14,28 +15,35 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 
 from scoring import frames
-from scoring.errors import EngineError, RunTimeoutError, ScriptLoadError, WorkerDiedError
-from scoring.script_request import ScriptReply, ScriptRequest
+from scoring.errors import ScriptLoadError
+from scoring.worker_link import LinkOwner, WorkerLink
 
 STOP_GRACE_S = 3.0
-"""How long an idle worker may take to leave after its socket was closed."""
+"""How long a worker may take to leave after its socket was closed."""
+LAST_WORDS_S = 0.1
+"""How long after the end of the process its socket may stay open: a program that the script has
+started may have inherited it."""
+PROOF_LIMIT_S = 30.0
+"""How long a worker may try run() on its sample; by itself it stops well before (merging.py)."""
+
+
+class ProofError(ScriptLoadError):
+    """The worker ended or hung while it tried run() on its sample: the next must not try."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("proof", f"while run() was tried on its sample, {what}")
 
 
 class ScriptWorker:
-    """A worker process and its socket. Not shared: one request at a time."""
+    """A worker process and the link to it."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, link: WorkerLink) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._is_killed = False
+        self.link = link
 
     def __repr__(self) -> str:
         return f"<ScriptWorker pid={self.pid} exit={self._process.returncode}>"
@@ -46,7 +54,14 @@ class ScriptWorker:
         return self._process.pid
 
     @classmethod
-    async def spawn(cls, environment: Mapping[str, str], *, cwd: str | None = None) -> ScriptWorker:
+    async def spawn(
+        cls,
+        environment: Mapping[str, str],
+        owner: LinkOwner,
+        *,
+        limit_s: float | None,
+        cwd: str | None = None,
+    ) -> ScriptWorker:
         """Start a process; its script is not loaded yet. It leads a process group of its own, so a
         Ctrl-C at the terminal reaches only the server, which ends its workers in order."""
         ours, theirs = socket.socketpair()
@@ -64,103 +79,66 @@ class ScriptWorker:
             raise
         finally:
             theirs.close()
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=2**20)
-        return cls(process, reader, writer)
+        _, link = await asyncio.get_running_loop().create_unix_connection(
+            lambda: WorkerLink(owner, limit_s=limit_s), sock=ours
+        )
+        return cls(process, link)
 
     async def load(self) -> frames.Ready:
-        """Wait until init() has returned. Raises ScriptLoadError when the script fails to."""
-        try:
-            message, _ = await self._receive()
-        except EngineError as error:
-            code = await self.stop()
-            raise ScriptLoadError("init", f"the worker {_ending(code)} while it loaded") from error
+        """Wait until init() has returned. Raises ScriptLoadError when the script fails to, and
+        ProofError; the process has then ended."""
+        message = await self.link.load_message()
+        if isinstance(message, frames.Proving):
+            message = await self._proved()
         if isinstance(message, frames.Ready):
             return message
-        await self.stop()
+        code = await self.stop()
         if isinstance(message, frames.LoadFailed):
             raise ScriptLoadError(message.stage, message.message)
-        raise ScriptLoadError("check", "the worker answered nonsense while it loaded")
+        raise ScriptLoadError("init", f"the worker {ending(code)} while it loaded")
 
-    async def score(
-        self, request: ScriptRequest, *, timeout_s: float, on_free: Callable[[bool], None]
-    ) -> ScriptReply:
-        """Run the script on one request. ``on_free(alive)`` is called once the worker can take the
-        next one (alive) or must be replaced (not alive): at the end of a stream, else on return.
-
-        Raises WorkerDiedError, or RunTimeoutError after ``timeout_s`` (the worker did not even
-        react to its own alarm: it is killed)."""
-        alive = streaming = False
+    async def gone(self) -> None:
+        """Return when the worker is of no use any more: its process has ended, it hangs, it answers
+        nonsense, or its link was closed."""
+        ended = asyncio.create_task(self._process.wait())
+        lost = asyncio.create_task(self.link.lost.wait())
         try:
-            async with asyncio.timeout(timeout_s):
-                self._writer.write(frames.head(request.head, len(request.body)))
-                if request.body:
-                    self._writer.write(request.body)
-                await self._drain()
-                message, body = await self._receive()
-            if isinstance(message, frames.Reply):
-                alive = True
-                return ScriptReply(
-                    message.status, message.headers, body, message.run_ms, message.failed
-                )
-            if isinstance(message, frames.StreamHead):
-                streaming = True
-                chunks = self._chunks(on_free)
-                return ScriptReply(message.status, message.headers, chunks, message.run_ms)
-            raise WorkerDiedError("the worker answered nonsense")
-        except TimeoutError:
-            raise RunTimeoutError(timeout_s) from None
+            await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not lost.done():
+                self.link.drain()
+                await asyncio.wait({lost}, timeout=LAST_WORDS_S)
         finally:
-            if not streaming:
-                on_free(alive)
-
-    async def wait(self) -> None:
-        """Return when the process has ended."""
-        await self._process.wait()
+            ended.cancel()
+            lost.cancel()
 
     async def stop(self, *, grace_s: float = STOP_GRACE_S) -> int:
         """End the process and all of its group: ask, wait ``grace_s``, kill. Returns its exit code;
         idempotent."""
-        self._writer.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):  # wait_for of Python 3.11 can lose a cancellation
-                await self._process.wait()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # also what the script itself has started
+        self.link.close()
+        if not self.link.has_hung:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):  # 3.11's wait_for can lose a cancellation
+                    await self._process.wait()
+        if not self._is_killed:  # once: the number may be another process's by the next time
+            self._is_killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)  # also what the script itself has started
         return await self._process.wait()
 
-    async def _chunks(self, on_free: Callable[[bool], None]) -> AsyncIterator[bytes]:
-        alive = False
+    async def _proved(self) -> frames.LoadMessage:
         try:
-            while True:
-                message, body = await self._receive()
-                if isinstance(message, frames.StreamChunk):
-                    yield body
-                    continue
-                alive = isinstance(message, frames.StreamEnd)
-                if not alive or (isinstance(message, frames.StreamEnd) and message.broken):
-                    raise EngineError("the stream broke off")
-                return
-        finally:
-            on_free(alive)
-
-    async def _drain(self) -> None:
-        try:
-            await self._writer.drain()
-        except ConnectionError as error:
-            raise WorkerDiedError("the worker has ended") from error
-
-    async def _receive(self) -> tuple[frames.Message, bytes]:
-        try:
-            prefix = await self._reader.readexactly(frames.PREFIX.size)
-            header_bytes, body_bytes = frames.sizes(prefix)
-            message = frames.decode_header(await self._reader.readexactly(header_bytes))
-            body = await self._reader.readexactly(body_bytes) if body_bytes else b""
-        except (asyncio.IncompleteReadError, ConnectionError, frames.FrameError) as error:
-            raise WorkerDiedError("the worker ended while it had this request") from error
-        return message, body
+            async with asyncio.timeout(PROOF_LIMIT_S):
+                message = await self.link.load_message()
+        except TimeoutError:
+            await self.stop(grace_s=0)
+            raise ProofError(f"it did not return for {PROOF_LIMIT_S:g} s") from None
+        if message is None:
+            raise ProofError(f"the worker {ending(await self.stop())}")
+        return message
 
 
-def _ending(exit_code: int) -> str:
+def ending(exit_code: int) -> str:
+    """How a process ended, in words: ``was ended by SIGSEGV``."""
     if exit_code < 0:
         return f"was ended by {signal.Signals(-exit_code).name}"
     return f"exited with code {exit_code}"

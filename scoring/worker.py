@@ -19,7 +19,16 @@ import traceback
 from collections.abc import Iterable, Sequence
 
 from scoring import frames
-from scoring.azure import config, entry_script, imports, logging_config, outputs, process, swagger
+from scoring.azure import (
+    alarm,
+    config,
+    entry_script,
+    imports,
+    logging_config,
+    outputs,
+    process,
+    swagger,
+)
 from scoring.azure.channel import Channel, Closed
 
 LOAD_FAILED = 3
@@ -73,24 +82,28 @@ def _fail(channel: Channel, stage: str, error: Exception) -> None:
 
 
 def _serve(channel: Channel, script: entry_script.EntryScript) -> int:
+    alarm.install()
     while True:
-        message, body = channel.receive()
-        if not isinstance(message, frames.ScoreRequest):
+        message, body_bytes = channel.receive_head()
+        if isinstance(message, frames.ScoreRequest):
+            _send(channel, script.call(message, channel.take(body_bytes)))
+        elif isinstance(message, frames.ScoreBatch):
+            bodies = [channel.take(size) for size in message.body_bytes]
+            for index, (head, body) in enumerate(zip(message.requests, bodies, strict=True)):
+                _send(channel, script.call(head, body), index)
+        else:
             logger.error("the server sent a %s frame", type(message).__name__)
             return 1
-        _send(channel, script.call(message, body))
 
 
-def _send(channel: Channel, answer: outputs.Answer) -> None:
+def _send(channel: Channel, answer: outputs.Answer, index: int = 0) -> None:
     if not isinstance(answer.body, bytes):
         _stream(channel, answer, answer.body)
         return
-    channel.send(
-        frames.Reply(
-            answer.status, answer.headers, answer.run_ms, answer.failed, answer.internal_error
-        ),
-        answer.body,
+    reply = frames.Reply(
+        answer.status, answer.headers, answer.run_ms, answer.failed, answer.internal_error, index
     )
+    channel.send(reply, answer.body)
 
 
 def _stream(channel: Channel, answer: outputs.Answer, chunks: Iterable[bytes]) -> None:

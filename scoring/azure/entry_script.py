@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from scoring.azure import imports, inputs, outputs
-from scoring.azure.alarm import time_limit
+from scoring.azure import alarm, imports, inputs, outputs
 from scoring.azure.config import AzureConfig
 from scoring.frames import ScoreRequest
 
@@ -57,10 +56,31 @@ class EntryScript:
             raise LoadError("init", f"init() raised {_name(error)}") from error
         logger.info("Users's init has completed successfully")
 
-    def call(self, head: ScoreRequest, body: bytes) -> outputs.Answer:
+    def call(self, head: ScoreRequest, body: bytes | bytearray) -> outputs.Answer:
         """Answer one request; never raises."""
+        arguments = self.arguments(head, body)
+        if isinstance(arguments, outputs.Answer):
+            return arguments
         try:
-            arguments = self.parse(head, body)
+            if self.wants_headers:
+                arguments["request_headers"] = inputs.request_headers(head.headers)
+            try:
+                alarm.start(self.timeout_ms)
+                started = time.perf_counter()
+                value = self.run(**arguments)
+                run_ms = (time.perf_counter() - started) * 1000
+            finally:
+                alarm.stop()
+        except BaseException as error:  # SystemExit too: a script must not end the worker
+            return self.failure(error)
+        return answer(value, run_ms, head)
+
+    def arguments(
+        self, head: ScoreRequest, body: bytes | bytearray
+    ) -> inputs.Arguments | outputs.Answer:
+        """What to call run() with, or the answer to a request that does not reach it."""
+        try:
+            return self.parse(head, body)
         except inputs.Refused as refusal:
             return outputs.error(refusal.status, refusal.message)
         except inputs.OtherMethodError:
@@ -70,28 +90,25 @@ class EntryScript:
         except Exception:
             logger.exception("Encountered Exception while reading the request")
             return outputs.internal_error()
-        return self._call(head, arguments)
 
-    def _call(self, head: ScoreRequest, arguments: inputs.Arguments) -> outputs.Answer:
-        try:
-            if self.wants_headers:
-                arguments["request_headers"] = inputs.request_headers(head.headers)
-            with time_limit(self.timeout_ms):
-                started = time.perf_counter()
-                value = self.run(**arguments)
-                run_ms = (time.perf_counter() - started) * 1000
-        except TimeoutError:
-            logger.exception("Encountered Exception: run() took longer than %s ms", self.timeout_ms)
+    def failure(self, error: BaseException) -> outputs.Answer:
+        """The answer when run() has raised ``error``."""
+        if isinstance(error, TimeoutError):
+            what = f"run() took longer than {self.timeout_ms} ms"
             message = f"Scoring timeout after {self.timeout_ms} ms"
-            return outputs.error(500, message, failed=True)
-        except BaseException:  # SystemExit too: a script must not end the worker by accident
-            logger.exception("Encountered Exception: run() failed")
-            return outputs.error(500, outputs.SCRIPT_ERROR, failed=True)
-        try:
-            return outputs.of_value(value, run_ms, head)
-        except Exception:
-            logger.exception("Encountered Exception: what run() returned cannot be sent")
-            return outputs.internal_error()
+        else:
+            what, message = "run() failed", outputs.SCRIPT_ERROR
+        logger.error("Encountered Exception: %s", what, exc_info=error)
+        return outputs.error(500, message, failed=True)
+
+
+def answer(value: Any, run_ms: float, head: ScoreRequest) -> outputs.Answer:
+    """The answer when run() has returned ``value``."""
+    try:
+        return outputs.of_value(value, run_ms, head)
+    except Exception:
+        logger.exception("Encountered Exception: what run() returned cannot be sent")
+        return outputs.internal_error()
 
 
 def load(config: AzureConfig) -> EntryScript:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote
 from scoring.frames import Headers, ScoreRequest
 
 Arguments = dict[str, Any]
-Parser = Callable[[ScoreRequest, bytes], Arguments]
+Parser = Callable[[ScoreRequest, bytes | bytearray], Arguments]
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -36,7 +36,7 @@ class OtherMethodError(Exception):
 def json_string(parameter: str) -> Parser:
     """An undecorated run(): the body as text."""
 
-    def parse(head: ScoreRequest, body: bytes) -> Arguments:
+    def parse(head: ScoreRequest, body: bytes | bytearray) -> Arguments:
         if head.method == "POST":
             return {parameter: _text(head, body)}
         if head.method == "GET":
@@ -49,7 +49,7 @@ def json_string(parameter: str) -> Parser:
 def objects(parameters: Sequence[inspect.Parameter]) -> Parser:
     """A run() with @input_schema: the values of a JSON object by parameter name."""
 
-    def parse(head: ScoreRequest, body: bytes) -> Arguments:
+    def parse(head: ScoreRequest, body: bytes | bytearray) -> Arguments:
         if head.method == "POST":
             values = _object(head, body)
         elif head.method == "GET":
@@ -98,7 +98,7 @@ def _content_type(headers: Headers) -> str:
     return ""
 
 
-def _text(head: ScoreRequest, body: bytes) -> str:
+def _text(head: ScoreRequest, body: bytes | bytearray) -> str:
     if body and _content_type(head.headers) in _FORMS:
         body = _unless_form(head, body)
     try:
@@ -107,7 +107,7 @@ def _text(head: ScoreRequest, body: bytes) -> str:
         raise Refused(400, f"Input cannot be decoded as UTF-8: {error}") from None
 
 
-def _unless_form(head: ScoreRequest, body: bytes) -> bytes:
+def _unless_form(head: ScoreRequest, body: bytes | bytearray) -> bytes:
     """What the reference passes on of a body that says it is a form: nothing, if it is one."""
     from werkzeug.exceptions import HTTPException
 
@@ -119,7 +119,7 @@ def _unless_form(head: ScoreRequest, body: bytes) -> bytes:
         raise Refused(error.code or 400, error.description or "") from None
 
 
-def _object(head: ScoreRequest, body: bytes) -> Arguments:
+def _object(head: ScoreRequest, body: bytes | bytearray) -> Arguments:
     kind = _content_type(head.headers)
     if kind != "application/json" and not (
         kind.startswith("application/") and kind.endswith("+json")

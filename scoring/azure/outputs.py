@@ -6,8 +6,9 @@ import json
 import logging
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from scoring.frames import Headers, ScoreRequest
 
@@ -28,8 +29,7 @@ _NOT_SENT = frozenset(
 """The HTTP server's own headers (gunicorn drops the same from what a script sets)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response: ``body`` is an iterable when it streams."""
 
     status: int
@@ -65,7 +65,7 @@ def error(status: int, message: str, *, failed: bool = False) -> Answer:
 
 def internal_error() -> Answer:
     """The value that run() returned cannot be sent, or we are broken."""
-    return replace(error(500, INTERNAL_ERROR), internal_error=True)
+    return msgspec.structs.replace(error(500, INTERNAL_ERROR), internal_error=True)
 
 
 def empty() -> Answer:

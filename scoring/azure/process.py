@@ -22,6 +22,7 @@ def settle(server: socket.socket) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):  # the server decides; it closes the socket
         signal.signal(signum, _nothing)
     os.register_at_fork(after_in_child=_default_signals)
+    os.register_at_fork(after_in_child=server.close)  # a forked child of the script never answers
 
 
 def _take_null_as_stdin() -> None:

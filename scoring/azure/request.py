@@ -33,12 +33,12 @@ class Request(WerkzeugRequest):
             raise BadRequest from error
 
 
-def make_request(head: ScoreRequest, body: bytes) -> Request:
+def make_request(head: ScoreRequest, body: bytes | bytearray) -> Request:
     """The request object for run()."""
     return Request(environ(head, body))
 
 
-def environ(head: ScoreRequest, body: bytes) -> dict[str, Any]:
+def environ(head: ScoreRequest, body: bytes | bytearray) -> dict[str, Any]:
     """The WSGI environment of a request, in the order in which gunicorn builds it."""
     target = f"{head.path}?{head.query}" if head.query else head.path
     made: dict[str, Any] = {
