@@ -20,12 +20,10 @@ class ModelCodec:
 
     def __init__(self, signature: Signature, name: str, version: str) -> None:
         self._signature = signature
+        self.read_json = tensors.Decoder(signature).decode
+        """Arrays by input name, of a JSON body. Raises InputError."""
         self._name = name
         self._version = version
-
-    def read_json(self, body: bytes) -> dict[str, Any]:
-        """Arrays by input name. Raises InputError."""
-        return tensors.decode_request(body, self._signature)
 
     def read_raw(self, body: bytes) -> dict[str, Any]:
         """The only input, little-endian and row-major. Raises InputError."""

@@ -179,18 +179,26 @@ class Dispatcher(Generic[In, Out]):
         Raises QueueFullError, DeadlineError, DrainingError, UnavailableError or QuarantinedError
         when it is not let in."""
         self.refuse_at_door(work.deadline, work.rows)
+        self.add(work, self._clock())
+
+    def add(self, work: Work[In, Out], now: float) -> None:
+        """Let in a request that ``refuse_at_door`` has just let pass; ``now`` is the monotonic
+        second. Raises QuarantinedError."""
         if not self.quarantine.is_empty:
-            mark = fingerprint(work.body)
-            if self.quarantine.is_quarantined(mark):
-                self.observer.rejected("quarantined")
-                raise QuarantinedError
-            work.alone = self.quarantine.is_suspect(mark)
-        work.arrived = self._clock()
+            self._check_quarantine(work)
+        work.arrived = now
         self._line.add(work)
         if work.deadline is not None:
             self._watch(work, work.deadline)
         if not self._is_scheduled:
             self._schedule()
+
+    def _check_quarantine(self, work: Work[In, Out]) -> None:
+        mark = fingerprint(work.body)
+        if self.quarantine.is_quarantined(mark):
+            self.observer.rejected("quarantined")
+            raise QuarantinedError
+        work.alone = self.quarantine.is_suspect(mark)
 
     async def ask(self, work_of: Callable[[Callable[..., None]], Work[In, Out]]) -> Out:
         """The answer to ``work_of(done)``, awaited; for callers that are tasks anyway."""
@@ -263,7 +271,7 @@ class Dispatcher(Generic[In, Out]):
         head = self._line.head()
         assert head is not None
         limit = 1
-        if not head.alone:
+        if not head.alone and head.key is not None:
             limit = policy.rows_limit(
                 self.cost,
                 merges=self.engine.merging.allowed,

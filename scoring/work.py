@@ -27,7 +27,8 @@ class State(IntEnum):
 class Work(Generic[In, Out]):
     """``done(work, answer)`` is called once, in the loop's thread, unless the request was dropped.
 
-    ``key`` groups what can share a batch (input names, dtypes, trailing shapes), ``rows`` is its
+    ``key`` groups what can share a batch (input names, dtypes, trailing shapes; None: nothing can),
+    ``rows`` is its
     share of it, ``deadline`` the monotonic second after which nobody wants the answer, ``body``
     what the client sent (the fingerprint of an input that kills its process)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 from scoring.errors import InputError, ScoringError
@@ -71,15 +71,22 @@ class ModelRoute:
             if len(call.body) > INLINE_BYTES:
                 self._decode_aside(call, service, deadline, is_raw)
                 return
-            started = perf_counter()
-            inputs = _decoded(call.body, service, is_raw)
-            self._ledger.decoded(service.key, perf_counter() - started)
-            self._submit(call, service, inputs, deadline)
+            started = monotonic()
+            codec = service.codec
+            inputs = codec.read_raw(call.body) if is_raw else codec.read_json(call.body)
+            now = monotonic()
+            self._ledger.decoded(service.key, now - started)
+            self._add(call, service, inputs, deadline, now)
         except ScoringError as error:
             self._refused(call, service, error)
 
-    def _submit(
-        self, call: Call, service: ModelService, inputs: Tensors, deadline: float | None
+    def _add(
+        self,
+        call: Call,
+        service: ModelService,
+        inputs: Tensors,
+        deadline: float | None,
+        now: float,
     ) -> None:
         work = Work(
             inputs,
@@ -90,7 +97,7 @@ class ModelRoute:
             body=call.body,
             context=(call, service),
         )
-        service.dispatcher.submit(work)
+        service.dispatcher.add(work, now)
         call.work, call.dispatcher = work, service.dispatcher
 
     def _done(self, work: Work[Tensors, Answered], outcome: Answered | ScoringError) -> None:
@@ -98,7 +105,7 @@ class ModelRoute:
         if isinstance(outcome, ScoringError):
             call.reply(answer_error(outcome))
             return
-        started = perf_counter()
+        started = monotonic()
         if outcome.batch.nbytes > INLINE_BYTES:
             self._encode_aside(call, service, outcome)
             return
@@ -106,7 +113,7 @@ class ModelRoute:
             answer = _raw_answer(outcome)
         else:
             answer = Answer(200, JSON_HEADERS, service.codec.write_json(outcome))
-        self._ledger.encoded(service.key, perf_counter() - started)
+        self._ledger.encoded(service.key, monotonic() - started)
         call.reply(answer)
 
     def _refused(self, call: Call, service: ModelService, error: ScoringError) -> None:
@@ -121,7 +128,7 @@ class ModelRoute:
             if call.answered or future.cancelled():
                 return
             try:
-                self._submit(call, service, future.result(), deadline)
+                self._add(call, service, future.result(), deadline, monotonic())
             except ScoringError as error:
                 self._refused(call, service, error)
 

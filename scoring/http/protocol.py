@@ -231,19 +231,16 @@ class ScoringProtocol(HttpToolsProtocol):
             return
         closes = call.closes or answer.close or self.front.is_closing
         body = answer.body
-        framing = b""
-        if answer.status not in NO_BODY:
-            framing = b"content-length: %d\r\n" % len(body)
-        if closes:
-            framing += b"connection: close\r\n"
+        framing = _framing(answer.status, len(body), closes)
         head = self.front.head(call, answer, framing)
         if call.method == "HEAD" or answer.status in NO_BODY:
             body = b""
-        if len(body) <= SMALL:
+        size = len(head) + len(body)
+        if size <= SMALL:
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))
-        self._answered(closes, len(head) + len(body), must_linger=answer.close)
+        self._answered(closes, size, must_linger=answer.close)
 
     def _answered(self, closes: bool, size: int, *, must_linger: bool = False) -> None:
         """An answer is through, with its last ``size`` bytes: the connection's next request, or
@@ -456,3 +453,12 @@ class ScoringProtocol(HttpToolsProtocol):
                 self._refuse(408, "the request's head came too slowly")
         elif now - self.idle_since > limits.idle_s:
             self.transport.close()
+
+
+def _framing(status: int, size: int, closes: bool) -> bytes:
+    """The lines that say where the body and the connection end."""
+    if status in NO_BODY:
+        return b"connection: close\r\n" if closes else b""
+    if closes:
+        return b"content-length: %d\r\nconnection: close\r\n" % size
+    return b"content-length: %d\r\n" % size
