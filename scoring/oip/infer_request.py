@@ -52,7 +52,7 @@ class InferRequest(msgspec.Struct, frozen=True):
 
 
 class RequestDecoder:
-    """Decodes the requests to one model. Not for two threads."""
+    """Decodes the requests to one model; may be used by several threads at a time."""
 
     def __init__(self, signature: Signature, model_name: str = "") -> None:
         self._signature = signature

@@ -27,7 +27,8 @@ Labels = Mapping[str, Sequence[str]]
 
 
 class ResponseEncoder:
-    """Encodes the answers of one model. ``labels`` name the classes of an output, by its name."""
+    """Encodes the answers of one model; may be used by several threads at a time. ``labels`` name
+    the classes of an output, by the output's name."""
 
     def __init__(self, model_name: str, model_version: str, labels: Labels | None = None) -> None:
         self._model_name = model_name
