@@ -55,10 +55,10 @@ class Kill:
     under_way: frozenset[int]
     taken: frozenset[int]
 
-    def failures(self, events: Sequence[Event]) -> tuple[int, int]:
-        """How many requests failed in the second after, and how many of them the killed process
-        cannot have had: on another's connection, or sent after it was dead."""
-        lost = failed(events, self.at_s, self.at_s + KILL_EVERY_S)
+    def failures(self, events: Sequence[Event], until_s: float) -> tuple[int, int]:
+        """How many requests failed from then until the next kill, and how many of them the killed
+        process cannot have had: on another's connection, or sent after it was dead."""
+        lost = failed(events, self.at_s, until_s)
         mine = [e for e in lost if e.port in self.taken and e.sent_s <= self.at_s + DYING_S]
         return len(lost), len(lost) - len(mine)
 
@@ -149,7 +149,8 @@ def _kills(
     events = load.events
     steady = (began_s + SETTLE_S, kills[0].at_s)
     recoveries = sorted(recovery_s(events, steady, kill.at_s) for kill in kills)
-    lost = [kill.failures(events) for kill in kills]
+    ends = [kill.at_s for kill in kills[1:]] + [float("inf")]
+    lost = [kill.failures(events, end) for kill, end in zip(kills, ends, strict=True)]
     wrong = sum(event.fate is Fate.WRONG for event in events)
     total, most = len(events), max(count for count, _ in lost)
     print(f"  {target.name}, {what}: {counts(events)}, recovered {recoveries}", flush=True)

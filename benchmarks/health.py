@@ -76,14 +76,14 @@ def _cases(plan: Plan) -> list[Case]:
     script = contestants.our_script("score_busy.py", workers=2)
     subject = angle()
     model = contestants.ours(subject.model)
-    scored, raw = (model.forms[form](subject, 0) for form in ("json", "raw"))
+    scored, binary = (model.forms[form](subject, 0) for form in ("json", "v2"))
     cases = [
         Case("score.py asleep, 2 workers, 4 requests", script, quick, asleep, quick, 4),
         Case(
             "score.py computing, 2 workers on 2 cores, 4 requests", script, quick, burning, quick, 4
         ),
         Case("text angle, JSON, 16 connections", model, scored, scored, scored, 16),
-        Case("text angle, raw body, 16 connections", model, scored, raw, raw, 16),
+        Case("text angle, binary body (v2), 16 connections", model, scored, binary, binary, 16),
     ]
     if "scripts/azure-reference" not in contestants.missing():
         reference = contestants.azure("score_busy.py", plan.scratch)

@@ -61,7 +61,9 @@ class DigitsUser(FastHttpUser):
     def score(self, path: str, body: bytes, headers: dict[str, str]) -> None:
         """One request; an answer without a digit as its label is a failure."""
         sent: Any = body  # locust's annotation knows text only
-        with self.client.post(path, data=sent, headers=headers, catch_response=True) as answer:
+        with self.client.post(
+            path, data=sent, headers=headers, name=type(self).__name__, catch_response=True
+        ) as answer:
             if answer.status_code == 429 and answer.headers.get("Retry-After"):
                 answer.success()
             elif answer.status_code != 200:

@@ -49,7 +49,7 @@ def small(plan: Plan) -> Outcome:
 def mid(plan: Plan) -> Outcome:
     """The text-angle classifier against all, and against onnxruntime in process."""
     subject = angle()
-    scenarios = [RAW_32, JSON_32, V2_32]
+    scenarios = [RAW_32, V2_32, JSON_32]
     before = [ceiling.measure(subject, n, plan.seconds).rate for n in (1, 2)]
     found, outcome = _compare("mid", subject, scenarios, plan)
     after = [ceiling.measure(subject, n, plan.seconds).rate for n in (1, 2)]
@@ -58,13 +58,13 @@ def mid(plan: Plan) -> Outcome:
         f"onnxruntime in process: {one:,.0f}/s on one process, {two:,.0f}/s on two (mean of a run "
         f"before the rounds, {before[1]:,.0f}, and one after, {after[1]:,.0f})."
     )
-    for scenario in (RAW_32, V2_32):
-        rate = found.median(INFERRY, scenario, "rate")
-        share = None if rate is None else rate / two
-        what = f"text angle, {scenario.form} body, 32 connections, of onnxruntime in process"
-        measured = "-" if share is None else f"{share:.0%}"
-        reached = None if share is None else share >= 0.95
-        outcome.findings.append(Finding(what, ">= 95 %", measured, reached))
+    # by v2: a raw body cannot say the three free sizes of this model's input
+    rate = found.median(INFERRY, V2_32, "rate")
+    what = "text angle, binary body (v2), 32 connections, of onnxruntime in process"
+    share = None if rate is None else rate / two
+    measured = "-" if share is None else f"{share:.0%}"
+    reached = None if share is None else share >= 0.95
+    outcome.findings.append(Finding(what, ">= 95 %", measured, reached))
     ratio = found.ratio(INFERRY, JSON_32, BASELINE)
     outcome.findings.append(at_least("text angle, JSON, 32 connections", "the baseline", 5, ratio))
     return outcome
@@ -132,7 +132,7 @@ def _compare(
     names = [entrant.name for entrant in entrants + once]
     notes = [f"Not installed: {', '.join(f'`{c}`' for c in lacking)}."] if lacking else []
     if contestants.lacks("--processes"):
-        notes.append("`inferry serve` has no --processes yet: it served with one.")
+        notes.append("`inferry serve` has no --processes: it served with its default.")
     notes += [f"{what}: {why.splitlines()[0]}" for what, why in found.failures.items()]
     notes += [f"{what}: {count} requests failed" for what, count in found.errors().items()]
     tables = [comparison(found, names, scenarios, BASELINE)]

@@ -151,6 +151,8 @@ def _cell(found: Rounds, name: str, scenario: Scenario, to: str) -> str:
         return "-"
     p50, p99 = (found.median(name, scenario, what) or 0.0 for what in ("p50_ms", "p99_ms"))
     used_us = found.median(name, scenario, "cpu_us") or 0.0
-    ratio = found.ratio(name, scenario, to)
+    # the baseline has no v2: there its raw body is the like
+    like = Scenario("raw", scenario.connections) if scenario.form == "v2" else scenario
+    ratio = found.ratio(name, scenario, to, like)
     times = f"**{ratio:.2f}x** " if ratio is not None else ""
     return f"{times}{rate:,.0f}/s, p50 {p50:.2f} p99 {p99:.1f} ms, {used_us:,.0f} us"
