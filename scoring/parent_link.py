@@ -14,7 +14,7 @@ memory writes, no system call):
     link.closed(slot)                   # the transport is closed: the client gets its FIN only now
     link.released(slot)                 # closed as well, to go on in another process
 
-"Written" is "given to the transport": an answer that did not reach the kernel is found by its count.
+"Written" is "given to the transport": an answer that never reached the kernel shows in the count.
 The counts have to be exact: by them the supervisor tells, when this process dies, which of its
 connections can go on elsewhere (scoring/tcp_state.py). A wrong count costs the connection only.
 """

@@ -17,28 +17,26 @@ Signals: SIGTERM and SIGINT drain and end (a second one at once), SIGHUP reloads
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
-import resource
 import selectors
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from types import FrameType
 from typing import Generic, TypeVar
 
 from scoring.board import Board
 from scoring.child import fork_child
 from scoring.child_link import ChildLink
 from scoring.connection_table import surplus
-from scoring.connections import Connections, OutOfDescriptorsError
+from scoring.connections import Connections
+from scoring.door import Door, raise_descriptor_limit
 from scoring.fleet import Child, Fleet, Seat
+from scoring.hooks import Hooks
 from scoring.link_messages import (
     Answer,
     Ask,
@@ -55,6 +53,7 @@ from scoring.link_messages import (
 from scoring.parent_link import ParentLink
 from scoring.relay import Relay, Sends
 from scoring.timers import Timers
+from scoring.wakeup import Wakeup
 
 logger = logging.getLogger("scoring.supervisor")
 
@@ -63,57 +62,16 @@ G = TypeVar("G")
 LOAD_FAILED_EXIT = 3
 """Exit code of a process, and of the supervisor, when the model or script does not load."""
 ASK_TIMEOUT_S = 60.0
-MAX_CONNECTIONS = 65536
+MAX_CONNECTIONS = 1 << 16
 
 _GRACE_S = 0.5
 """A process may be this late before it is killed."""
 _LEAVE_S = 5.0
 """A process that has closed its link ends within this time, or is killed."""
-_ACCEPTS_PER_WAKEUP = 64
-_LAST_ACCEPTS = 4096
 _LAST_MESSAGES = 1 << 20
 _MOVES_AT_A_TIME = 64
 _REBALANCE_S = 1.0
-_DESCRIPTORS_WAIT_S = 0.1
-_RESERVED_DESCRIPTORS = 256
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-
-def _keep_new(past: bytes, snapshot: bytes) -> bytes:
-    return snapshot
-
-
-def _no_verdict(bodies: list[bytes], was_alone: bool) -> bytes | None:
-    return None
-
-
-def _nothing() -> None:
-    return None
-
-
-def _not_heard(payload: bytes) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks(Generic[G]):
-    """What the supervisor calls. All but ``child_main`` run in its own process, between two
-    events: they should be quick, and must not start threads."""
-
-    child_main: Callable[[G, ParentLink], int]
-    """Runs in each server process; its result is the exit code."""
-    reload: Callable[[], G]
-    """What to serve from now on. May raise: then the old generation stays."""
-    on_ready: Callable[[], None] = _nothing
-    """All processes are ready for the first time."""
-    fold: Callable[[bytes, bytes], bytes] = _keep_new
-    """fold(past, snapshot of a process that ended) -> the new past."""
-    on_death: Callable[[list[bytes], bool], bytes | None] = _no_verdict
-    """on_death(bodies, was_alone): a process died of itself while these ran; ``was_alone`` when it
-    was one body and no other. The result is told to all processes. It is called before a successor
-    is forked, which so inherits what it remembers."""
-    on_tell: Callable[[bytes], None] = _not_heard
-    """The payload of each Tell and Ask of a process of the current generation, likewise."""
 
 
 class Supervisor(Generic[G]):
@@ -130,7 +88,7 @@ class Supervisor(Generic[G]):
         board: Board | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        descriptors = _raise_descriptor_limit()
+        descriptors = raise_descriptor_limit()
         self.board = board or new_board(processes)
         self._listeners = list(listeners)
         self._hooks = hooks
@@ -140,15 +98,14 @@ class Supervisor(Generic[G]):
         self._timers = Timers(clock)
         self._selector = selectors.DefaultSelector()
         self._connections = Connections(self.board, min(self.board.slots, descriptors))
+        self._door = Door(self._listeners, self._connections, self._selector, self._timers)
         self._relay = Relay()
         self._children: dict[int, Child[G]] = {}
         self._births = 0
         self._generations = 1
         self._current = Fleet(1, generation, processes)
         self._incoming: Fleet[G] | None = None
-        self._wakeup: tuple[socket.socket, socket.socket] | None = None
-        self._is_listening = False
-        self._is_starved = False
+        self._wakeup = Wakeup(_SIGNALS)
         self._is_stopping = False
         self._was_ready = False
         self._wants_reload = False
@@ -158,12 +115,11 @@ class Supervisor(Generic[G]):
 
     def run(self) -> int:
         """Until a signal ends it: 0. LOAD_FAILED_EXIT when what it first serves does not load."""
-        for listener in self._listeners:
-            listener.setblocking(False)
         self.board.set_generation(1)
         gc.freeze()
         try:
-            with self._signals():
+            with self._wakeup:
+                self._selector.register(self._wakeup, selectors.EVENT_READ, self._on_signals)
                 self._man(self._current)
                 while not (self._is_stopping and not self._children):
                     self._turn()
@@ -187,7 +143,7 @@ class Supervisor(Generic[G]):
         else:
             self._connections.distribute(targets)
             self._balance_if_wanted(targets)
-        self._listen(bool(targets))
+        self._door.set_open(bool(targets) and not self._is_stopping)
         for child in self._children.values():
             self._watch(child)
 
@@ -198,33 +154,6 @@ class Supervisor(Generic[G]):
         children = [child for child in self._current.children if child.link.is_open]
         ready = [child for child in children if child.life.is_ready]
         return {child.number: child.link for child in ready or children}
-
-    def _listen(self, has_targets: bool) -> None:
-        wanted = has_targets and not (
-            self._is_stopping or self._is_starved or self._connections.table.is_full
-        )
-        if wanted == self._is_listening:
-            return
-        self._is_listening = wanted
-        for number, listener in enumerate(self._listeners):
-            if wanted:
-                accept = partial(self._accept, listener, number, _ACCEPTS_PER_WAKEUP)
-                self._selector.register(listener, selectors.EVENT_READ, accept)
-            else:
-                self._selector.unregister(listener)
-
-    def _accept(self, listener: socket.socket, number: int, at_most: int, events: int = 0) -> None:
-        if self._is_stopping:  # it was closed in this turn
-            return
-        try:
-            self._connections.accept(listener, number, at_most=at_most)
-        except OutOfDescriptorsError as error:
-            logger.warning("cannot accept a connection now: %s", error.strerror)
-            self._is_starved = True
-            self._timers.after(_DESCRIPTORS_WAIT_S, self._end_starving)
-
-    def _end_starving(self) -> None:
-        self._is_starved = False
 
     def _balance_if_wanted(self, targets: Collection[int]) -> None:
         """Ask those with more than their share to give back the rest."""
@@ -278,8 +207,8 @@ class Supervisor(Generic[G]):
         ours.close()
         for child in self._children.values():
             child.link.close()
-        for end in (*self._listeners, *(self._wakeup or ())):
-            end.close()
+        self._door.close_copies()
+        self._wakeup.close()
         self._connections.close_copies()
 
     def _watch(self, child: Child[G]) -> None:
@@ -505,37 +434,16 @@ class Supervisor(Generic[G]):
             for child in self._children.values():
                 self._kill(child)
             return
-        if self._is_listening:
-            for number, listener in enumerate(self._listeners):
-                self._accept(listener, number, _LAST_ACCEPTS)
+        self._door.accept_rest()
         self._connections.distribute(self._targets())
         self._is_stopping = True
         self._exit_code = exit_code
-        self._listen(False)
-        for listener in self._listeners:
-            listener.close()
+        self._door.close()
         for child in self._children.values():
             self._dismiss(child, Drain(drain_s), drain_s)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Signals wake the selector up, as bytes in a socket."""
-        reader, writer = self._wakeup = socket.socketpair()
-        for end in self._wakeup:
-            end.setblocking(False)
-        self._selector.register(reader, selectors.EVENT_READ, self._on_signals)
-        before = {number: signal.signal(number, _only_wake_up) for number in _SIGNALS}
-        before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before_fd)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _on_signals(self, events: int) -> None:
-        assert self._wakeup is not None
-        for number in self._wakeup[0].recv(4096):
+        for number in self._wakeup.read():
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop(0, self._drain_s)
             elif number == signal.SIGHUP:
@@ -548,8 +456,8 @@ class Supervisor(Generic[G]):
             child.link.close()
         self._selector.close()
         self._connections.close_copies()
-        for end in (*self._listeners, *(self._wakeup or ())):
-            end.close()
+        self._door.close_copies()
+        self._wakeup.close()
 
 
 def new_board(processes: int) -> Board:
@@ -566,17 +474,3 @@ def _live(child_main: Callable[[G, ParentLink], int], generation: G, link: Paren
 
 def _ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _only_wake_up(number: int, frame: FrameType | None) -> None:
-    """The byte in the wakeup socket says it all."""
-
-
-def _raise_descriptor_limit() -> int:
-    """Allow this process all the descriptors it may have; returns how many connections fit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = MAX_CONNECTIONS * 2 if hard == resource.RLIM_INFINITY else hard
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(limit - _RESERVED_DESCRIPTORS, limit // 2)

@@ -32,9 +32,10 @@ from typing import cast
 
 import uvloop
 
-from scoring.parent_link import Command, ParentLink
+from scoring.hooks import Hooks
 from scoring.link_messages import Ask, Drain, GiveBack, Retire, Tell
-from scoring.supervisor import LOAD_FAILED_EXIT, Hooks, Supervisor
+from scoring.parent_link import Command, ParentLink
+from scoring.supervisor import LOAD_FAILED_EXIT, Supervisor
 
 DEATHS: list[str] = []
 

@@ -60,10 +60,13 @@ class Line:
 class Supervised:
     """The running program."""
 
-    def __init__(self, processes: int, drain_s: float, folder: Path | None = None) -> None:
+    def __init__(
+        self, processes: int, drain_s: float, folder: Path | None, descriptors: int | None = None
+    ) -> None:
         arguments = [str(processes), str(drain_s), *([str(folder)] if folder else [])]
+        limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.scoring.line_server", *arguments],
+            [*limit, sys.executable, "-m", "tests.scoring.line_server", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,6 +104,17 @@ class Supervised:
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return set(map(int, text.split()))
 
+    def wait_read(self) -> None:
+        """Until the processes have read all that was sent to them."""
+        until(lambda: not self._has_unread())
+
+    def _has_unread(self) -> bool:
+        entries = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
+        ours = [
+            entry.split() for entry in entries if entry.split()[1].endswith(f":{self.port:04X}")
+        ]
+        return any(not fields[4].endswith(":00000000") for fields in ours)
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
@@ -134,10 +148,13 @@ class Supervised:
 
 @contextlib.contextmanager
 def supervised(
-    processes: int = 2, drain_s: float = 5.0, folder: Path | None = None
+    processes: int = 2,
+    drain_s: float = 5.0,
+    folder: Path | None = None,
+    descriptors: int | None = None,
 ) -> Iterator[Supervised]:
     """A ready one."""
-    server = Supervised(processes, drain_s, folder)
+    server = Supervised(processes, drain_s, folder, descriptors)
     try:
         server.wait_ready()
         yield server
