@@ -22,7 +22,9 @@ A cell and a life have one writer at a time, the past and the counters only the 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -163,7 +165,7 @@ class Life:
         self.start = start
         self._words = memory[:_PAGE].cast("Q")
         at = _PAGE
-        self._sizes = memory[at : at + _SIZES_SPAN].cast("Q")
+        self._sizes = memory[at : at + _SIZES_SPAN]
         at += _SIZES_SPAN
         self._snapshot = _DoubleBuffer(
             memory[_PAGE // 2 : _PAGE].cast("Q"), memory[at : at + _BUFFER_SPAN]
@@ -211,17 +213,15 @@ class Life:
 
     def set_running(self, bodies: Sequence[bytes]) -> None:
         """These request bodies run now, in this process."""
-        at = kept = 0
-        for body in bodies:
-            end = at + len(body)
-            if end > RECORDER_BYTES or kept == RECORDER_BODIES:
-                continue
-            self._bodies[at:end] = body
-            self._sizes[kept] = end - at
-            at = end
-            kept += 1
-        self._words[_LEFT_OUT] = len(bodies) - kept
-        self._words[_RUNNING] = kept
+        kept: Sequence[bytes] = bodies
+        content = bodies[0] if len(bodies) == 1 else b"".join(bodies)
+        if len(content) > RECORDER_BYTES or len(bodies) > RECORDER_BODIES:
+            kept = _fitting(bodies)
+            content = b"".join(kept)
+        self._bodies[: len(content)] = content
+        struct.pack_into(f"{len(kept)}Q", self._sizes, 0, *map(len, kept))
+        self._words[_LEFT_OUT] = len(bodies) - len(kept)
+        self._words[_RUNNING] = len(kept)
 
     def clear_running(self) -> None:
         """Nothing runs now."""
@@ -229,13 +229,11 @@ class Life:
 
     def running(self) -> list[bytes]:
         """The recorded bodies that run now, or ran when the process died."""
-        bodies: list[bytes] = []
-        at = 0
-        for index in range(self._words[_RUNNING]):
-            end = at + self._sizes[index]
-            bodies.append(bytes(self._bodies[at:end]))
-            at = end
-        return bodies
+        sizes = struct.unpack_from(f"{self._words[_RUNNING]}Q", self._sizes)
+        ends = list(itertools.accumulate(sizes))
+        return [
+            bytes(self._bodies[end - size : end]) for end, size in zip(ends, sizes, strict=True)
+        ]
 
     def ran_alone(self) -> bool:
         """One body runs, and none was left out for its size."""
@@ -275,6 +273,17 @@ class _DoubleBuffer:
             if self._words[0] == number and zlib.crc32(content) == checksum:
                 return content
         return b""  # its writer died between two words, or writes without pause
+
+
+def _fitting(bodies: Sequence[bytes]) -> list[bytes]:
+    """Those that the recorder has room for, the first ones first."""
+    kept: list[bytes] = []
+    room = RECORDER_BYTES
+    for body in bodies:
+        if len(body) <= room and len(kept) < RECORDER_BODIES:
+            kept.append(body)
+            room -= len(body)
+    return kept
 
 
 def _paged(size_bytes: int) -> int:

@@ -58,6 +58,7 @@ OnCommand = Callable[[Command], None]
 OnAnswers = Callable[[list[bytes], int], None]
 """on_answers(answers, missing): one answer for each process that gave one; how many did not."""
 
+assert (CELL_WORDS, CONSUMED, WRITTEN, BUSY) == (8, 0, 1, 2)  # see received() and answered()
 _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * struct.calcsize("i"))
 _MESSAGES_PER_WAKEUP = 64
 _GRACE_S = 2
@@ -106,19 +107,20 @@ class ParentLink:
         if self._unsent:
             loop.add_writer(self._link.fileno(), self._flush)
 
-    # A connection's state
+    # A connection's state. The first two are called for every request: literal numbers instead of
+    # CELL_WORDS and its kin save a third of their time.
 
     def received(self, slot: int, size_bytes: int) -> None:
         """So many bytes were read from it: a request is under way."""
-        cells, cell = self._cells, slot * CELL_WORDS
-        cells[cell + CONSUMED] += size_bytes
-        cells[cell + BUSY] = 1
+        cells, cell = self._cells, slot * 8
+        cells[cell] += size_bytes
+        cells[cell + 2] = 1
 
     def answered(self, slot: int, size_bytes: int) -> None:
         """The last so many bytes of all its answers go to the transport: it is idle now."""
-        cells, cell = self._cells, slot * CELL_WORDS
-        cells[cell + WRITTEN] += size_bytes
-        cells[cell + BUSY] = 0
+        cells, cell = self._cells, slot * 8
+        cells[cell + 1] += size_bytes
+        cells[cell + 2] = 0
 
     def wrote(self, slot: int, size_bytes: int) -> None:
         """So many bytes go to the transport."""
