@@ -4,6 +4,12 @@ On a small model one run of 32 rows takes twice as long as one of a single row; 
 times as long (research/performance.md), and then merging requests only makes the first wait for the
 last. So every batch's time goes into a fit whose old samples fade, and merging is switched off by
 itself where a row in a batch costs about what a row alone costs.
+
+The fit is a straight line through (1 / rows, seconds / rows), so that noise, which grows with the
+time, weighs the same for small and large batches. What has about the rows of all others says how
+fast the machine is, not how the cost grows: it only scales the line. Else the rare larger batches,
+which a server that does not merge makes only now and then to see, would fade among thousands of
+single rows before the next one comes.
 """
 
 from __future__ import annotations
@@ -12,6 +18,8 @@ from dataclasses import dataclass, field
 
 FADE = 0.98
 """Weight of what is known, for each new batch: the last 50 or so count."""
+SPREAD = 0.05
+"""Relative variance of 1 / rows from which on a line can be drawn (single rows and some pairs)."""
 OUTLIER = 4.0
 """A batch that took this many times what was expected was held up by something else."""
 PAYS = 1.10
@@ -22,6 +30,9 @@ REFERENCE_ROWS = 8
 UNKNOWN_S = 0.1
 """Assumed for a request before the first was measured."""
 _LEAST_S = 1e-7
+JITTER_WEIGHT = 0.05
+SURE = 3.0
+"""Jitters on top of the expected time: a deadline is promised only with this to spare."""
 
 
 @dataclass(slots=True)
@@ -32,17 +43,23 @@ class CostModel:
     """Seconds that each row adds."""
     b: float = 0.0
     """Seconds of a run whatever its rows."""
+    jitter: float = 0.0
+    """Seconds by which a batch's time differs from what was expected, typically."""
     pays: bool = True
     known: bool = False
     _weight: float = field(default=0.0, repr=False)
-    _n: float = field(default=0.0, repr=False)
-    _s: float = field(default=0.0, repr=False)
-    _nn: float = field(default=0.0, repr=False)
-    _ns: float = field(default=0.0, repr=False)
+    _x: float = field(default=0.0, repr=False)
+    _y: float = field(default=0.0, repr=False)
+    _xx: float = field(default=0.0, repr=False)
+    _xy: float = field(default=0.0, repr=False)
 
     def seconds(self, rows: int) -> float:
         """Expected seconds of one batch of ``rows`` rows."""
         return self.a * rows + self.b if self.known else UNKNOWN_S
+
+    def surely(self, rows: int) -> float:
+        """Seconds within which nearly every batch of ``rows`` rows is done."""
+        return self.seconds(rows) + SURE * self.jitter if self.known else UNKNOWN_S
 
     @property
     def gain(self) -> float:
@@ -53,33 +70,46 @@ class CostModel:
     def observe(self, rows: int, seconds: float) -> None:
         """Learn from a batch of ``rows`` rows that took ``seconds``."""
         rows, seconds = max(1, rows), max(seconds, _LEAST_S)
+        x = 1.0 / rows
         if self.known:
-            seconds = min(seconds, OUTLIER * self.seconds(rows))
+            expected = self.seconds(rows)
+            seconds = min(seconds, OUTLIER * expected)
+            self.jitter += JITTER_WEIGHT * (abs(seconds - expected) - self.jitter)
+            mean = self._x / self._weight
+            if (x - mean) ** 2 <= SPREAD * mean * mean:
+                self._scale(1.0 + (1.0 - FADE) * (seconds / expected - 1.0))
+                return
+        y = seconds * x
         self._weight = self._weight * FADE + 1.0
-        self._n = self._n * FADE + rows
-        self._s = self._s * FADE + seconds
-        self._nn = self._nn * FADE + rows * rows
-        self._ns = self._ns * FADE + rows * seconds
+        self._x = self._x * FADE + x
+        self._y = self._y * FADE + y
+        self._xx = self._xx * FADE + x * x
+        self._xy = self._xy * FADE + x * y
         self._fit()
         self.known = True
-        gain = self.gain
-        self.pays = gain >= (STOPS if self.pays else PAYS)
+        self.pays = self.gain >= (STOPS if self.pays else PAYS)
+
+    def _scale(self, factor: float) -> None:
+        self.a *= factor
+        self.b *= factor
+        self._y *= factor
+        self._xy *= factor
 
     def _fit(self) -> None:
         weight = self._weight
-        mean_n, mean_s = self._n / weight, self._s / weight
-        spread = self._nn / weight - mean_n * mean_n
-        if spread > 0.05 * mean_n * mean_n:
-            a = (self._ns / weight - mean_n * mean_s) / spread
-            self.a = min(max(a, 0.0), mean_s / mean_n)  # neither part is ever negative
-            self.b = mean_s - self.a * mean_n
+        mean_x, mean_y = self._x / weight, self._y / weight
+        spread = self._xx / weight - mean_x * mean_x
+        if spread > SPREAD * mean_x * mean_x:
+            b = (self._xy / weight - mean_x * mean_y) / spread
+            self.b = min(max(b, 0.0), mean_y / mean_x)  # neither part is ever negative
+            self.a = max(mean_y - self.b * mean_x, 0.0)
             return
-        # All batches have had about the same rows: they tell how fast it is, not how it grows.
-        expected = self.a * mean_n + self.b
+        # Too few of other rows yet: they do not say how it grows.
+        expected = self.a + self.b * mean_x
         if expected <= 0:
-            self.a, self.b = 0.0, mean_s
+            self.a, self.b = 0.0, mean_y / mean_x
             return
-        scale = mean_s / expected
+        scale = mean_y / expected
         self.a, self.b = self.a * scale, self.b * scale
 
 

@@ -282,7 +282,7 @@ class Dispatcher(Generic[In, Out]):
         works = self._line.take(head, limit, SCAN)
         now = self._clock()
         rows = sum(work.rows for work in works) if len(works) > 1 else head.rows
-        needs_s = self.cost.seconds(rows) if self.cost.known else 0.0
+        needs_s = self.cost.surely(rows) if self.cost.known else 0.0
         late = [w for w in works if w.deadline is not None and now + needs_s > w.deadline]
         for work in works:
             self._line.leave(work, State.RUNNING)
@@ -325,6 +325,7 @@ class Dispatcher(Generic[In, Out]):
         is_alone = len(works) == 1
         for work, answer in zip(works, answers, strict=False):
             work.run_s = took_s
+            work.batch_rows = batch.rows
             if isinstance(answer, ScoringError):
                 self._failed(work, answer, is_alone)
                 continue

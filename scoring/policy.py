@@ -60,7 +60,7 @@ def admit(
         return Refusal("full", drain_s(load))
     if left_s is None and drain_left_s is None:
         return None
-    needs_s = drain_s(load) + load.cost.seconds(rows)
+    needs_s = drain_s(load) + load.cost.surely(rows)
     if not load.cost.known:
         needs_s = 0.0  # nothing was measured yet: let it try
     if drain_left_s is not None and needs_s > drain_left_s:

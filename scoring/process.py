@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from scoring import news
+from scoring.azure.config import ConfigError
 from scoring.bundle import Bundle
 from scoring.config import ServerConfig
 from scoring.cpu_plan import CpuPlan
@@ -78,8 +79,13 @@ class Control(msgspec.Struct, frozen=True, array_like=True):
 def run(generation: Generation, link: ParentLink, settings: Settings) -> int:
     """Serve until told to leave; the exit code."""
     gc.set_threshold(GC_THRESHOLD, 20, 50)
+    try:
+        process = ServerProcess(generation, link, settings)
+    except (ScoringError, ConfigError) as error:
+        link.failed(_load_message(error))
+        return LOAD_FAILED_EXIT
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(ServerProcess(generation, link, settings).main())
+        return runner.run(process.main())
 
 
 class ServerProcess:
@@ -291,7 +297,7 @@ class ServerProcess:
         task.add_done_callback(self._tasks.discard)
 
 
-def _load_message(error: ScoringError) -> str:
+def _load_message(error: ScoringError | ConfigError) -> str:
     if isinstance(error, ScriptLoadError):
         return f"error: the scoring script failed ({error.stage}): {error}"
     if isinstance(error, ModelLoadError):

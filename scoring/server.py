@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scoring.azure.config import ConfigError, read_config
+from scoring.azure.cors import Cors
 from scoring.bundle import open_bundle
 from scoring.config import ServerConfig
 from scoring.cpu_plan import CpuPlan, plan, read_quota
@@ -42,6 +43,8 @@ def serve(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     where = reopen or (lambda: config.what)
     try:
+        if config.cors_origins:
+            Cors(config.cors_origins)  # raises ConfigError now, not in each process
         generation = _generation(where() if reopen is None else config.what, script, environ)
         found = _plan(config, generation)
         with contextlib.ExitStack() as stack:
@@ -63,10 +66,11 @@ def _supervise(
     environ: Mapping[str, str],
 ) -> int:
     from scoring import news
+    from scoring.hooks import Hooks
     from scoring.metrics import merge
     from scoring.process import Settings, run
     from scoring.quarantine import Quarantine
-    from scoring.supervisor import Hooks, Supervisor
+    from scoring.supervisor import Supervisor
 
     _preload(generation)
     quarantine = Quarantine()

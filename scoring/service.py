@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,11 +45,17 @@ class ModelService:
         self.version = version
         self.engine = engine
         self.dispatcher = dispatcher
+        self.aside = threading.Lock()
         self.key = f"{name}:{version}"
         """What metrics call it."""
 
     def __repr__(self) -> str:
         return f"<ModelService {self.key} ready={self.engine.ready}>"
+
+    @cached_property
+    def aside_codec(self) -> ModelCodec:
+        """The same for threads, one at a time: hold ``aside``."""
+        return ModelCodec(self.engine.signature, self.name, str(self.version))
 
     @cached_property
     def codec(self) -> ModelCodec:
@@ -80,6 +87,8 @@ class Shared:
     """Script workers of this process."""
     tell: Callable[[Died | Survived], None] | None = None
     """Tells the other processes of an input that killed a worker, or did not."""
+    inline_s: float = INLINE_S
+    """Longest run of a model on the event loop itself."""
 
 
 class LedgerObserver(Observer):
@@ -87,20 +96,20 @@ class LedgerObserver(Observer):
 
     def __init__(self, ledger: Ledger, key: str) -> None:
         self._ledger = ledger
-        self._key = key
+        self.key = key
         ledger.register(key)
 
     def ran(self, rows: int, queue_s: Sequence[float], compute_s: float, failed: int) -> None:
         """A batch has come back; ``failed`` of its requests have no answer."""
-        self._ledger.ran(self._key, rows, queue_s, compute_s, failed)
+        self._ledger.ran(self.key, rows, queue_s, compute_s, failed)
 
     def rejected(self, reason: Any) -> None:
         """A request was not run."""
-        self._ledger.rejected(self._key, reason)
+        self._ledger.rejected(self.key, reason)
 
     def failed(self, kind: str) -> None:
         """A request failed in the engine."""
-        self._ledger.failed(self._key, _FAILURES.get(kind, "error"))  # type: ignore[arg-type]
+        self._ledger.failed(self.key, _FAILURES.get(kind, "error"))  # type: ignore[arg-type]
 
 
 _FAILURES = {"WorkerDiedError": "died", "QuarantinedError": "died", "RunTimeoutError": "timeout"}
@@ -167,13 +176,15 @@ def _model_service(
     def load() -> OnnxEngine:
         return OnnxEngine.load(path, threads=shared.threads)
 
-    engine = ModelEngine(load, cost=cost, max_batch=max_batch, split_rows=split)
+    engine = ModelEngine(
+        load, cost=cost, max_batch=max_batch, split_rows=split, inline_s=shared.inline_s
+    )
     dispatcher: Dispatcher[Tensors, Answered] = Dispatcher(
         engine,
         queue_limit=shared.config.limits.queue,
         cost=cost,
         max_batch=max_batch,
-        inline_s=INLINE_S,
+        inline_s=shared.inline_s,
         observer=LedgerObserver(shared.ledger, f"{name}:{version}"),
         recorder=shared.recorder,
         quarantine=shared.quarantine,

@@ -59,6 +59,8 @@ logger = logging.getLogger("scoring.supervisor")
 
 G = TypeVar("G")
 
+FUTILE_STARTS = 4
+"""Processes that may end while they load, before the first was ever ready."""
 LOAD_FAILED_EXIT = 3
 """Exit code of a process, and of the supervisor, when the model or script does not load."""
 ASK_TIMEOUT_S = 60.0
@@ -108,6 +110,7 @@ class Supervisor(Generic[G]):
         self._wakeup = Wakeup(_SIGNALS)
         self._is_stopping = False
         self._was_ready = False
+        self._futile = 0
         self._wants_reload = False
         self._wants_balance = False
         self._balance_is_due = False
@@ -271,8 +274,18 @@ class Supervisor(Generic[G]):
             self._give_up_reload(f"a process ended while it loaded ({_ending(code)})")
         elif code == LOAD_FAILED_EXIT and not self._was_ready and child.ready_at is None:
             self._stop(LOAD_FAILED_EXIT, 0.0)
+        elif self._is_hopeless(child):
+            print(f"error: the model does not load: {_ending(code)}", file=sys.stderr, flush=True)
+            self._stop(LOAD_FAILED_EXIT, 0.0)
         else:
             self._restart_later(child, code)
+
+    def _is_hopeless(self, child: Child[G]) -> bool:
+        """What has ended its process each time, and was never ready, will not load by trying."""
+        if self._was_ready or child.ready_at is not None:
+            return False
+        self._futile += 1
+        return self._futile >= FUTILE_STARTS
 
     def _restart_later(self, child: Child[G], code: int) -> None:
         ready_for_s = 0.0 if child.ready_at is None else self._clock() - child.ready_at

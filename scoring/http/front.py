@@ -25,6 +25,7 @@ from scoring.http.answer import Answer, Headers, error_answer, head_bytes
 from scoring.http.call import Call
 from scoring.http.ids import IdSource
 from scoring.http.protocol import ScoringProtocol
+from scoring.http.watch import Watch
 from scoring.http.wire import parse_target
 
 logger = logging.getLogger("scoring")
@@ -58,8 +59,8 @@ class Site(Protocol):
     """What the server's own errors carry."""
     server_version: str | None
 
-    def match(self, path: str) -> ScoringRoute | None:
-        """The scoring route of a path; None: Starlette answers."""
+    def match(self, method: str, path: str) -> ScoringRoute | None:
+        """The route of a request below ASGI; None: Starlette answers."""
 
 
 class Link(Protocol):
@@ -129,12 +130,14 @@ class Front:
         self.head_s = HEAD_S
         self.is_closing = False
         self.is_retiring = False
+        self.watch: Watch | None = None
+        """Sees what is scored; None: nobody wants to."""
         self.server_state = ServerState()
         self.uvicorn_config = _uvicorn_config(site.asgi)
         self.too_large = f"the request body is larger than {config.limits.body_bytes} bytes"
         self._cors = Cors(config.cors_origins) if config.cors_origins else None
         self._ids = IdSource()
-        self._exact = {}  # type: dict[bytes, ScoringRoute]
+        self._exact: dict[tuple[str, bytes], ScoringRoute] = {}
         self._heads: dict[tuple[int, Headers], bytes] = {}
         self._to_release = 0
         self._is_release_due = False
@@ -206,19 +209,21 @@ class Front:
     def route(self, call: Call) -> None:
         """Set the call's path, query and route. Raises TargetError."""
         target = call.target
-        found = self._exact.get(target)
+        found = self._exact.get((call.method, target))
         if found is not None:
             call.path = found.name
             call.route = found
             return
         parsed = parse_target(target)
         call.path, call.query = parsed.path, parsed.query
-        call.route = self.site.match(parsed.path)
+        call.route = self.site.match(call.method, parsed.path)
         if call.route is not None and target.decode("ascii") == call.route.name:
-            self._exact[target] = call.route
+            self._exact[call.method, target] = call.route
 
     def begin(self, call: Call) -> None:
         """Hand a whole request to its route."""
+        if self.watch is not None:
+            self.watch.began(call)
         named = call.named
         for name in _IDS:
             if name in named:
@@ -233,6 +238,8 @@ class Front:
 
     def abandon(self, call: Call) -> None:
         """The client has left: what waits for it need not run."""
+        if self.watch is not None:
+            self.watch.abandoned(call)
         if call.work is not None and call.dispatcher is not None:
             call.dispatcher.drop(call.work)
 
@@ -257,7 +264,10 @@ class Front:
                 start = self._start_of(call, answer)
                 if len(self._heads) < 1000:
                     self._heads[key] = start
-            new = self._ids.new().encode()
+            request_id = self._ids.new()
+            if self.watch is not None:
+                self.watch.answered(call, answer, seconds, request_id)
+            new = request_id.encode()
             return b"%b%bx-request-id: %b\r\nx-ms-request-id: %b\r\n%b\r\n" % (
                 start,
                 self.date_line,
@@ -285,6 +295,9 @@ class Front:
         if self.site.server_version:
             added.append(("x-ms-server-version", self.site.server_version))
         pairs = ids.response_headers()
+        if self.watch is not None:
+            sent = dict(pairs).get("x-request-id", "")
+            self.watch.answered(call, answer, self.clock() - call.started, sent)
         added += [pair for pair in pairs if pair[0] == "TraceId"]
         finished = answer.with_more(added).with_headers(p for p in pairs if p[0] != "TraceId")
         return head_bytes(finished, framing, self.date_line)

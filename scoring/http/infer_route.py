@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 from scoring.errors import BodyError, InputError, ScoringError
 from scoring.http.answer import Answer, json_answer
 from scoring.http.call import Call
 from scoring.http.errors import retry_headers, status_of
-from scoring.http.model_route import INLINE_BYTES, JSON_HEADERS, RAW, deadline_of
+from scoring.http.later import Later
+from scoring.http.model_route import (
+    INLINE_BYTES,
+    JSON_HEADERS,
+    RAW,
+    SMALL_BYTES,
+    deadline_of,
+)
 from scoring.metrics import Ledger
 from scoring.model_engine import Answered
 from scoring.oip import compression
@@ -35,6 +42,7 @@ class InferRoute:
         name: str,
         find: Callable[[], ModelService],
         ledger: Ledger,
+        later: Later,
         *,
         body_bytes: int,
         deadline_ms: float | None = None,
@@ -42,6 +50,7 @@ class InferRoute:
         self.name = name
         self._find = find
         self._ledger = ledger
+        self._later = later
         self._body_bytes = body_bytes
         self._deadline_ms = deadline_ms
 
@@ -55,12 +64,27 @@ class InferRoute:
             service = self._find()
             deadline = deadline_of(call, self._deadline_ms)
             service.dispatcher.refuse_at_door(deadline)
-            if len(call.body) > INLINE_BYTES or b"content-encoding" in call.named:
+            if b"content-encoding" in call.named:
                 self._read_aside(call, service, deadline)
                 return
-            started = perf_counter()
-            request = self._read(call, service)
-            self._ledger.decoded(service.key, perf_counter() - started)
+            # Binary tensors are not parsed, whatever their size.
+            json_bytes = len(call.body) if HEADER_LENGTH not in call.named else 0
+            if json_bytes <= SMALL_BYTES:
+                self._read_now(call, service, deadline)
+            elif json_bytes <= INLINE_BYTES:
+                self._later.run(lambda: self._read_now(call, service, deadline))
+            else:
+                self._read_aside(call, service, deadline)
+        except ScoringError as error:
+            self._refuse(call, service, error)
+
+    def _read_now(self, call: Call, service: ModelService, deadline: float | None) -> None:
+        if call.answered:  # the client left meanwhile
+            return
+        try:
+            started = monotonic()
+            request = service.codec.read_infer(call.body, _header_length(call))
+            self._ledger.decoded(service.key, monotonic() - started)
             self._submit(call, service, request, deadline)
         except ScoringError as error:
             self._refuse(call, service, error)
@@ -70,7 +94,8 @@ class InferRoute:
         coding = call.named.get(b"content-encoding")
         if coding is not None:
             body = compression.decompress(body, coding.decode("latin-1"), self._body_bytes)
-        return service.codec.read_infer(body, _header_length(call))
+        with service.aside:
+            return service.aside_codec.read_infer(body, _header_length(call))
 
     def _submit(
         self, call: Call, service: ModelService, request: InferRequest, deadline: float | None
@@ -102,12 +127,12 @@ class InferRoute:
             if coding is not None or outcome.batch.nbytes > INLINE_BYTES:
                 self._aside(call, lambda: _written(service, request, outcome, coding))
                 return
-        started = perf_counter()
+        started = monotonic()
         try:
             answer = _written(service, request, outcome, None)
         except ScoringError as error:
             answer = oip_answer(error)
-        self._ledger.encoded(service.key, perf_counter() - started)
+        self._ledger.encoded(service.key, monotonic() - started)
         call.reply(answer)
 
     def _refuse(self, call: Call, service: ModelService | None, error: ScoringError) -> None:
@@ -159,10 +184,11 @@ def oip_answer(error: ScoringError) -> Answer:
 
 
 def _header_length(call: Call) -> int | None:
-    """Inference-Header-Content-Length. A body that says it is raw and has none is one tensor."""
+    """Inference-Header-Content-Length; 0 is a raw request. Content-Type says nothing: aiohttp calls
+    every body application/octet-stream."""
     given = call.named.get(HEADER_LENGTH)
     if given is None:
-        return 0 if call.named.get(b"content-type") == RAW.encode() else None
+        return None
     if not given.isdigit():
         raise BodyError("Inference-Header-Content-Length must be a number of bytes")
     return int(given)

@@ -11,6 +11,7 @@ from scoring.errors import InputError, ScoringError
 from scoring.http.answer import JSON, Answer, error_answer
 from scoring.http.call import Call
 from scoring.http.errors import answer_error
+from scoring.http.later import Later
 from scoring.http.wire import deadline_ms
 from scoring.metrics import Ledger
 from scoring.model_engine import Answered
@@ -18,8 +19,10 @@ from scoring.rows import Tensors, key_of, rows_of
 from scoring.service import ModelService
 from scoring.work import Work
 
+SMALL_BYTES = 16 * 1024
+"""Larger bodies are parsed in turns (later.py)..."""
 INLINE_BYTES = 1024 * 1024
-"""Larger bodies are parsed and written on a thread, so that health never waits for them."""
+"""...and still larger ones, like long answers, on a thread: health never waits for them."""
 CONTENT_TYPES = frozenset({"", JSON, "application/x-www-form-urlencoded", "text/plain"})
 """Taken for JSON besides ``+json`` types: what clients send that name none (``curl -d`` says
 form)."""
@@ -40,11 +43,13 @@ class ModelRoute:
         self,
         service: Callable[[], ModelService | None],
         ledger: Ledger,
+        later: Later,
         *,
         deadline_ms: float | None = None,
     ) -> None:
         self._service = service
         self._ledger = ledger
+        self._later = later
         self._deadline_ms = deadline_ms
 
     def begin(self, call: Call) -> None:
@@ -68,9 +73,21 @@ class ModelRoute:
         try:
             deadline = deadline_of(call, self._deadline_ms)
             service.dispatcher.refuse_at_door(deadline)
-            if len(call.body) > INLINE_BYTES:
-                self._decode_aside(call, service, deadline, is_raw)
-                return
+            if len(call.body) <= SMALL_BYTES or is_raw:
+                self._decode(call, service, deadline, is_raw)
+            elif len(call.body) <= INLINE_BYTES:
+                self._later.run(lambda: self._decode(call, service, deadline, is_raw))
+            else:
+                self._decode_aside(call, service, deadline)
+        except ScoringError as error:
+            self._refused(call, service, error)
+
+    def _decode(
+        self, call: Call, service: ModelService, deadline: float | None, is_raw: bool
+    ) -> None:
+        if call.answered:  # the client left meanwhile
+            return
+        try:
             started = monotonic()
             codec = service.codec
             inputs = codec.read_raw(call.body) if is_raw else codec.read_json(call.body)
@@ -121,9 +138,7 @@ class ModelRoute:
             self._ledger.rejected(service.key, "bad-input")
         call.reply(answer_error(error))
 
-    def _decode_aside(
-        self, call: Call, service: ModelService, deadline: float | None, is_raw: bool
-    ) -> None:
+    def _decode_aside(self, call: Call, service: ModelService, deadline: float | None) -> None:
         def decoded(future: asyncio.Future[dict[str, Any]]) -> None:
             if call.answered or future.cancelled():
                 return
@@ -133,7 +148,7 @@ class ModelRoute:
                 self._refused(call, service, error)
 
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(None, _decoded, call.body, service, is_raw)
+        future = loop.run_in_executor(None, service.codec.read_json, call.body)
         future.add_done_callback(decoded)
 
     def _encode_aside(self, call: Call, service: ModelService, outcome: Answered) -> None:
@@ -158,10 +173,6 @@ def deadline_of(call: Call, default_ms: float | None) -> float | None:
         raise InputError(str(error)) from None
     assert milliseconds is not None
     return call.started + milliseconds / 1000
-
-
-def _decoded(body: bytes, service: ModelService, is_raw: bool) -> dict[str, Any]:
-    return service.codec.read_raw(body) if is_raw else service.codec.read_json(body)
 
 
 def _raw_answer(outcome: Answered) -> Answer:

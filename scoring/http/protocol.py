@@ -8,8 +8,8 @@ under way at a time; those pipelined behind it are read, bounded, and wait.
                                -> RequestResponseCycle -> Starlette
 
 Bounds: a request's head in bytes (431) and seconds (408), its body in bytes (413) and seconds
-(408), an idle connection and a client that does not read its answers in seconds. What is no HTTP is a 400
-and the end of the connection; what follows it is never read as a request.
+(408), an idle connection and a client that does not read its answers in seconds. What is no HTTP is
+a 400 and the end of the connection; what follows it is never read as a request.
 """
 
 from __future__ import annotations
@@ -236,19 +236,22 @@ class ScoringProtocol(HttpToolsProtocol):
         if call.method == "HEAD" or answer.status in NO_BODY:
             body = b""
         size = len(head) + len(body)
+        # Said before it is done: should this process be killed in between, the counts tell.
+        if closes or self._queue or self._partial is not None or self._head_bytes:
+            self.front.link.wrote(self.slot, size)
+        else:
+            self.front.link.answered(self.slot, size)
         if size <= SMALL:
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))
-        self._answered(closes, size, must_linger=answer.close)
+        self._answered(closes, must_linger=answer.close)
 
-    def _answered(self, closes: bool, size: int, *, must_linger: bool = False) -> None:
-        """An answer is through, with its last ``size`` bytes: the connection's next request, or
-        its end."""
+    def _answered(self, closes: bool, *, must_linger: bool = False) -> None:
+        """An answer is through: the connection's next request, or its end."""
         self._current = None
         self._stream = None
         if closes or (self._is_eof and not self._queue):
-            self.front.link.wrote(self.slot, size)
             self._is_over = True
             self._queue.clear()
             if must_linger:
@@ -256,18 +259,21 @@ class ScoringProtocol(HttpToolsProtocol):
             else:
                 self.transport.close()
         elif self._queue:
-            self.front.link.wrote(self.slot, size)
             self._advance()
         else:
             self.flow.resume_reading()
-            if self._partial is None and self._head_bytes == 0:
-                self.front.link.answered(self.slot, size)
-                self.idle_since = self.front.now
-                if self.front.is_releasing:
-                    self.front.release_soon()
-            else:
-                self.front.link.wrote(self.slot, size)
+            if self._partial is not None or self._head_bytes:
                 self._continue()
+                return
+            self.idle_since = self.front.now
+            if self.front.is_releasing:
+                self.front.release_soon()
+
+    def _answered_slowly(self, closes: bool) -> None:
+        """Likewise for what was written in pieces."""
+        if not (closes or self._queue or self._partial is not None or self._head_bytes):
+            self.front.link.answered(self.slot, 0)
+        self._answered(closes)
 
     def _continue(self) -> None:
         """Tell a client that waits for it to send the body, once it is the next to be answered."""
@@ -297,7 +303,7 @@ class ScoringProtocol(HttpToolsProtocol):
                 if not self.transport.is_closing():
                     if chunked and call.method != "HEAD":
                         self._write(b"0\r\n\r\n")
-                    self._answered(closes, 0)
+                    self._answered_slowly(closes)
         except Exception:  # the worker has logged why; the client must see that this is not all
             self.transport.abort()
         finally:
@@ -343,7 +349,7 @@ class ScoringProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._current = None
             return
-        self._answered(False, 0)
+        self._answered_slowly(closes=False)
 
     def write(self, data: bytes) -> None:
         """For uvicorn's cycle, to which we are the transport."""

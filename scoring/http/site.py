@@ -14,7 +14,9 @@ from scoring.errors import InputError
 from scoring.http.answer import Answer, Headers, error_answer
 from scoring.http.app import create_app
 from scoring.http.exchange import Exchange
+from scoring.http.health_route import HealthRoute
 from scoring.http.infer_route import InferRoute
+from scoring.http.later import Later
 from scoring.http.model_route import ModelRoute
 from scoring.http.oip_routes import Control, OipRoutes
 from scoring.http.script_route import NOT_FAILED, ScriptRoute
@@ -52,15 +54,21 @@ class Site:
         self.server_version = config.server_version if self.is_script else None
         self._cors = Cors(config.cors_origins) if config.cors_origins else None
         self._infer: dict[str, InferRoute] = {}
+        self._later = Later()
         self._score = self._score_route()
+        self._health = {path: HealthRoute(path) for path in ("/", "/healthz")}
         models = None if isinstance(service, ScriptService) else service
         self._oip = OipRoutes(models, config, snapshots, self._not_ready, control)
         self.asgi = create_app(self)
 
-    def match(self, path: str) -> ScriptRoute | ModelRoute | InferRoute | None:
-        """The scoring route of a path; None: Starlette answers."""
+    def match(
+        self, method: str, path: str
+    ) -> ScriptRoute | ModelRoute | InferRoute | HealthRoute | None:
+        """The route of a request below ASGI; None: Starlette answers."""
         if path == "/score":
             return self._score
+        if path in self._health and method in ("GET", "HEAD"):
+            return self._health[path]
         if not path.endswith("/infer") or not path.startswith("/v2/models/"):
             return None
         found = self._infer.get(path)
@@ -128,7 +136,7 @@ class Site:
         service = self.service
         if isinstance(service, ScriptService):
             return ScriptRoute(service, deadline_ms=deadline_ms)
-        return ModelRoute(lambda: service.main, self.ledger, deadline_ms=deadline_ms)
+        return ModelRoute(lambda: service.main, self.ledger, self._later, deadline_ms=deadline_ms)
 
     def _infer_route(self, path: str) -> InferRoute | None:
         try:
@@ -143,6 +151,7 @@ class Site:
             INFER,
             partial(_find, service, route.model, route.version or None),
             self.ledger,
+            self._later,
             body_bytes=self.config.limits.body_bytes,
             deadline_ms=self.config.limits.deadline_ms,
         )

@@ -76,7 +76,7 @@ class Server:
         return httpx.post(f"{self.url}/score", json=asked, timeout=30, trust_env=False)
 
     def workers(self) -> list[int]:
-        return [pid for pid in _children(self.process.pid) if _is_worker(pid)]
+        return [pid for pid in _below(self.process.pid) if _is_worker(pid)]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -99,9 +99,13 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _children(pid: int) -> list[int]:
-    stats = [(int(path.parent.name), _stat(path)) for path in Path("/proc").glob("[0-9]*/stat")]
-    return [child for child, fields in stats if fields[1:2] == [str(pid)]]
+def _below(pid: int) -> list[int]:
+    """All processes under this one: server processes and their workers."""
+    stats = {int(path.parent.name): _stat(path) for path in Path("/proc").glob("[0-9]*/stat")}
+    found = [pid]
+    for parent in found:
+        found += [child for child, fields in stats.items() if fields[1:2] == [str(parent)]]
+    return found[1:]
 
 
 def _stat(path: Path) -> list[str]:

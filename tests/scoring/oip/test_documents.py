@@ -14,7 +14,6 @@ from scoring.oip.documents import (
     server_metadata,
     unknown_model,
 )
-from scoring.oip.statistics import BatchStatistics, Duration, Statistics, statistics_document
 from scoring.signature import Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -93,28 +92,6 @@ def test_the_index() -> None:
         {"name": "b", "version": "2", "state": "UNAVAILABLE", "reason": "unloaded"},
     ]
     assert len(repository_index(entries, only_ready=True)) == 1
-
-
-def test_statistics_have_one_entry_for_each_model_asked_for() -> None:
-    model = Statistics(
-        "m",
-        "1",
-        last_inference_ms=1_700_000_000_000,
-        inference_count=9,
-        execution_count=2,
-        success=Duration(3, 3000),
-        batches=(
-            BatchStatistics(8, Duration(1, 900)),
-            BatchStatistics(1, Duration(1, 100), Duration(1, 5)),
-        ),
-    )
-    document = statistics_document([model])
-    (entry,) = document["model_stats"]
-    assert entry["inference_stats"]["success"] == {"count": 3, "ns": 3000}
-    assert entry["inference_stats"]["queue"] == {"count": 0, "ns": 0}
-    assert [batch["batch_size"] for batch in entry["batch_stats"]] == [1, 8]
-    assert entry["batch_stats"][0]["compute_infer"] == {"count": 1, "ns": 100}
-    orjson.dumps(document)
 
 
 def test_words_that_clients_look_for() -> None:
