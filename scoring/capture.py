@@ -7,7 +7,8 @@ capture.close()                            # writes what waits
 One line: {"time", "request_id", "route", "model", "version", "status", "milliseconds", "input",
 "output"}, where input and output are {"content_type", "bytes", "json"}, or "base64" instead of
 "json" for what is no JSON text; what is longer than ``body_bytes`` is cut there and has
-"truncated": true. Several processes may write the same file: each line is one appending write.
+"truncated": true. An answer that was streamed is {"content_type", "streamed": true}. Several
+processes may write the same file: each line is one appending write.
 
 When the file has ``max_bytes``, what follows is dropped and counted: nothing that was captured is
 thrown away. Whoever moves the file away gets a new one. (Each process looks before it writes, so
@@ -35,7 +36,8 @@ logger = logging.getLogger("scoring.capture")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One request and its answer; ``at`` is the Unix time of its arrival."""
+    """One request and its answer; ``at`` is the Unix time of its arrival, ``output`` None for a
+    stream, which is not kept."""
 
     at: float
     request_id: str
@@ -46,7 +48,7 @@ class Record(msgspec.Struct, frozen=True):
     seconds: float
     input: bytes
     input_type: str
-    output: bytes
+    output: bytes | None
     output_type: str
 
 
@@ -94,6 +96,10 @@ class Capture:
     def counts(self) -> Counts:
         """What became of the records that were in the share."""
         return Counts(self._written, sum(self._dropped), self._failed)
+
+    def open(self) -> None:
+        """Find out whether the file can be written, before the first record. Raises OSError."""
+        self._file.open()
 
     def offer(self, record: Record) -> None:
         """Take the record if it is in the share and there is room. Called from one thread."""
@@ -151,16 +157,21 @@ class _Taken:
             status=record.status,
             milliseconds=round(record.seconds * 1e3, 3),
             input=_body(record.input, self.input_size, record.input_type),
-            output=_body(record.output, self.output_size, record.output_type),
+            output=(
+                _Streamed(record.output_type)
+                if record.output is None
+                else _body(record.output, self.output_size, record.output_type)
+            ),
         )
         return msgspec.json.encode(line) + b"\n"
 
 
 def _taken(record: Record, bound: int) -> _Taken:
-    sizes = len(record.input), len(record.output)
+    output = record.output
+    sizes = len(record.input), 0 if output is None else len(output)
     if max(sizes) > bound:
-        cut = {"input": record.input[:bound], "output": record.output[:bound]}
-        record = msgspec.structs.replace(record, **cut)
+        output = None if output is None else output[:bound]
+        record = msgspec.structs.replace(record, input=record.input[:bound], output=output)
     return _Taken(record, *sizes)
 
 
@@ -177,6 +188,11 @@ class _Base64(msgspec.Struct, omit_defaults=True):
     truncated: bool = False
 
 
+class _Streamed(msgspec.Struct):
+    content_type: str
+    streamed: bool = True
+
+
 class _Line(msgspec.Struct):
     time: str
     request_id: str
@@ -186,7 +202,7 @@ class _Line(msgspec.Struct):
     status: int
     milliseconds: float
     input: _Json | _Base64
-    output: _Json | _Base64
+    output: _Json | _Base64 | _Streamed
 
 
 def _body(body: bytes, size: int, content_type: str) -> _Json | _Base64:
@@ -212,7 +228,7 @@ class _File:
 
     def append(self, line: bytes) -> bool:
         """Whether there was room; raises OSError."""
-        descriptor = self._open()
+        descriptor = self.open()
         if self._is_torn:
             line = b"\n" + line
         if os.fstat(descriptor).st_size + len(line) > self._max_bytes:
@@ -229,7 +245,8 @@ class _File:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _open(self) -> int:
+    def open(self) -> int:
+        """The descriptor; raises OSError."""
         if self._descriptor is not None:
             if self._is_at_its_path(self._descriptor):
                 return self._descriptor

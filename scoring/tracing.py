@@ -1,4 +1,4 @@
-"""Traces of scoring requests: an optional extra (``pip install inferry[tracing]``).
+"""Traces of scoring requests: an optional extra (``pip install inferry[otel]``).
 
 tracer = create_tracer(TracingConfig(endpoint="http://collector:4318"))   # after the fork
 span = tracer.start("POST", "/score", traceparent, tracestate)            # NO_TRACER costs nothing
@@ -14,18 +14,21 @@ imports no SDK: tracing_otel.py does, and only when traces are wanted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from scoring.errors import ScoringError
+
+DEFAULT_ENDPOINT = "http://localhost:4318"
+"""A collector on this machine."""
 
 
 class TracingUnavailableError(ScoringError):
     """The OpenTelemetry packages are not installed."""
 
     def __init__(self, missing: str) -> None:
-        super().__init__(f"no module {missing}: traces need 'pip install inferry[tracing]'")
+        super().__init__(f"no module {missing}: traces need 'pip install inferry[otel]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,22 @@ class TracingConfig:
     share: float = 1.0
     service_name: str = "inferry"
     service_version: str = ""
+
+
+def read_config(environ: Mapping[str, str], service_name: str) -> TracingConfig:
+    """What OpenTelemetry's own variables say (opentelemetry.io, "SDK environment variables"):
+    the endpoint, the service's name (default ``service_name``) and, where
+    OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1, the share."""
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not endpoint:
+        base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or DEFAULT_ENDPOINT
+        endpoint = base.rstrip("/") + "/v1/traces"
+    try:
+        share = float(environ.get("OTEL_TRACES_SAMPLER_ARG", "1"))
+    except ValueError:
+        share = 1.0
+    name = environ.get("OTEL_SERVICE_NAME") or service_name
+    return TracingConfig(endpoint, min(max(share, 0.0), 1.0), name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Work(Generic[In, Out]):
     __slots__ = (
         "alone",
         "arrived",
+        "batch_rows",
         "body",
         "context",
         "deadline",
@@ -74,6 +75,7 @@ class Work(Generic[In, Out]):
         self.arrived = 0.0
         self.queue_s = 0.0
         self.run_s = 0.0
+        self.batch_rows = 0
 
     def __repr__(self) -> str:
         return f"<Work {self.state.name} rows={self.rows}>"

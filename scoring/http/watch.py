@@ -25,6 +25,7 @@ logger = logging.getLogger("scoring")
 
 CLOSE_S = 2.0
 """How long what waits to be written or sent may take at the end."""
+_NOT_SCORED = frozenset({"/", "/healthz"})
 LEFT = 499
 """Status of a span whose client left first (nginx's number for it: there is no registered one)."""
 _CHARACTERS = 256
@@ -56,7 +57,7 @@ class Watch:
 
     def began(self, call: Call) -> None:
         """A request is about to be handed to its route."""
-        if self._tracer.is_enabled:
+        if self._tracer.is_enabled and call.route.name not in _NOT_SCORED:
             try:
                 self._trace(call)
             except Exception:
@@ -64,6 +65,8 @@ class Watch:
 
     def answered(self, call: Call, answer: Answer, seconds: float, request_id: str) -> None:
         """Its answer is about to be written, ``seconds`` after its first byte."""
+        if call.route.name in _NOT_SCORED:
+            return
         try:
             if call.trace is not None:
                 call.trace.end(answer.status, _scored(call))
