@@ -21,15 +21,18 @@ from collections.abc import Iterable, Sequence
 from scoring import frames
 from scoring.azure import (
     alarm,
+    batch,
     config,
     entry_script,
     imports,
     logging_config,
+    merging,
     outputs,
     process,
     swagger,
 )
 from scoring.azure.channel import Channel, Closed
+from scoring.azure.merging import Joint
 
 LOAD_FAILED = 3
 """Exit code; gunicorn's for a worker that failed to boot."""
@@ -47,14 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         process.settle(sock)
         channel = Channel(sock)
         try:
-            script = _load(channel)
-            return LOAD_FAILED if script is None else _serve(channel, script)
+            loaded = _load(channel)
+            return LOAD_FAILED if loaded is None else _serve(channel, *loaded)
         except Closed:
             return 0
 
 
-def _load(channel: Channel) -> entry_script.EntryScript | None:
-    """The script after init(), or None when it cannot serve; the server has been told."""
+def _load(channel: Channel) -> tuple[entry_script.EntryScript, Joint | None] | None:
+    """The script after init() and how it answers a batch, or None when it cannot serve; the server
+    has been told."""
     try:
         settings = config.read_config(os.environ)
         logging_config.set_up(settings.app_root, settings.entry_script)
@@ -69,10 +73,15 @@ def _load(channel: Channel) -> entry_script.EntryScript | None:
     except (ValueError, OSError) as error:  # config.json, logging.json, swagger.json
         _fail(channel, "check", error)
         return None
+    joint, reason = merging.choose(
+        script, merges=settings.merges, before_proof=lambda: channel.send(frames.Proving())
+    )
     logger.info("Scoring timeout is set to %s", settings.scoring_timeout_ms)
     logger.info("Worker with pid %s ready for serving traffic", os.getpid())
-    channel.send(frames.Ready(script.mode, os.getpid(), documents, versions))
-    return script
+    channel.send(
+        frames.Ready(script.mode, os.getpid(), documents, versions, joint is not None, reason)
+    )
+    return script, joint
 
 
 def _fail(channel: Channel, stage: str, error: Exception) -> None:
@@ -81,7 +90,7 @@ def _fail(channel: Channel, stage: str, error: Exception) -> None:
     channel.send(frames.LoadFailed(stage, str(error)))
 
 
-def _serve(channel: Channel, script: entry_script.EntryScript) -> int:
+def _serve(channel: Channel, script: entry_script.EntryScript, joint: Joint | None) -> int:
     alarm.install()
     while True:
         message, body_bytes = channel.receive_head()
@@ -89,21 +98,32 @@ def _serve(channel: Channel, script: entry_script.EntryScript) -> int:
             _send(channel, script.call(message, channel.take(body_bytes)))
         elif isinstance(message, frames.ScoreBatch):
             bodies = [channel.take(size) for size in message.body_bytes]
-            for index, (head, body) in enumerate(zip(message.requests, bodies, strict=True)):
-                _send(channel, script.call(head, body), index)
+            batch.answer_batch(
+                script,
+                joint,
+                list(zip(message.requests, bodies, strict=True)),
+                lambda answers: channel.send_all([_reply(*answer) for answer in answers]),
+                lambda: channel.send(frames.Progress()),
+            )
         else:
             logger.error("the server sent a %s frame", type(message).__name__)
             return 1
 
 
-def _send(channel: Channel, answer: outputs.Answer, index: int = 0) -> None:
-    if not isinstance(answer.body, bytes):
+def _send(channel: Channel, answer: outputs.Answer) -> None:
+    if isinstance(answer.body, bytes):
+        channel.send(*_reply(0, answer))
+    else:
         _stream(channel, answer, answer.body)
-        return
+
+
+def _reply(index: int, answer: outputs.Answer) -> tuple[frames.Reply, bytes]:
+    """A whole answer as a frame."""
+    assert isinstance(answer.body, bytes)
     reply = frames.Reply(
         answer.status, answer.headers, answer.run_ms, answer.failed, answer.internal_error, index
     )
-    channel.send(reply, answer.body)
+    return reply, answer.body
 
 
 def _stream(channel: Channel, answer: outputs.Answer, chunks: Iterable[bytes]) -> None:

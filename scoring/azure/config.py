@@ -3,6 +3,10 @@
 The command line is folded into the environment by whoever starts the worker, so the order is
 command line, environment, file, as in azureml-inference-server-http 1.5.1 (server/config.py). Also
 from there: some settings are read from the environment only; unknown keys of the file only warn.
+
+One setting is ours, from the environment only: ``INFERRY_MERGE``, ``auto`` (the default) or
+``off``. With ``off`` no call of the script ever has more than one request, run() is not tried on
+its sample at load, and a run_batch() is left alone.
 """
 
 from __future__ import annotations
@@ -55,6 +59,8 @@ class AzureConfig:
     log_level: str = "INFO"
     cors_origins: str | None = None
     hostname: str = "Unknown"
+    merges: bool = True
+    """Whether several requests may be answered by one call of the script."""
 
 
 def read_config(environ: Mapping[str, str]) -> AzureConfig:
@@ -90,6 +96,7 @@ def make_config(environ: Mapping[str, str], file: Mapping[str, Any]) -> AzureCon
         log_level=get("AZUREML_LOG_LEVEL", "INFO"),
         cors_origins=get("AML_CORS_ORIGINS"),
         hostname=get("HOSTNAME", "Unknown"),
+        merges=_merges(environ.get("INFERRY_MERGE", "auto")),
     )
 
 
@@ -121,6 +128,12 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is no valid config file: it must hold a JSON object")
     return content
+
+
+def _merges(value: str) -> bool:
+    if value.strip().lower() not in ("auto", "off"):
+        raise ConfigError(f"INFERRY_MERGE: must be auto or off, not {value!r}")
+    return value.strip().lower() == "auto"
 
 
 def _text(name: str, value: object) -> str:

@@ -45,7 +45,11 @@ class EntryScript:
     user_init: Callable[[], Any]
     parse: inputs.Parser
     wants_headers: bool
+    data: tuple[str, ...]
+    """The parameters of run() but ``request_headers``."""
     timeout_ms: int
+    run_batch: Callable[[list[Any]], Any] | None = None
+    """What stands beside run() under this name, if anything (merging.py)."""
 
     def init(self) -> None:
         """Call init(). Raises LoadError whatever it raises, SystemExit included."""
@@ -126,9 +130,9 @@ def load(config: AzureConfig) -> EntryScript:
         logger.info(
             "Found driver script at %s and the score script at %s", module.__file__, inner.__file__
         )
-        return _analyze(inner.run, module.init, config.scoring_timeout_ms)
+        return _analyze(inner, module.init, config.scoring_timeout_ms)
     logger.info("Found user script at %s", module.__file__)
-    return _analyze(module.run, module.init, config.scoring_timeout_ms)
+    return _analyze(module, module.init, config.scoring_timeout_ms)
 
 
 def _extend_path(config: AzureConfig) -> None:
@@ -161,7 +165,8 @@ def _import(config: AzureConfig) -> ModuleType:
     return module
 
 
-def _analyze(run: Callable[..., Any], init: Callable[[], Any], timeout_ms: int) -> EntryScript:
+def _analyze(module: ModuleType, init: Callable[[], Any], timeout_ms: int) -> EntryScript:
+    run = module.run
     parameters = list(inspect.signature(run).parameters.values())
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if any(parameter.kind not in kinds for parameter in parameters):
@@ -174,7 +179,9 @@ def _analyze(run: Callable[..., Any], init: Callable[[], Any], timeout_ms: int) 
         wanted = 'other than "request_headers"' if wants_headers else "for input data"
         raise LoadError("check", f"run() needs to accept an argument {wanted}.")
     mode, parse = _mode(run, data)
-    return EntryScript(mode, run, init, parse, wants_headers, timeout_ms)
+    names = tuple(parameter.name for parameter in data)
+    run_batch = getattr(module, "run_batch", None)
+    return EntryScript(mode, run, init, parse, wants_headers, names, timeout_ms, run_batch)
 
 
 def _mode(run: Callable[..., Any], data: list[inspect.Parameter]) -> tuple[str, inputs.Parser]:

@@ -297,3 +297,36 @@ def test_closing_answers_all_and_ends_what_the_script_has_started(play: Play) ->
             assert [str(answer) for answer in await answers] == ["the server has stopped"]
 
     play(script, scene)
+
+
+NUMPY = """
+    import os
+    import numpy as np
+    from inference_schema.schema_decorators import input_schema
+    from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
+    def init():
+        pass
+    @input_schema("data", NumpyParameterType(np.array([[1.0, 2.0]])))
+    def run(data):
+        if FAILS:
+            os._exit(3)
+        return data.sum(axis=1).tolist()
+"""
+
+
+def test_a_batch_is_merged_where_the_worker_says_so(play: Play) -> None:
+    async def scene(pool: Pool) -> None:
+        assert pool.engine.merging.allowed
+        answers = await pool.run('{"data": [[1, 2]]}', '{"data": [[3, 4], [5, 6]]}')
+        assert [getattr(answer, "body", None) for answer in answers] == [b"[3.0]", b"[7.0, 11.0]"]
+
+    play(NUMPY.replace("FAILS", "False"), scene, workers=2)
+
+
+def test_a_worker_that_dies_of_the_proof_is_replaced_by_one_that_does_not_try(play: Play) -> None:
+    async def scene(pool: Pool) -> None:
+        assert not pool.engine.merging.allowed
+        assert pool.engine.merging.reason == "INFERRY_MERGE is off"
+        assert await pool.text('{"data": [[1, 2]]}') == "[3.0]"
+
+    play(NUMPY.replace("FAILS", "data[0, 0] != 1"), scene, workers=2)

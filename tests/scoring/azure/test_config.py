@@ -35,6 +35,16 @@ def test_a_timeout_that_is_no_number_is_named(text: str) -> None:
         make_config({"SCORING_TIMEOUT_MS": text}, {})
 
 
+@pytest.mark.parametrize(("text", "merges"), [("auto", True), ("off", False), (" OFF ", False)])
+def test_merging_can_be_switched_off(text: str, merges: bool) -> None:
+    assert make_config({"INFERRY_MERGE": text}, {"INFERRY_MERGE": "x"}).merges == merges
+
+
+def test_a_word_that_inferry_merge_does_not_know_is_named() -> None:
+    with pytest.raises(ConfigError, match="INFERRY_MERGE: must be auto or off, not 'no'"):
+        make_config({"INFERRY_MERGE": "no"}, {})
+
+
 def test_the_file_is_found_in_the_app_root_then_beside_the_script(tmp_path: Path) -> None:
     root, code = tmp_path / "root", tmp_path / "code"
     root.mkdir()

@@ -4,75 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from scoring import frames
-from scoring.azure.channel import Channel
-
-JSON = ("content-type", "application/json")
-INIT = "def init():\n    pass\n\n"
-
-
-@dataclass
-class Worker:
-    """The server's side of a worker."""
-
-    process: subprocess.Popen[bytes]
-    socket: socket.socket
-    channel: Channel = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.channel = Channel(self.socket)
-
-    def ready(self) -> frames.Ready:
-        """The first frame of a worker that serves."""
-        message, _ = self.channel.receive()
-        assert isinstance(message, frames.Ready), message
-        return message
-
-    def score(self, body: bytes = b"", method: str = "POST") -> tuple[frames.Message, bytes]:
-        """One request."""
-        self.channel.send(frames.ScoreRequest(method, "/score", "", [JSON]), body)
-        return self.channel.receive()
-
-
-Start = Callable[..., Worker]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a worker with a script of this text; ends it after the test."""
-    with ExitStack() as stack:
-
-        def start(script: str, **environ: str) -> Worker:
-            (tmp_path / "score.py").write_text(textwrap.dedent(script))
-            ours, theirs = socket.socketpair()
-            ours.settimeout(20)
-            variables = {"AML_APP_ROOT": str(tmp_path), "AZUREML_ENTRY_SCRIPT": "score.py"}
-            with theirs:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "scoring.worker", "--fd", str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    env=os.environ | variables | environ,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                )
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            stack.enter_context(ours)
-            return Worker(process, ours)
-
-        yield start
+from tests.scoring.azure.worker_process import INIT, Start
 
 
 @pytest.mark.slow
