@@ -29,6 +29,7 @@ from scoring.oip import compression
 from scoring.oip.infer_request import InferRequest
 from scoring.rows import Tensors, key_of, rows_of
 from scoring.service import ModelService
+from scoring.shadow import Shadow
 from scoring.work import ORDINARY, Work
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -46,6 +47,7 @@ class InferRoute:
         *,
         body_bytes: int,
         deadline_ms: float | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.name = name
         self._find = find
@@ -53,6 +55,7 @@ class InferRoute:
         self._later = later
         self._body_bytes = body_bytes
         self._deadline_ms = deadline_ms
+        self._shadow = shadow
 
     def begin(self, call: Call) -> None:
         """The outputs that were asked for."""
@@ -62,6 +65,7 @@ class InferRoute:
         service = None
         try:
             service = self._find()
+            call.dispatcher = service.dispatcher
             deadline = deadline_of(call, self._deadline_ms)
             service.dispatcher.refuse_at_door(deadline)
             if b"content-encoding" in call.named:
@@ -115,7 +119,7 @@ class InferRoute:
             context=(call, service, request),
         )
         service.dispatcher.submit(work)
-        call.work, call.dispatcher = work, service.dispatcher
+        call.work = work
 
     def _done(self, work: Work[Any, Answered], outcome: Answered | ScoringError) -> None:
         call, service, request = work.context
@@ -125,7 +129,7 @@ class InferRoute:
         if outcome.batch.nbytes > INLINE_BYTES or b"accept-encoding" in call.named:
             coding = compression.choose(call.header(b"accept-encoding"))
             if coding is not None or outcome.batch.nbytes > INLINE_BYTES:
-                self._aside(call, lambda: _written(service, request, outcome, coding))
+                self._aside(work, outcome, lambda: _written(service, request, outcome, coding))
                 return
         started = monotonic()
         try:
@@ -134,6 +138,8 @@ class InferRoute:
             answer = oip_answer(error)
         self._ledger.encoded(service.key, monotonic() - started)
         call.reply(answer)
+        if self._shadow is not None:
+            self._shadow.offer(service.key, work, outcome)
 
     def _refuse(self, call: Call, service: ModelService | None, error: ScoringError) -> None:
         if service is not None and isinstance(error, InputError):
@@ -152,13 +158,19 @@ class InferRoute:
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, self._read, call, service).add_done_callback(read)
 
-    def _aside(self, call: Call, write: Callable[[], Answer]) -> None:
+    def _aside(
+        self, work: Work[Any, Answered], outcome: Answered, write: Callable[[], Answer]
+    ) -> None:
+        call, service, _ = work.context
+
         def written(future: asyncio.Future[Answer]) -> None:
             if future.cancelled():
                 return
             error = future.exception()
             if error is None:
                 call.reply(future.result())
+                if self._shadow is not None:
+                    self._shadow.offer(service.key, work, outcome)
             elif isinstance(error, ScoringError):
                 call.reply(oip_answer(error))
             else:

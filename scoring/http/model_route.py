@@ -17,6 +17,7 @@ from scoring.metrics import Ledger
 from scoring.model_engine import Answered
 from scoring.rows import Tensors, key_of, rows_of
 from scoring.service import ModelService
+from scoring.shadow import Shadow
 from scoring.work import Work
 
 SMALL_BYTES = 16 * 1024
@@ -46,11 +47,13 @@ class ModelRoute:
         later: Later,
         *,
         deadline_ms: float | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self._service = service
         self._ledger = ledger
         self._later = later
         self._deadline_ms = deadline_ms
+        self._shadow = shadow
 
     def begin(self, call: Call) -> None:
         """Outputs by name, or 400 naming what is wrong with which input."""
@@ -70,6 +73,7 @@ class ModelRoute:
         if service is None or not service.engine.ready:
             call.reply(error_answer(503, "the model is still loading", [("Retry-After", "1")]))
             return
+        call.dispatcher = service.dispatcher
         try:
             deadline = deadline_of(call, self._deadline_ms)
             service.dispatcher.refuse_at_door(deadline)
@@ -115,7 +119,7 @@ class ModelRoute:
             context=(call, service),
         )
         service.dispatcher.add(work, now)
-        call.work, call.dispatcher = work, service.dispatcher
+        call.work = work
 
     def _done(self, work: Work[Tensors, Answered], outcome: Answered | ScoringError) -> None:
         call, service = work.context
@@ -124,7 +128,7 @@ class ModelRoute:
             return
         started = monotonic()
         if outcome.batch.nbytes > INLINE_BYTES:
-            self._encode_aside(call, service, outcome)
+            self._encode_aside(call, service, work, outcome)
             return
         if call.named.get(b"accept") == b"application/octet-stream":
             answer = _raw_answer(outcome)
@@ -132,6 +136,8 @@ class ModelRoute:
             answer = Answer(200, JSON_HEADERS, service.codec.write_json(outcome))
         self._ledger.encoded(service.key, monotonic() - started)
         call.reply(answer)
+        if self._shadow is not None:
+            self._shadow.offer(service.key, work, outcome)
 
     def _refused(self, call: Call, service: ModelService, error: ScoringError) -> None:
         if isinstance(error, InputError):
@@ -151,10 +157,18 @@ class ModelRoute:
         future = loop.run_in_executor(None, service.codec.read_json, call.body)
         future.add_done_callback(decoded)
 
-    def _encode_aside(self, call: Call, service: ModelService, outcome: Answered) -> None:
+    def _encode_aside(
+        self,
+        call: Call,
+        service: ModelService,
+        work: Work[Tensors, Answered],
+        outcome: Answered,
+    ) -> None:
         def done(future: asyncio.Future[bytes]) -> None:
             if not future.cancelled():
                 call.reply(Answer(200, JSON_HEADERS, future.result()))
+                if self._shadow is not None:
+                    self._shadow.offer(service.key, work, outcome)
 
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, service.codec.write_json, outcome).add_done_callback(done)

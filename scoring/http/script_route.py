@@ -13,6 +13,7 @@ from scoring.http.errors import answer_error
 from scoring.http.model_route import NOT_ALLOWED, deadline_of
 from scoring.script_request import ScriptReply, ScriptRequest
 from scoring.service import ScriptService
+from scoring.shadow import Shadow
 from scoring.work import Work
 
 logger = logging.getLogger("scoring")
@@ -28,7 +29,15 @@ class ScriptRoute:
 
     name = "/score"
 
-    def __init__(self, service: ScriptService, *, deadline_ms: float | None = None) -> None:
+    def __init__(
+        self,
+        service: ScriptService,
+        *,
+        deadline_ms: float | None = None,
+        shadow: Shadow | None = None,
+    ) -> None:
+        self._key = service.key
+        self._shadow = shadow
         self._dispatcher = service.dispatcher
         self._timeout_ms = service.azure.scoring_timeout_ms
         self._deadline_ms = deadline_ms
@@ -65,6 +74,8 @@ class ScriptRoute:
             call.reply(error_answer(500, "The scoring script has set a header that is not valid"))
         else:
             call.reply(Answer(outcome.status, tuple(outcome.headers), outcome.body))
+            if self._shadow is not None:
+                self._shadow.offer(self._key, work, outcome)
 
     def _error(self, error: ScoringError) -> Answer:
         if isinstance(error, RunTimeoutError):

@@ -24,6 +24,7 @@ from scoring.metrics import Ledger
 from scoring.oip.routes import Ask, parse_path
 from scoring.repository import ModelRepository
 from scoring.service import ModelService, ScriptService
+from scoring.shadow import Shadow
 
 INFER = "/v2/models/infer"
 """What metrics call all infer routes: model names are labels elsewhere."""
@@ -41,6 +42,7 @@ class Site:
         snapshots: Callable[[], list[bytes]],
         is_other_ready: Callable[[], bool] = lambda: False,
         control: Control | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.service = service
         self.config = config
@@ -48,6 +50,7 @@ class Site:
         self.snapshots = snapshots
         self.is_draining = False
         self._is_other_ready = is_other_ready
+        self._shadow = shadow
         self.is_script = isinstance(service, ScriptService)
         self.triton_metrics = config.watching.triton_metrics
         self.failed_headers: Headers = (NOT_FAILED,) if self.is_script else ()
@@ -135,8 +138,14 @@ class Site:
         deadline_ms = self.config.limits.deadline_ms
         service = self.service
         if isinstance(service, ScriptService):
-            return ScriptRoute(service, deadline_ms=deadline_ms)
-        return ModelRoute(lambda: service.main, self.ledger, self._later, deadline_ms=deadline_ms)
+            return ScriptRoute(service, deadline_ms=deadline_ms, shadow=self._shadow)
+        return ModelRoute(
+            lambda: service.main,
+            self.ledger,
+            self._later,
+            deadline_ms=deadline_ms,
+            shadow=self._shadow,
+        )
 
     def _infer_route(self, path: str) -> InferRoute | None:
         try:
@@ -154,6 +163,7 @@ class Site:
             self._later,
             body_bytes=self.config.limits.body_bytes,
             deadline_ms=self.config.limits.deadline_ms,
+            shadow=self._shadow,
         )
 
 
