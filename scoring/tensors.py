@@ -8,350 +8,109 @@ Answer: ``{"<output>": VALUE, ...}``.
 JSON has no NaN and no infinities: floats also come and go as the strings "NaN", "Infinity" and
 "-Infinity" (the JSON mapping of Protocol Buffers, protobuf.dev/programming-guides/json). Values are
 never bent to fit: 1.5 is no integer, 300 no uint8, 1e39 no float32, true no number.
+
+Three ways of reading give the same arrays: plans for small requests (scoring/json_small.py),
+pieces of large ones (scoring/json_large.py), and an exact one (scoring/json_exact.py) for what
+these leave and for every refusal. Answers: scoring/json_answer.py.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from scoring.errors import BodyError, InputError
-from scoring.signature import Signature, TensorSpec, check_shape, shape_text
+from scoring import json_document, json_exact
+from scoring.errors import InputError
+from scoring.json_answer import encode_each, encode_response
+from scoring.json_exact import NON_FINITE, dtype_of
+from scoring.json_large import decode_large, reads_numbers
+from scoring.json_small import MISFITS, plan_for
+from scoring.signature import Signature
 
-Array = NDArray[Any]
-NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_KINDS = {"f": "fractions", "i": "integers"}
-EXACT_FLOAT = 2**53
-"""From here on a number with a fraction or exponent may not be the integer that was written."""
-MAX_DIMS = 32
-"""numpy iterates over no more (NPY_MAXDIMS before numpy 2)."""
-_ORJSON_FLOATS = frozenset({"float16", "float32", "float64"})
-NULL_HINT = 'null is no value; write "NaN" for a missing number'
+__all__ = [
+    "LARGE_BYTES",
+    "NON_FINITE",
+    "Decoder",
+    "decode_request",
+    "dtype_of",
+    "encode_each",
+    "encode_response",
+]
+
+LARGE_BYTES = 16 * 1024
+"""From here on a body is worth its outline."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Hints:
-    """What a body may hold among its values; False spares a walk through all of them."""
+class Decoder:
+    """Reads requests for one model; may be used by several threads at a time."""
 
-    booleans: bool
-    text: bool
+    def __init__(self, signature: Signature, *, large_bytes: int = LARGE_BYTES) -> None:
+        specs = (*signature.inputs, *signature.optional_inputs)
+        self._signature = signature
+        self._large_bytes = large_bytes if reads_numbers(signature) else json_document.MAX_VALUES
+        self._plans = {spec.name: plan_for(spec) for spec in specs}
+        self._only = signature.inputs[0].name if len(signature.inputs) == 1 else ""
+        self._only_plan = self._plans.get(self._only)
+
+    def __repr__(self) -> str:
+        return f"<Decoder of {', '.join(map(repr, self._plans))}>"
+
+    def decode(self, body: bytes) -> dict[str, Any]:
+        """Arrays by input name, some of them not writable.
+
+        Raises BodyError when the body is no JSON object, InputError when a value does not fit."""
+        if len(body) >= self._large_bytes:
+            return self._decode_large(body)
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            document = json_document.parse(body)
+        # no null, true or false without these letters, which few bodies have
+        has_words = b"u" in body or b"l" in body
+        booleans = has_words and (b"true" in body or b"false" in body)
+        read = None
+        plan = self._only_plan
+        try:
+            if plan is not None and len(document) == 1:
+                value = document["data"] if "data" in document else document[self._only]
+                array = plan(value, booleans)
+                if array is not None:
+                    return {self._only: array}
+            else:
+                read = self._read_named(document, booleans)
+        except MISFITS:
+            pass
+        return json_exact.decode_exactly(body, self._signature) if read is None else read
+
+    def _read_named(self, document: Any, booleans: bool) -> dict[str, Any] | None:
+        if type(document) is not dict:
+            return None
+        read: dict[str, Any] = {}
+        for name, plan in self._plans.items():
+            if name in document:
+                array = None if plan is None else plan(document[name], booleans)
+                if array is None:
+                    return None
+                read[name] = array
+        complete = all(spec.name in read for spec in self._signature.inputs)
+        return read if complete and len(read) == len(document) else None
+
+    def _decode_large(self, body: bytes) -> dict[str, Any]:
+        read = decode_large(body, self._signature)
+        if isinstance(read, dict):
+            return read
+        if isinstance(read, InputError) and json_document.has_too_many_values(body):
+            raise read
+        return json_exact.decode_exactly(body, self._signature)
+
+
+@lru_cache(maxsize=64)
+def _decoder(signature: Signature) -> Decoder:
+    return Decoder(signature)
 
 
 def decode_request(body: bytes, signature: Signature) -> dict[str, Any]:
-    """Arrays by input name.
-
-    Raises BodyError when the body is no JSON object, InputError when a value does not fit."""
-    document = _parse(body)
-    named = _by_name(document, signature)
-    hints = _Hints(
-        booleans=b"true" in body or b"false" in body,
-        text=body.count(b'"') > 2 * len(document),
-    )
-    return {
-        spec.name: _decode_value(spec, named[spec.name], hints)
-        for spec in (*signature.inputs, *signature.optional_inputs)
-        if spec.name in named
-    }
-
-
-def encode_response(outputs: Mapping[str, Any]) -> bytes:
-    """The answer's JSON; always valid, never with null for a number."""
-    return orjson.dumps(
-        {name: _encodable(value) for name, value in outputs.items()},
-        option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS,
-    )
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    """The numpy dtype called ``name``, with the extension types of ml_dtypes; text is object."""
-    if name == "string":
-        return np.dtype(object)
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        extension: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return extension
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    if not body:
-        raise BodyError('the body is empty; expected JSON such as {"data": [[...]]}')
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BodyError(f"the body is not valid JSON: {error}{_nan_hint(body)}") from None
-    if not isinstance(document, dict):
-        raise BodyError('the body is no JSON object; expected {"data": [[...]]} or inputs by name')
-    return document
-
-
-def _nan_hint(body: bytes) -> str:
-    if b"NaN" in body or b"Infinity" in body:
-        return '; write NaN and infinities as strings: "NaN", "Infinity", "-Infinity"'
-    return ""
-
-
-def _by_name(document: dict[str, Any], signature: Signature) -> dict[str, Any]:
-    if len(signature.inputs) == 1 and set(document) == {"data"}:
-        return {signature.inputs[0].name: document["data"]}
-    known = [spec.name for spec in (*signature.inputs, *signature.optional_inputs)]
-    names = ", ".join(f"'{name}'" for name in known) or "none"
-    for name in document:
-        if name not in known:
-            raise InputError(f"there is no input '{name[:100]}'; this model's inputs: {names}")
-    for spec in signature.inputs:
-        if spec.name not in document:
-            raise InputError(
-                f"input '{spec.name}' ({spec}) is missing; this model's inputs: {names}"
-            )
-    return document
-
-
-def _decode_value(spec: TensorSpec, value: Any, hints: _Hints) -> Any:
-    if not spec.is_sequence:
-        return _decode_tensor(spec, value, hints)
-    if not isinstance(value, list):
-        raise InputError(f"input '{spec.name}' expects {spec}, got one value")
-    return [_decode_tensor(spec, item, hints) for item in value]
-
-
-def _decode_tensor(spec: TensorSpec, value: Any, hints: _Hints) -> Array:
-    shape = None
-    if isinstance(value, dict):
-        shape, value = _shaped(spec, value)
-    array = _to_dtype(spec, _array(spec, value, hints), value, hints)
-    if shape is not None:
-        array = _reshaped(spec, array, shape)
-    elif array.size == 0:
-        array = _empty(spec, array)
-    check_shape(spec, array)
-    return array
-
-
-def _shaped(spec: TensorSpec, value: dict[str, Any]) -> tuple[tuple[int, ...], Any]:
-    shape = value.get("shape")
-    is_shape = isinstance(shape, list) and all(type(n) is int and 0 <= n < 2**31 for n in shape)
-    if set(value) != {"shape", "data"} or not is_shape:
-        raise InputError(
-            f'input \'{spec.name}\': an object must be {{"shape": [sizes], "data": [values]}}'
-        )
-    assert isinstance(shape, list)
-    _check_dims(spec, len(shape))
-    return tuple(shape), value["data"]
-
-
-def _reshaped(spec: TensorSpec, array: Array, shape: tuple[int, ...]) -> Array:
-    if math.prod(shape) != array.size:
-        raise InputError(
-            f"input '{spec.name}': {array.size} values do not fill shape {shape_text(shape)}"
-        )
-    try:
-        return array.reshape(shape)
-    except ValueError:  # no values, and sizes whose product is beyond any memory
-        raise InputError(f"input '{spec.name}': shape {shape_text(shape)} is too large") from None
-
-
-def _empty(spec: TensorSpec, array: Array) -> Array:
-    """``[]`` says nothing of the inner sizes: take them from the signature."""
-    if spec.shape is None or array.ndim >= len(spec.shape) or array.ndim == 0:
-        return array
-    rest = (dim if isinstance(dim, int) else 0 for dim in spec.shape[array.ndim :])
-    return array.reshape((*array.shape, *rest))
-
-
-def _check_dims(spec: TensorSpec, dims: int) -> None:
-    if dims > MAX_DIMS:
-        raise InputError(
-            f"input '{spec.name}' expects {spec}, got more than {MAX_DIMS} nested dimensions"
-        )
-
-
-def _array(spec: TensorSpec, value: Any, hints: _Hints) -> Array:
-    _check_dims(spec, _depth(value))
-    if spec.dtype == "string" or (hints.text and _holds(value, str)):
-        # numpy would give every item the room of the longest text
-        return _object_array(spec, value)
-    try:
-        return np.array(value)
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"input '{spec.name}' expects {spec}, got lists of different lengths"
-        ) from None
-
-
-def _object_array(spec: TensorSpec, value: Any) -> Array:
-    """An array of the JSON values themselves."""
-    try:
-        shape = np.array(value, dtype=object).shape
-    except ValueError:
-        raise InputError(
-            f"input '{spec.name}' expects {spec}, got lists of different lengths"
-        ) from None
-    return np.array(value, dtype=object).reshape(shape)
-
-
-def _to_dtype(spec: TensorSpec, array: Array, value: Any, hints: _Hints) -> Array:
-    """``array`` in the dtype of ``spec``, exactly. Raises InputError."""
-    if array.size == 0:
-        return array.astype(dtype_of(spec.dtype))
-    if spec.dtype == "string":
-        return _strings(spec, array)
-    if spec.dtype == "bool":
-        return _booleans(spec, array, value)
-    if array.dtype.kind == "b" or (hints.booleans and _holds(value, bool)):
-        raise InputError(f"input '{spec.name}' expects {spec}, got true or false")
-    if spec.dtype.startswith("complex"):
-        raise InputError(f"input '{spec.name}' is {spec.dtype}, which JSON cannot carry")
-    if spec.dtype.startswith(("int", "uint")):
-        return _integers(spec, array, value)
-    return _floats(spec, array, value)
-
-
-def _strings(spec: TensorSpec, array: Array) -> Array:
-    for item in array.flat:
-        if not isinstance(item, str):
-            raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
-    return array
-
-
-def _booleans(spec: TensorSpec, array: Array, value: Any) -> Array:
-    if array.dtype.kind != "b":
-        odd = next((item for item in array.flat if type(item) is not bool), None)
-        got = _named(odd) if array.dtype.kind == "O" else _kind(array)
-        raise InputError(f"input '{spec.name}' expects {spec}: true or false, got {got}")
-    return array
-
-
-def _integers(spec: TensorSpec, array: Array, value: Any) -> Array:
-    low, high = _integer_range(spec.dtype)
-    if array.dtype.kind not in "iu":
-        array = _object_array(spec, value)  # beyond int64, 1.0 among them, or no integers at all
-        array.reshape(-1)[:] = [_whole(spec, item) for item in array.flat]
-    if int(array.min()) < low or int(array.max()) > high:
-        raise InputError(f"input '{spec.name}' expects {spec}, got a value out of {low}..{high}")
-    return array.astype(dtype_of(spec.dtype))
-
-
-def _whole(spec: TensorSpec, item: Any) -> int:
-    """1.0 is an integer to JSON Schema and to Protocol Buffers alike."""
-    if type(item) is int:
-        return item
-    if type(item) is float and item.is_integer() and abs(item) < EXACT_FLOAT:
-        return int(item)
-    raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
-
-
-def _integer_range(dtype: str) -> tuple[int, int]:
-    signed, bits = not dtype.startswith("u"), int(dtype.lstrip("uint"))
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-
-
-def _floats(spec: TensorSpec, array: Array, value: Any) -> Array:
-    if array.dtype.kind not in "fiu":
-        array = _spelled_floats(spec, _object_array(spec, value))
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast = array.astype(dtype_of(spec.dtype))
-    if array.dtype != cast.dtype:
-        wide, back = array.astype(np.float64), cast.astype(np.float64)
-        finite = np.isfinite(wide)
-        if not np.array_equal(finite, np.isfinite(back)):
-            raise InputError(f"input '{spec.name}' expects {spec}, got a value too large for it")
-        # float8_e4m3fn has no infinity
-        if not finite.all() and not np.array_equal(np.isnan(wide), np.isnan(back)):
-            raise InputError(f"input '{spec.name}' expects {spec}, which has no such value")
-    return cast
-
-
-def _spelled_floats(spec: TensorSpec, array: Array) -> Array:
-    """Numbers, some of them spelled "NaN" and so on, as float64."""
-
-    def number(item: Any) -> float:
-        if type(item) is str and item in NON_FINITE:
-            return NON_FINITE[item]
-        if type(item) in (int, float):
-            return float(item)
-        raise InputError(f"input '{spec.name}' expects {spec}, got {_named(item)}")
-
-    try:
-        values = [number(item) for item in array.flat]
-    except OverflowError:
-        raise InputError(f"input '{spec.name}' expects {spec}, got a huge integer") from None
-    return np.array(values, dtype=np.float64).reshape(array.shape)
-
-
-def _depth(value: Any) -> int:
-    """Nesting of the first items: of all, unless the lists are ragged."""
-    depth = 0
-    while isinstance(value, list):
-        depth += 1
-        value = value[0] if value else None
-    return depth
-
-
-def _holds(value: Any, kind: type) -> bool:
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(item)
-        elif type(item) is kind:
-            return True
-    return False
-
-
-def _named(item: Any) -> str:
-    if item is None:
-        return NULL_HINT
-    names = {bool: "true or false", str: "text", dict: "an object", list: "a list"}
-    return names.get(type(item), f"the number {str(item)[:40]}")
-
-
-def _kind(array: Array) -> str:
-    return _KINDS.get(array.dtype.kind, "other values")
-
-
-def _encodable(value: Any) -> Any:
-    """``value`` in types that orjson writes, non-finite floats spelled out."""
-    if isinstance(value, np.ndarray):
-        return _encodable_array(value)
-    if isinstance(value, np.generic):
-        return _encodable_array(np.asarray(value))
-    if isinstance(value, Mapping):
-        return {str(key): _encodable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encodable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return _spelled(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value
-
-
-def _encodable_array(array: Array) -> Any:
-    if array.dtype.kind in "OSU":
-        return _encodable(array.tolist())
-    if array.dtype.kind == "c":
-        return _encodable_array(np.stack([array.real, array.imag], axis=-1))
-    if array.dtype.kind in "biu" and not array.dtype.name.startswith(
-        ("int4", "uint4", "int2", "uint2")
-    ):
-        return array.item() if array.ndim == 0 else np.ascontiguousarray(array)
-    with np.errstate(invalid="ignore"):  # a NaN of bfloat16
-        wide = array if array.dtype.name in _ORJSON_FLOATS else array.astype(np.float64)
-    if "int" in array.dtype.name:
-        return array.astype(np.int64).tolist()
-    if np.isfinite(wide).all():
-        return wide.item() if wide.ndim == 0 else np.ascontiguousarray(wide)
-    return _encodable(wide.tolist())
-
-
-def _spelled(number: float) -> str:
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+    """`Decoder.decode` for a signature that is seldom used."""
+    return _decoder(signature).decode(body)
