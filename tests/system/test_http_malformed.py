@@ -264,8 +264,8 @@ def test_the_same_length_twice_is_one_or_none(server: Running) -> None:
 
 def test_what_was_asked_before_a_bad_request_is_answered_first(server: Running) -> None:
     with Peer.open(server.port) as peer:
-        peer.send(scoring_request(1) + b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" + scoring_request(2))
-        peer.send(SCORE + AMBIGUOUS["length, chunks"] + MARKER)
+        good = scoring_request(1) + b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" + scoring_request(2)
+        peer.send(good + SCORE + AMBIGUOUS["length, chunks"] + MARKER)
         replies = peer.replies_to_end()
     assert [reply.status for reply in replies] == [200, 200, 200, 400]
     assert replies[0].json() == {"y": [[2.0, 2.0, 4.0, 6.0]]}
