@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from enum import IntEnum
@@ -13,6 +14,8 @@ Out = TypeVar("Out")
 ORDINARY = 100
 """Level of a request that asks for none; lower numbers go first (Open Inference Protocol: 1 is the
 highest priority)."""
+MANY = 1000
+"""Dropped requests that may lie in the line, besides as many as wait."""
 
 
 class State(IntEnum):
@@ -77,26 +80,29 @@ class Work(Generic[In, Out]):
         self.run_s = 0.0
         self.batch_rows = 0
 
+    def forget(self) -> None:
+        """Let go of what it holds; for one that is answered or dropped but may still be in line."""
+        self.body = b""
+        self.item = self.context = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"<Work {self.state.name} rows={self.rows}>"
 
 
 class Line(Generic[In, Out]):
     """Waiting requests: by priority, then by arrival. What was dropped stays in place until its
-    turn comes; ``waiting`` and ``rows`` do not count it."""
+    turn comes or there is much of it; ``waiting`` and ``rows`` do not count it."""
 
     def __init__(self) -> None:
         self._levels: dict[int, deque[Work[In, Out]]] = {}
         self._order: list[int] = []
+        self._dropped = 0
         self.waiting = 0
         self.rows = 0
 
     def add(self, work: Work[In, Out], *, first: bool = False) -> None:
         """At the end of its level, or at its front."""
-        level = self._levels.get(work.priority)
-        if level is None:
-            level = self._levels[work.priority] = deque()
-            self._order = sorted(self._levels)
+        level = self._level(work.priority)
         work.state = State.WAITING
         if first:
             level.appendleft(work)
@@ -105,20 +111,44 @@ class Line(Generic[In, Out]):
         self.waiting += 1
         self.rows += work.rows
 
+    def _level(self, priority: int) -> deque[Work[In, Out]]:
+        level = self._levels.get(priority)
+        if level is None:
+            level = self._levels[priority] = deque()
+            insort(self._order, priority)
+        return level
+
     def leave(self, work: Work[In, Out], state: State) -> None:
         """Count it out: it runs now, or is done."""
         work.state = state
         self.waiting -= 1
         self.rows -= work.rows
 
+    def drop(self, work: Work[In, Out]) -> None:
+        """Count it out from wherever it stands: it never runs."""
+        self.leave(work, State.DONE)
+        self._dropped += 1
+        if self._dropped > MANY + self.waiting:  # clients that come and go must not fill the memory
+            self._dropped = 0
+            waiting = list(self)
+            self._levels.clear()
+            self._order.clear()
+            for left in waiting:
+                self._level(left.priority).append(left)
+
     def head(self) -> Work[In, Out] | None:
         """Whose turn it is."""
-        for priority in self._order:
-            level = self._levels[priority]
+        at = 0
+        while at < len(self._order):
+            level = self._levels[self._order[at]]
             while level:
                 if level[0].state == State.WAITING:
                     return level[0]
                 level.popleft()
+            if self._order[at] == ORDINARY:
+                at += 1
+            else:  # clients choose the numbers: those that nobody uses are forgotten
+                del self._levels[self._order.pop(at)]
         return None
 
     def take(self, first: Work[In, Out], limit: int, depth: int) -> list[Work[In, Out]]:
@@ -132,8 +162,8 @@ class Line(Generic[In, Out]):
             work = level[0]
             if work.state != State.WAITING:
                 level.popleft()
-            elif work.key == first.key and not work.alone:
-                if rows + work.rows > limit:
+            elif work.key == first.key:
+                if work.alone or rows + work.rows > limit:
                     break
                 level.popleft()
                 batch.append(work)
