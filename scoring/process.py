@@ -29,6 +29,7 @@ from scoring.errors import ModelLoadError, ScoringError, ScriptLoadError
 from scoring.http.front import Front
 from scoring.http.protocol import ScoringProtocol
 from scoring.http.site import Site
+from scoring.http.watch import open_watch
 from scoring.link_messages import Ask, Drain, GiveBack, Retire, Tell
 from scoring.metrics import Ledger
 from scoring.parent_link import Command, ParentLink
@@ -42,6 +43,7 @@ from scoring.service import (
     bundle_service,
     script_service,
 )
+from scoring.shadow import Shadow
 
 logger = logging.getLogger("scoring")
 
@@ -94,6 +96,7 @@ class ServerProcess:
     def __init__(self, generation: Generation, link: ParentLink, settings: Settings) -> None:
         self._link = link
         self._config = settings.config
+        self._environ = generation.environ
         self._quarantine = settings.quarantine
         self._ledger = Ledger()
         shared = Shared(
@@ -110,6 +113,7 @@ class ServerProcess:
             if generation.bundle is None
             else bundle_service(generation.bundle, shared, generation.environ)
         )
+        self._shadow = _shadow(settings.config, generation.environ, self._ledger)
         self._site = Site(
             self._service,
             settings.config,
@@ -117,6 +121,7 @@ class ServerProcess:
             snapshots=self._snapshots,
             is_other_ready=lambda: link.board.ready_count() > 0,
             control=self._control,
+            shadow=self._shadow,
         )
         self._front = Front(self._site, settings.config, self._ledger, link)
         self._left = asyncio.Event()
@@ -143,11 +148,14 @@ class ServerProcess:
 
     async def _load(self) -> None:
         try:
+            await self._open_watching()
             if isinstance(self._service, ScriptService):
                 self._service.dispatcher.on_change = self._mark_ready
                 await self._service.dispatcher.start()
             else:
                 await self._service.start()
+            if self._shadow is not None:
+                self._shadow.attach(self._service)
         except ScoringError as error:
             self._link.failed(_load_message(error))
             self._exit_code = LOAD_FAILED_EXIT
@@ -156,11 +164,28 @@ class ServerProcess:
         self._say_merging()
         self._link.ready()
 
+    async def _open_watching(self) -> None:
+        """Capture, traces and shadow. One that does not open is the operator's mistake and ends the
+        start; a process that takes a dead one's place must serve all the same."""
+        try:
+            self._front.watch = open_watch(self._config, self._environ)
+            if self._shadow is not None:
+                await self._shadow.start(self._service)
+        except ScoringError as error:
+            board = self._link.board
+            if not board.restarts or self._link.generation != board.generation:
+                raise
+            logger.error("this process serves without it: %s", error)
+
     async def _close(self) -> None:
-        if isinstance(self._service, ScriptService):
-            await self._service.dispatcher.close()
-        else:
-            await self._service.close()
+        service = self._service
+        own = service.dispatcher if isinstance(service, ScriptService) else service
+        closing = [own.close()]
+        if self._shadow is not None:
+            closing.append(self._shadow.close())
+        if self._front.watch is not None:
+            closing.append(self._front.watch.close())
+        await asyncio.gather(*closing)
 
     # What the supervisor says
 
@@ -270,6 +295,9 @@ class ServerProcess:
             )
             ledger.gauge("inferry_batch_limit_rows", key, limit)
             ledger.gauge("inferry_batching", key, float(limit > 1), reason=dispatcher.reason)
+        counts = None if self._front.watch is None else self._front.watch.captured
+        if counts is not None:
+            ledger.captured(written=counts.written, dropped=counts.dropped, failed=counts.failed)
         ledger.gauge("inferry_connections", "", len(self._front.connections))
         ledger.gauge("inferry_processes", "", 1)
         ledger.gauge("inferry_quarantined", "", self._quarantine.quarantined)
@@ -295,6 +323,14 @@ class ServerProcess:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _shadow(config: ServerConfig, environ: Mapping[str, str], ledger: Ledger) -> Shadow | None:
+    watching = config.watching
+    if watching.shadow is None:
+        return None
+    share = watching.shadow_share
+    return Shadow(watching.shadow, share=share, config=config, ledger=ledger, environ=environ)
 
 
 def _load_message(error: ScoringError | ConfigError) -> str:

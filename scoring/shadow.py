@@ -2,7 +2,8 @@
 compared and counted, and nobody ever sees them.
 
 shadow = Shadow(path, share=0.1, config=config, ledger=ledger, environ=environ)
-await shadow.start(service)              # raises ShadowError
+await shadow.start(service)              # loads; raises ShadowError
+shadow.attach(service)                   # once that has loaded too; raises ShadowError
 ...
 call.reply(answer)
 shadow.offer(key, work, outcome)         # returns at once, never raises
@@ -86,18 +87,37 @@ class Shadow:
         return f"<Shadow {self._path.name} taken={self._taken}>"
 
     async def start(self, primary: Service) -> None:
-        """Load, once ``primary`` is loaded. Raises ShadowError."""
+        """Load what is to shadow ``primary``. Raises ShadowError."""
         self._loop = asyncio.get_running_loop()
         try:
             service = self._service = self._open()
+            _check_kinds(primary, service)
             if isinstance(service, ScriptService):
                 await service.dispatcher.start()
             else:
                 await service.start()
-            self._pair = _pair(primary, service)
         except (ScoringError, ValueError) as error:
             await self.close()
-            raise ShadowError(f"the shadow '{self._path}' cannot be used: {error}") from error
+            raise self._error(str(error)) from error
+
+    def attach(self, primary: Service) -> None:
+        """Take offers, now that ``primary`` is loaded too. Raises ShadowError where they do not
+        fit. Nothing happens where the shadow has not started."""
+        service = self._service
+        if service is None:
+            return
+        if isinstance(primary, ScriptService):
+            assert isinstance(service, ScriptService)
+            self._pair = ScriptPair(primary, service)
+            return
+        assert not isinstance(service, ScriptService)
+        ours, theirs = primary.main, service.main
+        assert ours is not None
+        assert theirs is not None
+        pair = ModelPair(ours, theirs)
+        if pair.misfit is not None:
+            raise self._error(f"it does not fit '{ours.name}': {pair.misfit}")
+        self._pair = pair
 
     def offer(self, key: str, work: Work[Any, Any], outcome: Any) -> None:
         """The primary ``key`` has answered ``work`` with ``outcome``: mirror it, perhaps."""
@@ -123,6 +143,9 @@ class Shadow:
         elif service is not None:
             await service.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _error(self, text: str) -> ShadowError:
+        return ShadowError(f"the shadow '{self._path}' cannot be used: {text}")
 
     def _open(self) -> Service:
         """The shadow's service, with nothing of the primary's: not its counts, its quarantine or
@@ -217,18 +240,9 @@ def _first_model(bundle: Bundle) -> Bundle:
     return Bundle(bundle.root, msgspec.structs.replace(bundle.file, models=models))
 
 
-def _pair(primary: Service, shadow: Service) -> Pair:
+def _check_kinds(primary: Service, shadow: Service) -> None:
     """Raises ShadowError."""
-    if isinstance(primary, ScriptService):
-        if isinstance(shadow, ScriptService):
-            return ScriptPair(primary, shadow)
-        raise ShadowError("it is a model, but a score.py is served")
-    if isinstance(shadow, ScriptService):
-        raise ShadowError("it is a score.py, but a model is served")
-    ours, theirs = primary.main, shadow.main
-    assert ours is not None
-    assert theirs is not None
-    pair = ModelPair(ours, theirs)
-    if pair.misfit is not None:
-        raise ShadowError(f"it does not fit '{ours.name}': {pair.misfit}")
-    return pair
+    is_script = isinstance(shadow, ScriptService)
+    if is_script != isinstance(primary, ScriptService):
+        kinds = ("a score.py", "a model") if is_script else ("a model", "a score.py")
+        raise ShadowError("it is {}, but {} is served".format(*kinds))
