@@ -37,7 +37,7 @@ def parse(argv: Sequence[str]) -> ServerConfig:
         limits=Limits(
             body_bytes=asked.max_body_mib * MIB,
             body_grace_s=asked.body_timeout_s,
-            idle_s=asked.idle_timeout_s,
+            idle_s=asked.keep_alive_s,
             queue=asked.queue,
             deadline_ms=asked.deadline_ms,
         ),
@@ -103,7 +103,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--body-timeout-s", type=float, default=30.0, help="grace for a slow body (%(default)s)"
     )
     parser.add_argument(
-        "--idle-timeout-s", type=float, default=75.0, help="idle connections (%(default)s)"
+        "--keep-alive-s", type=float, default=75.0, help="idle connections (%(default)s)"
     )
 
 

@@ -59,6 +59,8 @@ logger = logging.getLogger("scoring.supervisor")
 
 G = TypeVar("G")
 
+ORPHAN_DRAIN_S = 1.0
+"""What a process may still do when its supervisor was killed: whoever did that wants it gone."""
 FUTILE_STARTS = 4
 """Processes that may end while they load, before the first was ever ready."""
 LOAD_FAILED_EXIT = 3
@@ -193,7 +195,7 @@ class Supervisor(Generic[G]):
         ours.setblocking(False)
         theirs.setblocking(False)
         life = self.board.begin_life(fleet.number)
-        link = ParentLink(theirs, self.board, life, self._listeners, orphan_drain_s=self._drain_s)
+        link = ParentLink(theirs, self.board, life, self._listeners, orphan_drain_s=ORPHAN_DRAIN_S)
         main = partial(_live, self._hooks.child_main, fleet.generation, link)
         pid = fork_child(main, partial(self._close_inherited, ours))
         theirs.close()

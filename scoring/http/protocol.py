@@ -89,14 +89,24 @@ class ScoringProtocol(HttpToolsProtocol):
         if self._head_since is not None:
             self._head_bytes += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._is_over = True  # answered as the ordinary request that it is, and then closed
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(400, "the request is not valid HTTP")
             return
         if self._head_since is not None and self._head_bytes > front.head_bytes:
             self._refuse(431, "the request's head is too large")
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. It stops behind a request that asks for another protocol: that has been
+        answered as the ordinary request that it is, and what follows is HTTP still."""
+        while data and not self._is_over:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                data = data[upgrade.args[0] :]
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. An answer that is due still goes out, but what only waits in
@@ -148,7 +158,7 @@ class ScoringProtocol(HttpToolsProtocol):
         call.method = parser.get_method().decode("ascii")
         call.http_version = parser.get_http_version()
         call.closes = (
-            call.http_version != "1.1" or parser.should_upgrade() or not parser.should_keep_alive()
+            call.http_version != "1.1" or call.method == "CONNECT" or not parser.should_keep_alive()
         )
         named = call.named = by_name(call.headers)
         if b"host" not in named and call.http_version == "1.1":
