@@ -36,6 +36,7 @@ from scoring.work import Line, State, Work
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+STOPPED = "the server has stopped"
 SCAN = 256
 """How many requests of another kind a batch's search passes over."""
 
@@ -112,6 +113,7 @@ class Dispatcher(Generic[In, Out]):
         self._timer: asyncio.TimerHandle | None = None
         self._is_scheduled = False
         self._drain_until: float | None = None
+        self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -131,6 +133,7 @@ class Dispatcher(Generic[In, Out]):
             self.engine.merging.allowed,
             self.max_batch,
             running_s,
+            self.inline_s,
         )
 
     @property
@@ -158,6 +161,9 @@ class Dispatcher(Generic[In, Out]):
         if self.engine.broken is not None:
             self.observer.rejected("unavailable")
             raise UnavailableError(self.engine.broken)
+        if self._is_closed:
+            self.observer.rejected("unavailable")
+            raise UnavailableError(STOPPED)
         is_free = deadline is None and self._drain_until is None
         if is_free and self._line.waiting < self._queue_limit:
             return
@@ -224,7 +230,8 @@ class Dispatcher(Generic[In, Out]):
         called."""
         if work.state != State.WAITING:
             return False
-        self._line.leave(work, State.DONE)
+        self._line.drop(work)
+        work.forget()
         self.observer.rejected("abandoned")
         return True
 
@@ -235,7 +242,8 @@ class Dispatcher(Generic[In, Out]):
 
     async def close(self) -> None:
         """Refuse what waits, abandon what runs and close the engine."""
-        self._fail_waiting(UnavailableError("the server has stopped"))
+        self._is_closed = True
+        self._fail_waiting(UnavailableError(STOPPED))
         if self._timer is not None:
             self._timer.cancel()
         await self.engine.close()
@@ -278,6 +286,7 @@ class Dispatcher(Generic[In, Out]):
                 max_batch=self.max_batch,
                 inline_s=self.inline_s,
                 batches=self.batches,
+                rows=head.rows,
             )
         works = self._line.take(head, limit, SCAN)
         now = self._clock()
@@ -318,36 +327,54 @@ class Dispatcher(Generic[In, Out]):
             self._recorder.clear_running()
         took_s = self._clock() - batch.started
         works = batch.works
+        if len(answers) != len(works):
+            self._report(ValueError(f"{len(answers)} answers for {len(works)} requests"))
+            answers = [EngineError("internal error: answers are missing")] * len(works)
         failed = sum(isinstance(answer, ScoringError) for answer in answers)
         if failed < len(works):
             self.cost.observe(batch.rows, took_s)
         self.observer.ran(batch.rows, [work.queue_s for work in works], took_s, failed)
-        is_alone = len(works) == 1
-        for work, answer in zip(works, answers, strict=False):
+        again = []
+        for work, answer in zip(works, answers, strict=True):
             work.run_s = took_s
             work.batch_rows = batch.rows
             if isinstance(answer, ScoringError):
-                self._failed(work, answer, is_alone)
+                if self._failed(work, answer, is_alone=len(works) == 1):
+                    again.append(work)
                 continue
-            if not self.quarantine.is_empty:
+            if work.alone:
                 self._note(self.quarantine.survived(fingerprint(work.body)))
-            work.state = State.DONE
-            work.done(work, answer)
+            self._answer(work, answer)
+        for work in reversed(again):
+            self._line.add(work, first=True)
+            if work.deadline is not None:
+                self._watch(work, work.deadline)
         if self._line.waiting:
             self._schedule()
 
-    def _failed(self, work: Work[In, Out], error: ScoringError, is_alone: bool) -> None:
+    def _failed(self, work: Work[In, Out], error: ScoringError, *, is_alone: bool) -> bool:
+        """Answer with the error; True instead when the request is to run again."""
         if isinstance(error, WorkerDiedError):
-            self._note(self.quarantine.died(fingerprint(work.body), alone=is_alone))
-            if not is_alone:  # merging was our idea: whoever is innocent must not suffer
-                work.alone = True
-                self._line.add(work, first=True)
-                return
-            if self.quarantine.is_quarantined(fingerprint(work.body)):
+            mark = fingerprint(work.body)
+            self._note(self.quarantine.died(mark, alone=is_alone))
+            if not is_alone and not self._is_closed:
+                work.alone = True  # merging was our idea: whoever is innocent must not suffer
+                return True
+            if self.quarantine.is_quarantined(mark):
                 error = QuarantinedError()
         self.observer.failed(type(error).__name__)
+        self._answer(work, error)
+        return False
+
+    def _answer(self, work: Work[In, Out], outcome: Out | ScoringError) -> None:
+        """Call ``done``. One that raises must not cost the others of its batch their answers."""
         work.state = State.DONE
-        work.done(work, error)
+        try:
+            work.done(work, outcome)
+        except Exception as error:
+            self._report(error)
+            if not isinstance(outcome, ScoringError):
+                self._answer(work, EngineError(f"internal error: {type(error).__name__}"))
 
     def _note(self, item: Died | Survived | None) -> None:
         if item is not None and self._tell is not None:
@@ -360,14 +387,16 @@ class Dispatcher(Generic[In, Out]):
         if len(heap) > 1000 + 4 * self._line.waiting:  # most were answered long before
             heap[:] = [entry for entry in heap if entry[2].state == State.WAITING]
             heapq.heapify(heap)
-        if self._timer is None:
+        if self._timer is None or heap[0][2] is work:
             self._arm()
 
     def _arm(self) -> None:
         heap = self._deadlines
         while heap and heap[0][2].state != State.WAITING:
             heapq.heappop(heap)
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if heap and self._loop is not None:
             delay_s = max(0.0, heap[0][0] - self._clock())
             self._timer = self._loop.call_later(delay_s, self._on_deadline)
@@ -377,24 +406,24 @@ class Dispatcher(Generic[In, Out]):
         while heap and heap[0][0] <= now:
             work = heapq.heappop(heap)[2]
             if work.state == State.WAITING:
-                self._line.leave(work, State.RUNNING)
+                self._line.drop(work)
                 work.queue_s = now - work.arrived
                 self._expire(work)
         self._arm()
 
     def _expire(self, work: Work[In, Out]) -> None:
         self.observer.rejected("expired")
-        work.state = State.DONE
-        work.done(work, ExpiredError(work.queue_s))
+        self._answer(work, ExpiredError(work.queue_s))
+        work.forget()
 
     def _fail_waiting(self, error: ScoringError) -> None:
         for work in self._line.clear():
             self.observer.rejected("unavailable")
-            work.done(work, error)
+            self._answer(work, error)
 
     def _report(self, error: Exception) -> None:
         if self._loop is not None:
-            self._loop.call_exception_handler({"message": "engine failed", "exception": error})
+            self._loop.call_exception_handler({"message": "scoring failed", "exception": error})
 
 
 _REFUSALS: dict[str, Callable[[float], ScoringError]] = {

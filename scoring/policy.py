@@ -36,6 +36,7 @@ class Load:
     merges: bool = False
     max_batch: int = DEFAULT_MAX_BATCH
     running_s: float = 0.0
+    inline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +82,32 @@ def _waiting_s(load: Load) -> float:
     cost = load.cost
     if not cost.known:
         return load.waiting * cost.seconds(1)
-    batches = load.waiting
-    if load.merges and cost.pays:
-        batches = -(-load.waiting_rows // load.max_batch)
+    limit = most_rows(cost, merges=load.merges, max_batch=load.max_batch, inline_s=load.inline_s)
+    batches = min(load.waiting, -(-load.waiting_rows // limit))
     return cost.a * load.waiting_rows + cost.b * batches
 
 
 def rows_limit(
-    cost: CostModel, *, merges: bool, max_batch: int, inline_s: float | None, batches: int
+    cost: CostModel,
+    *,
+    merges: bool,
+    max_batch: int,
+    inline_s: float | None,
+    batches: int,
+    rows: int = 1,
 ) -> int:
-    """Rows that the next batch may have; 1 means: one request, whatever its rows. ``inline_s``
-    bounds what runs on the event loop itself; ``batches`` is how many have run so far."""
-    if not merges or max_batch <= 1:
+    """Rows that the next batch may have, whose first request has ``rows``; 1 means: that request
+    only, whatever its rows. ``batches`` is how many have run so far."""
+    if merges and not cost.pays and batches % PROBE_EVERY == 0:
+        return max(1, min(max_batch, 2 * rows))
+    return most_rows(cost, merges=merges, max_batch=max_batch, inline_s=inline_s)
+
+
+def most_rows(cost: CostModel, *, merges: bool, max_batch: int, inline_s: float | None) -> int:
+    """Rows that a batch may have, unless it is one to see whether merging pays. ``inline_s`` bounds
+    what runs on the event loop itself."""
+    if not merges or max_batch <= 1 or not cost.pays:
         return 1
-    if not cost.pays:
-        return 2 if batches % PROBE_EVERY == 0 else 1
     if inline_s is None or cost.seconds(1) > inline_s or cost.a <= 0:
         return max_batch
     return max(1, min(max_batch, int((inline_s - cost.b) / cost.a)))
