@@ -47,6 +47,7 @@ class ScriptEngine:
         self._streaming = 0
         self._keepers: list[asyncio.Task[None]] = []
         self._broken: str | None = None
+        self._unproved: str | None = None
         self._is_closed = False
         self._on_change: Callable[[], None] = lambda: None
         self.script: frames.Ready | None = None
@@ -89,7 +90,7 @@ class ScriptEngine:
         for first in loaded:  # the first failure is the answer; close() ends the others
             script = await first
             if self.script is None or not script.merging:
-                self.merging = Merging(script.merging, script.merging_reason)
+                self.merging = Merging(script.merging, self._unproved or script.merging_reason)
             self.script = script
 
     def run(self, batch: Batch, done: Done) -> None:
@@ -205,6 +206,7 @@ class ScriptEngine:
                 return worker, await worker.load()
             except ProofError as error:
                 logger.warning("worker %d: %s; requests are not merged", worker.pid, error)
+                self._unproved = str(error)
                 self._environment = {**self._environment, "INFERRY_MERGE": "off"}
             except BaseException:
                 await worker.stop()

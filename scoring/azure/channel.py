@@ -24,9 +24,8 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._buffer = bytearray(_SMALL)
-        self._view = memoryview(self._buffer)
-        self._start = self._end = 0
+        self._data = b""
+        self._at = 0
         self.ticket = 0
 
     def receive(self) -> tuple[frames.Message, bytes | bytearray]:
@@ -36,20 +35,21 @@ class Channel:
 
     def receive_head(self) -> tuple[frames.Message, int]:
         """The next frame's message and the size of its body, which must be taken next."""
-        self._fill(frames.PREFIX.size)
-        header_bytes, body_bytes, self.ticket = frames.sizes(self._buffer, self._start)
-        self._start += frames.PREFIX.size
+        prefix = self.take(frames.PREFIX.size)
+        header_bytes, body_bytes, self.ticket = frames.sizes(prefix)
         return frames.decode_header(self.take(header_bytes)), body_bytes
 
     def take(self, size: int) -> bytes | bytearray:
         """The next ``size`` bytes. Raises Closed."""
-        if self._end - self._start < size:
+        end = self._at + size
+        if end > len(self._data):
             if size > _SMALL:
                 return self._take_large(size)
             self._fill(size)
-        start = self._start
-        self._start += size
-        return bytes(self._view[start : self._start])
+            end = size
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
 
     def send(self, message: frames.Message, body: bytes = b"") -> None:
         """One whole frame. Raises Closed."""
@@ -68,35 +68,33 @@ class Channel:
         self._send(b"".join(frames.encode(*answer, self.ticket) for answer in answers))
 
     def _fill(self, size: int) -> None:
-        """Have at least ``size`` (<= _SMALL) bytes in the buffer, in one piece."""
-        if self._start == self._end:
-            self._start = self._end = 0
-        elif self._start + size > _SMALL:
-            left = self._end - self._start
-            self._view[:left] = self._view[self._start : self._end]
-            self._start, self._end = 0, left
-        while self._end - self._start < size:
-            self._end += self._receive_into(self._view[self._end :])
+        """Have at least ``size`` (<= _SMALL) bytes, from the start of ``_data``."""
+        self._data, self._at = self._data[self._at :], 0
+        while len(self._data) < size:
+            try:
+                received = self._socket.recv(_SMALL)
+            except OSError as error:  # also EBADF: this is a child that the script has forked
+                raise Closed from error
+            if not received:
+                raise Closed
+            self._data = self._data + received if self._data else received
 
     def _take_large(self, size: int) -> bytearray:
-        """Straight into its own memory, but for what is in the buffer already."""
+        """Straight into its own memory, but for what is here already."""
         body = bytearray(size)
-        have = self._end - self._start
-        body[:have] = self._view[self._start : self._end]
-        self._start = self._end = 0
+        have = len(self._data) - self._at
+        body[:have] = self._data[self._at :]
+        self._data, self._at = b"", 0
         with memoryview(body) as view:
             while have < size:
-                have += self._receive_into(view[have:], socket.MSG_WAITALL)
+                try:
+                    received = self._socket.recv_into(view[have:], 0, socket.MSG_WAITALL)
+                except OSError as error:
+                    raise Closed from error
+                if not received:
+                    raise Closed
+                have += received
         return body
-
-    def _receive_into(self, view: memoryview, flags: int = 0) -> int:
-        try:
-            received = self._socket.recv_into(view, 0, flags)
-        except OSError as error:  # also EBADF: this is a child that the script has forked
-            raise Closed from error
-        if not received:
-            raise Closed
-        return received
 
     def _send(self, data: bytes) -> None:
         try:
