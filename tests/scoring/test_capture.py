@@ -76,6 +76,26 @@ def test_a_line_has_the_request_and_its_answer(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_stream_has_a_flag_in_place_of_its_output(tmp_path: Path) -> None:
+    path = tmp_path / "captured.jsonl"
+    long_input = b"[" + b"1," * 100 + b"1]"
+    stream = msgspec.structs.replace(record(long_input), output=None, output_type="text/plain")
+    assert captured(path, stream, body_bytes=10) == Counts(1, 0, 0)
+    (line,) = lines(path)
+    assert line["output"] == {"content_type": "text/plain", "streamed": True}
+    assert line["input"]["truncated"]
+
+
+def test_opening_says_what_no_record_could_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Capture(tmp_path / "nowhere/captured.jsonl", 1, 10**7).open()
+    capture = Capture(tmp_path / "captured.jsonl", 1, 10**7)
+    capture.open()
+    capture.offer(record())
+    capture.close()
+    assert len(lines(tmp_path / "captured.jsonl")) == 1
+
+
 documents = st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)
 
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scoring.tracing import NO_SPAN, NO_TRACER, Scored, TracingConfig, create_tracer
+from scoring.tracing import (
+    NO_SPAN,
+    NO_TRACER,
+    Scored,
+    TracingConfig,
+    create_tracer,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -189,3 +196,27 @@ def test_a_collector_that_does_not_answer_holds_nobody_up() -> None:
         started = time.monotonic()
         tracer.close(timeout_s=0.05)
         assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, TracingConfig("http://localhost:4318/v1/traces", 1.0, "mine")),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1/", "OTEL_SERVICE_NAME": "scorer"},
+            TracingConfig("http://c:1/v1/traces", 1.0, "scorer"),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:1/x", "OTEL_TRACES_SAMPLER_ARG": "0"},
+            TracingConfig("http://c:1/x", 0.0, "mine"),
+        ),
+        (
+            {"OTEL_TRACES_SAMPLER_ARG": "a lot"},
+            TracingConfig("http://localhost:4318/v1/traces", 1.0, "mine"),
+        ),
+    ],
+)
+def test_the_variables_of_opentelemetry_say_where_traces_go(
+    environ: dict[str, str], expected: TracingConfig
+) -> None:
+    assert read_config(environ, "mine") == expected
