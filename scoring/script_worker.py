@@ -65,23 +65,26 @@ class ScriptWorker:
         """Start a process; its script is not loaded yet. It leads a process group of its own, so a
         Ctrl-C at the terminal reaches only the server, which ends its workers in order."""
         ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "scoring.worker", "--fd", str(theirs.fileno())),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=dict(environment),
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        _, link = await asyncio.get_running_loop().create_unix_connection(
-            lambda: WorkerLink(owner, limit_s=limit_s), sock=ours
-        )
+        with theirs:
+            try:
+                _, link = await asyncio.get_running_loop().create_unix_connection(
+                    lambda: WorkerLink(owner, limit_s=limit_s), sock=ours
+                )
+            except BaseException:
+                ours.close()
+                raise
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "scoring.worker", "--fd", str(theirs.fileno())),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=dict(environment),
+                    cwd=cwd,
+                    start_new_session=True,
+                )
+            except BaseException:
+                link.close()
+                raise
         return cls(process, link)
 
     async def load(self) -> frames.Ready:
