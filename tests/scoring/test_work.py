@@ -6,6 +6,7 @@ import gc
 import weakref
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -190,5 +191,5 @@ class Lines(RuleBasedStateMachine):
         assert self.line.rows == sum(work.rows for work in self.waiting)
 
 
-test_lines = Lines.TestCase
-test_lines.settings = settings(max_examples=20, stateful_step_count=25)
+Lines.TestCase.settings = settings(max_examples=20, stateful_step_count=25)
+test_lines = pytest.mark.slow(Lines.TestCase)
