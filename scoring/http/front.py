@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from scoring.azure.cors import Cors
-from scoring.azure.identity import TooLong, request_ids
+from scoring.azure.identity import MAX_ID_CHARS, TooLong, request_ids
 from scoring.config import ServerConfig
 from scoring.http.answer import Answer, Headers, error_answer, head_bytes
 from scoring.http.call import Call
@@ -47,6 +47,9 @@ class ScoringRoute(Protocol):
     name: str
     """What metrics call it."""
 
+    def refuse_unread(self, call: Call) -> Answer | None:
+        """The answer that the head alone calls for, if any."""
+
     def begin(self, call: Call) -> None:
         """Answer, now or later, by ``call.reply``. Must not raise."""
 
@@ -61,6 +64,9 @@ class Site(Protocol):
 
     def match(self, method: str, path: str) -> ScoringRoute | None:
         """The route of a request below ASGI; None: Starlette answers."""
+
+    def refuse_unread(self, path: str) -> Answer:
+        """The answer to a body that is offered to a path which takes none."""
 
 
 class Link(Protocol):
@@ -235,6 +241,20 @@ class Front:
         except Exception:
             logger.exception("a route failed")
             call.reply(self.refusal(500, "internal error"))
+
+    def refuse_unread(self, call: Call) -> Answer | None:
+        """The answer to a request whose body need not be sent; None when it must be read."""
+        if self._has_long_id(call):
+            return self.refusal(431, "a request id is too long")
+        if call.route is not None:
+            refusal: Answer | None = call.route.refuse_unread(call)
+            return refusal
+        if call.path.startswith("/v2"):
+            return None
+        return self.site.refuse_unread(call.path)
+
+    def _has_long_id(self, call: Call) -> bool:
+        return any(len(call.named.get(name, b"")) > MAX_ID_CHARS for name in _IDS[:3])
 
     def abandon(self, call: Call) -> None:
         """The client has left: what waits for it need not run."""

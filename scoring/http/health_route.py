@@ -3,7 +3,7 @@ the event loop only, however busy that is."""
 
 from __future__ import annotations
 
-from scoring.http.answer import text_answer
+from scoring.http.answer import Answer, text_answer
 from scoring.http.call import Call
 
 HEALTHY = text_answer("Healthy")
@@ -14,6 +14,10 @@ class HealthRoute:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def refuse_unread(self, call: Call) -> Answer | None:
+        """It has no use for a body."""
+        return HEALTHY
 
     def begin(self, call: Call) -> None:
         """Healthy."""

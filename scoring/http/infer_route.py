@@ -57,10 +57,17 @@ class InferRoute:
         self._deadline_ms = deadline_ms
         self._shadow = shadow
 
+    def refuse_unread(self, call: Call) -> Answer | None:
+        """Another method than POST."""
+        if call.method == "POST":
+            return None
+        return oip_error(405, "this path takes POST", [("Allow", "POST")])
+
     def begin(self, call: Call) -> None:
         """The outputs that were asked for."""
-        if call.method != "POST":
-            call.reply(oip_error(405, "this path takes POST", [("Allow", "POST")]))
+        refusal = self.refuse_unread(call)
+        if refusal is not None:
+            call.reply(refusal)
             return
         service = None
         try:

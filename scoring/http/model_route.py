@@ -55,6 +55,12 @@ class ModelRoute:
         self._deadline_ms = deadline_ms
         self._shadow = shadow
 
+    def refuse_unread(self, call: Call) -> Answer | None:
+        """Another method or type than this route takes."""
+        if call.method != "POST":
+            return _without_a_body(call.method)
+        return None if call.named.get(b"content-type") == RAW.encode() else _refusal(call)
+
     def begin(self, call: Call) -> None:
         """Outputs by name, or 400 naming what is wrong with which input."""
         if call.method != "POST":

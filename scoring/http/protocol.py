@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from scoring.http.answer import NO_BODY, Answer
 from scoring.http.call import Call, by_name
+from scoring.http.head_rules import fault, waits_for_100
 from scoring.http.wire import TargetError, declared_size, parse_target
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ LINGER_S = 2.0
 LINGER_BYTES = 256 * 1024 * 1024
 """How long, and for how much, a client may go on sending after an answer that ends the connection:
 closing with unread bytes resets it, and the client may never see the answer."""
+GONE_S = 0.05
+"""A client that has closed its side may only have said all it has to say; one whose request then
+stands in a queue for this long is taken to have left."""
 SMALL = 64 * 1024
+FRAMING = (b"content-length", b"transfer-encoding")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -54,10 +59,13 @@ class ScoringProtocol(HttpToolsProtocol):
         self._is_fresh = True
         self._is_over = False
         self._is_eof = False
+        self._is_upgrade = False
+        self._is_told = False
         self._is_advancing = False
         self._is_lingering = False
         self._head_since: float | None = front.now
         self._head_bytes = 0
+        self._framing_bytes = 0  # since the last piece of a body
         self._left_bytes = LINGER_BYTES
         self._since = front.now  # of lingering, or of a client that does not read
         self._stream: asyncio.Task[None] | None = None
@@ -88,6 +96,8 @@ class ScoringProtocol(HttpToolsProtocol):
             self._head_since = front.now
         if self._head_since is not None:
             self._head_bytes += len(data)
+        else:
+            self._framing_bytes += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError:
@@ -95,18 +105,36 @@ class ScoringProtocol(HttpToolsProtocol):
             return
         if self._head_since is not None and self._head_bytes > front.head_bytes:
             self._refuse(431, "the request's head is too large")
+        elif self._partial is None:
+            self._framing_bytes = 0
+        elif self._framing_bytes > front.head_bytes:
+            self._refuse(431, "what frames the request's body is too large")
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser. It stops behind a request that asks for another protocol: that has been
-        answered as the ordinary request that it is, and what follows is HTTP still."""
+        """Feed the parser. It stops behind the head of a request that asks for another protocol,
+        body or not: that is read and answered as the ordinary request that it is, by a parser that
+        was told how the body is framed."""
         while data and not self._is_over:
             try:
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 data = data[upgrade.args[0] :]
+                self._ignore_upgrade()
+
+    def _ignore_upgrade(self) -> None:
+        call = self._partial
+        self._is_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        if call is None:
+            return
+        framing = [
+            b"%b: %b\r\n" % (name, call.named[name]) for name in FRAMING if name in call.named
+        ]
+        self._is_told = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
+        self._is_told = False
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. An answer that is due still goes out, but what only waits in
@@ -116,7 +144,7 @@ class ScoringProtocol(HttpToolsProtocol):
             return False
         if self._current is None and not self._queue:
             return False
-        self.loop.call_soon(self._drop_if_waiting)  # after what came with it has been started
+        self.loop.call_later(GONE_S, self._drop_if_waiting, self._current)
         return True
 
     def pause_writing(self) -> None:
@@ -133,36 +161,39 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request starts, unless what came before it has ended the connection."""
-        if self._is_over:
+        if self._is_over or self._is_told:
             return
         self._head_since = self.front.now
         self._partial = Call(self.front.clock())
 
     def on_url(self, url: bytes) -> None:
         """A piece of its target."""
-        if self._partial is not None:
+        if self._partial is not None and not self._is_told:
             self._partial.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        if self._partial is not None:
-            self._partial.headers.append((name.lower(), value))
+        call = self._partial
+        if call is not None and not call.method:  # else it is a trailer, which nobody wants
+            call.headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         """The head is through: find the route, refuse what must not be read."""
         call = self._partial
-        if call is None:
+        if call is None or self._is_told:
             return
         self._head_since, self._head_bytes, self._is_fresh = None, 0, False
         parser = self.parser
         call.method = parser.get_method().decode("ascii")
         call.http_version = parser.get_http_version()
-        call.closes = (
-            call.http_version != "1.1" or call.method == "CONNECT" or not parser.should_keep_alive()
-        )
         named = call.named = by_name(call.headers)
-        if b"host" not in named and call.http_version == "1.1":
-            self._refuse(400, "a request must have a Host header")
+        call.closes = call.http_version != "1.1" or not parser.should_keep_alive()
+        if parser.should_upgrade() and call.method != "CONNECT":
+            self._is_upgrade = True
+            call.closes = b"close" in named.get(b"connection", b"").lower()
+        found = fault(call.http_version, call.headers, named)
+        if found is not None:
+            self._refuse(*found)
             return
         if declared_size(named.get(b"content-length")) > self.front.limits.body_bytes:
             self._refuse(413, self.front.too_large)
@@ -172,8 +203,12 @@ class ScoringProtocol(HttpToolsProtocol):
         except TargetError as error:
             self._refuse(400, str(error))
             return
-        if b"expect" in named and named[b"expect"].lower() == b"100-continue":
-            call.expects = call.http_version == "1.1"
+        if b"expect" in named and waits_for_100(call.http_version, named):
+            refusal = self.front.refuse_unread(call)
+            if refusal is not None:
+                self._end_with(refusal)
+                return
+            call.expects = True
             self._continue()
 
     def on_body(self, body: bytes) -> None:
@@ -182,16 +217,21 @@ class ScoringProtocol(HttpToolsProtocol):
         if call is None:
             return
         call.expects = False
+        self._framing_bytes = 0
         call.size += len(body)
         if call.size > self.front.limits.body_bytes:
             self._refuse(413, self.front.too_large)
             return
         call.chunks.append(body)
 
+    def on_chunk_header(self) -> None:
+        """A chunk follows."""
+        self._framing_bytes = 0
+
     def on_message_complete(self) -> None:
         """A request is whole."""
         call = self._partial
-        if call is None:
+        if call is None or self._is_upgrade:
             return
         self._partial = None
         chunks = call.chunks
@@ -383,11 +423,15 @@ class ScoringProtocol(HttpToolsProtocol):
         """This is no request that can be answered: say so after the answers before it, and end."""
         if self._is_over and self._is_lingering:
             return
+        self._end_with(self.front.refusal(status, message))
+
+    def _end_with(self, refusal: Answer) -> None:
+        """The last answer, when its turn comes; what is still sent is dropped."""
         self._is_over, self._partial, self._head_since = True, None, None
         call = Call(self.front.clock())
         call.connection = self
         call.closes = True
-        call.refusal = replace(self.front.refusal(status, message), close=True)
+        call.refusal = replace(refusal, close=True)
         if self._current is None and not self._queue:
             self._begin(call)
         else:
@@ -413,12 +457,15 @@ class ScoringProtocol(HttpToolsProtocol):
             call.answered = True
             self.front.abandon(call)
 
-    def _drop_if_waiting(self) -> None:
+    def _drop_if_waiting(self, before: Call | None) -> None:
+        """GONE_S ago the client had said all that it has to say, and ``before`` was its turn."""
         call = self._current
-        if call is None or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        if not call.answered and call.is_waiting:
+        if call is not None and call is before and not call.answered and call.is_waiting:
             self.transport.abort()  # connection_lost drops it
+        else:
+            self.loop.call_later(GONE_S, self._drop_if_waiting, call)
 
     # For the front's sweep, draining and handing over
 

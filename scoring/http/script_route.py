@@ -42,6 +42,12 @@ class ScriptRoute:
         self._timeout_ms = service.azure.scoring_timeout_ms
         self._deadline_ms = deadline_ms
 
+    def refuse_unread(self, call: Call) -> Answer | None:
+        """Another method than the contract knows."""
+        if call.method in METHODS:
+            return None
+        return error_answer(405, NOT_ALLOWED, [NOT_FAILED])
+
     def begin(self, call: Call) -> None:
         """The script's answer, or the error that the contract asks for."""
         if call.method not in METHODS:

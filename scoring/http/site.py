@@ -12,7 +12,7 @@ from scoring.azure.identity import TooLong, request_ids
 from scoring.config import ServerConfig
 from scoring.errors import InputError
 from scoring.http.answer import Answer, Headers, error_answer
-from scoring.http.app import create_app
+from scoring.http.app import NOT_ALLOWED, NOT_FOUND, create_app
 from scoring.http.exchange import Exchange
 from scoring.http.health_route import HealthRoute
 from scoring.http.infer_route import InferRoute
@@ -26,6 +26,7 @@ from scoring.repository import ModelRepository
 from scoring.service import ModelService, ScriptService
 from scoring.shadow import Shadow
 
+PLAIN_PATHS = frozenset({"/", "/healthz", "/readyz", "/swagger.json", "/metrics"})
 INFER = "/v2/models/infer"
 """What metrics call all infer routes: model names are labels elsewhere."""
 
@@ -80,6 +81,12 @@ class Site:
             if found is not None and len(self._infer) < 1000:
                 self._infer[path] = found
         return found
+
+    def refuse_unread(self, path: str) -> Answer:
+        """The answer to a body that is offered to a path which takes none."""
+        if path in PLAIN_PATHS:
+            return self.refuse(405, NOT_ALLOWED)
+        return self.refuse(404, NOT_FOUND)
 
     @property
     def not_ready(self) -> str | None:
