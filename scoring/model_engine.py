@@ -175,9 +175,11 @@ class ModelEngine:
         try:
             if len(batch) == 1:
                 return BatchOutputs(self._whole(model, batch[0], counts[0]), counts).answers()
-            outputs = model.run(rows.merged(batch))
-            if rows.fits(outputs, sum(counts)):
-                return BatchOutputs(outputs, counts).answers()
+            if len(batch[0]) == len(model.signature.inputs):
+                outputs = model.run(rows.merged(batch))
+                if rows.fits(outputs, sum(counts)):
+                    return BatchOutputs(outputs, counts).answers()
+            # else they bring weights (an optional input), which have no rows to put together
         except ScoringError as error:
             if len(batch) == 1:
                 return [error]

@@ -18,9 +18,9 @@ from scoring.tensors import dtype_of
 Tensors = Mapping[str, Any]
 """Values by input or output name: numpy arrays, lists of them for sequences, None for absent."""
 
-RELATIVE, ABSOLUTE = 1e-3, 1e-5
-"""How much a float may differ between a run alone and a run among others: kernels add up in another
-order; anything row-dependent differs by far more."""
+RELATIVE, OF_LARGEST = 1e-3, 1e-5
+"""How much a float may differ between a run alone and a run among others, of itself and of the
+largest beside it: kernels add up in another order; anything row-dependent differs by far more."""
 
 
 def obstacle(signature: Signature) -> str | None:
@@ -78,15 +78,24 @@ def made_up(spec: TensorSpec, rows: int, seed: int, *, free: int = 1) -> NDArray
     which most embeddings know; free inner dimensions have the size ``free``."""
     if spec.is_sequence or spec.shape is None:
         return None
-    shape = [rows, *(dim if isinstance(dim, int) else free for dim in spec.shape[1:])]
-    shape = shape if spec.shape else []
+    inner = [dim if isinstance(dim, int) else free for dim in spec.shape[1:]]
+    shape = [rows, *inner] if spec.shape else []
     random = np.random.default_rng(seed)
-    if spec.dtype == "string":
-        return np.array(random.integers(0, 2, shape), dtype=str).astype(object)
-    dtype = dtype_of(spec.dtype)
-    if dtype.kind in "biu":
-        return random.integers(0, 2, shape).astype(dtype)
-    return random.standard_normal(shape).astype(dtype)
+    if spec.dtype == "string" or spec.dtype == "bool" or "int" in spec.dtype:
+        bits = random.integers(0, 2, shape)
+        if rows > 1 and spec.shape:  # by chance alone, whole columns have nothing but ones
+            bits = bits[:1] ^ (np.arange(rows) % 3 > 0).reshape(-1, *(1 for _ in inner))
+        return bits.astype(str).astype(object) if spec.dtype == "string" else _cast(bits, spec)
+    values = random.standard_normal(shape)
+    return _cast(np.abs(values) if spec.dtype in _POSITIVE else values, spec)
+
+
+_POSITIVE = frozenset({"float8_e8m0fnu"})
+
+
+def _cast(values: Any, spec: TensorSpec) -> NDArray[Any]:
+    cast: NDArray[Any] = np.asarray(values).astype(dtype_of(spec.dtype))
+    return cast
 
 
 def same(first: Tensors, second: Tensors) -> bool:
@@ -98,5 +107,8 @@ def _same_values(first: Any, second: Any) -> bool:
     if first.shape != second.shape or first.dtype != second.dtype:
         return False
     if first.dtype.kind == "f":
-        return bool(np.allclose(first, second, RELATIVE, ABSOLUTE, equal_nan=True))
+        largest = np.abs(second[np.isfinite(second)]).max(initial=0.0)
+        return bool(
+            np.allclose(first, second, RELATIVE, OF_LARGEST * float(largest), equal_nan=True)
+        )
     return bool(np.array_equal(first, second))
