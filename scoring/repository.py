@@ -11,6 +11,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from scoring.errors import ModelNotReadyError, ScoringError, UnknownModelError
 
 
+MAX_DIGITS = 18
+"""Of a version; int() itself refuses some thousand."""
+
+
 class Startable(Protocol):
     """What a repository needs of a service."""
 
@@ -67,7 +71,8 @@ class ModelRepository(Generic[Service]):
         Raises UnknownModelError and ModelNotReadyError."""
         versions = self.versions(name)
         if version is not None:
-            if not version.isascii() or not version.isdigit() or int(version) not in versions:
+            is_number = version.isascii() and version.isdigit() and len(version) <= MAX_DIGITS
+            if not is_number or int(version) not in versions:
                 raise UnknownModelError(name, version)
             versions = [int(version)]
         for number in reversed(versions):
@@ -121,7 +126,8 @@ class ModelRepository(Generic[Service]):
         try:
             await service.dispatcher.start()
         except ScoringError as error:
-            self._reasons.setdefault(key, str(error))
+            if key not in self._loaded:
+                self._reasons[key] = str(error)
             with contextlib.suppress(ScoringError):
                 await service.dispatcher.close()
             raise
