@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from scoring.http.wire import declared_size
+
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 CONTINUE = b"100-continue"
 
@@ -39,7 +41,7 @@ def waits_for_100(version: str, named: Mapping[bytes, bytes]) -> bool:
     """Whether the client sends its body only once it is told to (RFC 9110, section 10.1.1)."""
     if named[b"expect"].lower() != CONTINUE or version != "1.1":
         return False
-    return named.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in named
+    return declared_size(named.get(b"content-length")) > 0 or b"transfer-encoding" in named
 
 
 _GOOD_HOSTS: set[bytes] = set()
