@@ -8,7 +8,8 @@
 
 Decides in ``choose`` (pure); ``laid_out`` does the work. Models and images are unpacked to
 WORKSPACE/serving/<random>, which is locked while it is served and removed at the end. What a killed
-server left behind has no lock any more, and the next one removes it.
+server left behind has no lock any more, and the next one removes it. ``Latest`` does so again on
+each SIGHUP.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from runtime.errors import AmbiguousTargetError, UnknownTargetError
@@ -69,6 +71,49 @@ def choose(what: str, *, is_path: bool, is_model: bool, is_image: bool) -> Targe
     if not kinds:
         raise UnknownTargetError(f"there is no file, model or image '{what}'")
     return Target(kinds[0], what)
+
+
+class Latest:
+    """The folder of what a target means at the moment; ``workspace()`` opens the one to ask.
+
+    Each version is laid out once and kept until the end, however often it is asked for: an older
+    one may be served for long after a newer one has failed to load."""
+
+    def __init__(
+        self, target: Target, workspace: Callable[[], contextlib.AbstractContextManager[Workspace]]
+    ) -> None:
+        self._target = target
+        self._workspace = workspace
+        self._folders: dict[int, Path] = {}
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Latest:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    def folder(self) -> Path:
+        """Where it lies now. Raises RegistryError."""
+        target = self._target
+        if target.kind is Kind.PATH:
+            return Path(target.value)
+        with self._workspace() as workspace:
+            version = self._version(workspace)
+            if version not in self._folders:
+                exact = Target(target.kind, f"{target.value.partition(':')[0]}:{version}")
+                self._folders[version] = self._held.enter_context(laid_out(exact, workspace))
+        return self._folders[version]
+
+    def _version(self, workspace: Workspace) -> int:
+        is_image = self._target.kind is Kind.IMAGE
+        find = workspace.images.get if is_image else workspace.models.get
+        return find(self._target.value).version
 
 
 @contextlib.contextmanager

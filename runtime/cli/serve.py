@@ -1,7 +1,8 @@
 """``inferry serve``: the scoring server in the foreground.
 
 The server runs in this very process, so that Ctrl-C and SIGTERM reach it and a service manager sees
-the real one; a score.py runs in worker processes of its own, as always.
+the real one; models and scripts run in processes of their own, as always. SIGHUP serves what WHAT
+means then: the version of a name that is the latest by now, or the files that are at a path.
 """
 
 from __future__ import annotations
@@ -11,53 +12,38 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from runtime.cli.server_options import SectionedCommand, arguments, server_options
 from runtime.cli.workspace import open_workspace, workspace_option
-from runtime.serving import Kind, Target, choose, explicit, laid_out
+from runtime.serving import Latest, Target, choose, explicit
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("what")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen on; 0: any free one.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    help="Processes of a score.py [default: 1]; threads of a model without one [default: cores].",
-)
-@click.option("--access-log", is_flag=True, help="Log a line for each scoring request.")
+@server_options
 @workspace_option
+@click.pass_context
 def serve(
-    what: str,
-    host: str,
-    port: int,
-    workers: int | None,
-    access_log: bool,
-    workspace_dir: Path | None,
+    context: click.Context, /, what: str, workspace_dir: Path | None, shadow: str | None, **_: Any
 ) -> int:
     """Serve a model or image behind POST /score, until Ctrl-C or SIGTERM.
 
     WHAT is an .onnx file, a model folder, a bundle folder, a model NAME[:VERSION] or an image
-    NAME[:VERSION] of the workspace; model:NAME and image:NAME say which of the two."""
-    options = ["--host", host, "--port", str(port)]
-    options += ["--workers", str(workers)] if workers else []
-    options += ["--access-log"] if access_log else []
-    target = explicit(what) or _ask_workspace(what, workspace_dir)
-    if target.kind is Kind.PATH:
-        return _serve(Path(target.value), options)
-    with _unwound_on_sigterm(), contextlib.ExitStack() as stack:
-        with open_workspace(workspace_dir) as workspace:
-            folder = stack.enter_context(laid_out(target, workspace))
-        return _serve(folder, options)
+    NAME[:VERSION] of the workspace; model:NAME and image:NAME say which of the two. On SIGHUP, a
+    NAME without version is looked up again, and its latest version takes over."""
+
+    def latest(named: str) -> Latest:
+        target = explicit(named) or _ask_workspace(named, workspace_dir)
+        return Latest(target, lambda: open_workspace(workspace_dir))
+
+    with _signals_of_a_server(), contextlib.ExitStack() as stack:
+        main = stack.enter_context(latest(what))
+        if shadow is not None:
+            context.params["shadow"] = stack.enter_context(latest(shadow)).folder()
+        return _serve(main, arguments(context))
 
 
 def _ask_workspace(what: str, workspace_dir: Path | None) -> Target:
@@ -85,21 +71,24 @@ def _is_there(get: Callable[[str], object], what: str) -> bool:
     return True
 
 
-def _serve(folder: Path, options: list[str]) -> int:
-    from scoring.__main__ import main  # numpy, uvicorn and the engine: 0.3 s that only serve pays
+def _serve(main: Latest, options: list[str]) -> int:
+    from scoring.__main__ import main as run  # 0.1 s that only serve pays
 
-    return 1 if main([str(folder), *options]) else 0
+    return 1 if run([str(main.folder()), *options], main.folder) else 0
 
 
 @contextlib.contextmanager
-def _unwound_on_sigterm() -> Iterator[None]:
-    """SIGTERM before the server takes it over ends the process with its clean-up, not without."""
+def _signals_of_a_server() -> Iterator[None]:
+    """Before the server takes them over: SIGTERM ends the process with its clean-up, and SIGHUP
+    asks for nothing yet."""
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    term = signal.signal(signal.SIGTERM, leave)
+    hup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, term)
+        signal.signal(signal.SIGHUP, hup)
