@@ -1,34 +1,23 @@
-"""Traces of scoring requests: an optional extra (``pip install inferry[otel]``).
+"""Traces of scoring requests: what they need to know, and who makes them (the port).
 
-tracer = create_tracer(TracingConfig(endpoint="http://collector:4318"))   # after the fork
+tracer = create_tracer(TracingConfig(endpoint="http://collector:4318"))   # tracer.py
 span = tracer.start("POST", "/score", traceparent, tracestate)            # NO_TRACER costs nothing
 ...
 span.end(200, Scored(model="digits:3", arrived=work.arrived, queue_s=work.queue_s, ...))
 tracer.close()
 
 One span for each scoring request, in the client's trace where it sent a W3C ``traceparent``, with
-spans "queue" and "compute" inside, made afterwards from what was measured anyway. This module
-imports no SDK: tracing_otel.py does, and only when traces are wanted.
+spans "queue" and "compute" inside, made afterwards from what was measured anyway.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from scoring.errors import ScoringError
-
 DEFAULT_ENDPOINT = "http://localhost:4318"
 """A collector on this machine."""
-
-
-class TracingUnavailableError(ScoringError):
-    """The OpenTelemetry packages are not installed."""
-
-    def __init__(self, missing: str) -> None:
-        super().__init__(f"no module {missing}: traces need 'pip install inferry[otel]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +114,3 @@ class NoTracer:
 
 
 NO_TRACER = NoTracer()
-
-
-def create_tracer(
-    config: TracingConfig | None, *, clock: Callable[[], float] = time.monotonic
-) -> Tracer:
-    """The tracer for ``config`` (None: NO_TRACER). Starts a thread, so in each process after its
-    fork. Raises TracingUnavailableError when the extra is not installed."""
-    if config is None:
-        return NO_TRACER
-    try:
-        from scoring import tracing_otel
-    except ModuleNotFoundError as error:
-        raise TracingUnavailableError(error.name or "opentelemetry") from error
-    return tracing_otel.create(config, clock)

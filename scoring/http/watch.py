@@ -19,7 +19,8 @@ from scoring.config import ServerConfig
 from scoring.errors import ScoringError
 from scoring.http.answer import Answer
 from scoring.http.call import Call
-from scoring.tracing import NO_TRACER, Scored, Tracer, create_tracer, read_config
+from scoring.tracer import create_tracer
+from scoring.tracing import NO_TRACER, Scored, Tracer, read_config
 
 logger = logging.getLogger("scoring")
 
