@@ -223,7 +223,7 @@ class Front:
         parsed = parse_target(target)
         call.path, call.query = parsed.path, parsed.query
         call.route = self.site.match(call.method, parsed.path)
-        if call.route is not None and target.decode("ascii") == call.route.name:
+        if call.route is not None and target == call.route.name.encode():
             self._exact[call.method, target] = call.route
 
     def begin(self, call: Call) -> None:
@@ -336,6 +336,8 @@ class Front:
     def _log(self, call: Call, answer: Answer, seconds: float) -> None:
         query = call.query.decode("latin-1")
         path = f"{call.path}?{query}" if query else call.path
+        if not path.isprintable():  # a %0A in it must not begin a line of its own
+            path = path.encode("unicode_escape").decode()
         length = len(answer.body) if isinstance(answer.body, bytes) else "N/A"
         access_logger.info(
             "%s %s %d %.3fms %s", call.method, path, answer.status, seconds * 1e3, length
