@@ -1,99 +1,336 @@
-"""The bounds on a request's head, over real sockets."""
+"""The bounds of a connection, over real sockets: heads, bodies, idleness, clients that do not read.
+
+What is HTTP and what is not is in tests/system/test_http_*.py, against whole servers."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
 
-from scoring.http.protocol import BoundedProtocol
+from scoring.config import Limits
+from scoring.http.answer import Answer, text_answer
+from scoring.http.protocol import LINGER_S
+from tests.scoring.stand import Stand, stand
 
-OK = b"HTTP/1.1 200 OK"
-
-
-class _Hasty(BoundedProtocol):
-    head_bytes_limit = 2000
-    head_s = 0.3
+HEAD = b"POST /quick HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    size = 0
-    while True:
-        message = await receive()
-        size += len(message.get("body", b""))
-        if not message.get("more_body", False):
-            break
-    await asyncio.sleep(0.5 if scope["path"] == "/slow" else 0)
-    body = str(size).encode()
-    head = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": body})
+def _with(scenario: Callable[[Stand], Awaitable[None]], **limits: Any) -> None:
+    async def run() -> None:
+        async with stand(Limits(**limits)) as server:
+            await scenario(server)
+
+    asyncio.run(run())
 
 
-@contextlib.asynccontextmanager
-async def _server() -> AsyncIterator[int]:
-    config = uvicorn.Config(_app, http=_Hasty, port=0, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+def _post(body: bytes, path: bytes = b"/quick") -> bytes:
+    return b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (path, len(body), body)
 
 
-def _answer(*pieces: bytes, pause_s: float = 0) -> bytes:
-    """What the server sends until it closes, or until one whole answer is there."""
+def test_requests_below_and_behind_asgi_take_turns_on_one_connection() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        for path, body in ((b"/quick", b"5"), (b"/else", b"asgi 5"), (b"/quick", b"5")):
+            client.send(_post(b"hello", path))
+            assert (await client.answer()).body == body
+        client.send(_post(b"hello", b"/else") * 2 + GET + _post(b"", b"/else"))
+        bodies = [(await client.answer()).body for _ in range(4)]
+        assert bodies == [b"asgi 5", b"asgi 5", b"0", b"asgi 0"]
 
-    async def talk() -> bytes:
-        async with _server() as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            for piece in pieces:
-                writer.write(piece)
-                await asyncio.sleep(pause_s)
-            answer = await asyncio.wait_for(reader.read(65536), 10)
-            writer.close()
-            return answer
+    _with(scenario)
 
-    return asyncio.run(talk())
+
+def test_a_pipelined_request_waits_for_the_slow_one_before_it() -> None:
+    async def scenario(server: Stand) -> None:
+        client, other = await server.connect(), await server.connect()
+        client.send(SLOW + GET)
+        call = await server.site.slow.next()
+        other.send(GET)
+        assert (await other.answer()).body == b"0", "another connection does not"
+        call.reply(text_answer("done"))
+        call.reply(text_answer("twice"))
+        assert [(await client.answer()).body for _ in range(2)] == [b"done", b"0"]
+
+    _with(scenario)
+
+
+# Heads
 
 
 def test_a_head_over_the_limit_is_refused_though_it_never_ends() -> None:
-    endless = _answer(b"GET / HTTP/1.1\r\nx: ", b"a" * 3000)
-    assert endless.startswith(b"HTTP/1.1 431 ")
-    assert b'{"message": "the request\'s head is too large"}' in endless
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(b"GET /quick HTTP/1.1\r\nx: ")
+        while server.link.received_bytes <= server.front.head_bytes:
+            client.send(b"a" * 4096)
+            await server.settle()
+        refused = await client.answer()
+        assert refused.status == 431
+        assert refused.body == b'{"message": "the request\'s head is too large"}'
+        assert refused.header("connection") == "close"
+        assert await client.rest() == b""
+
+    _with(scenario)
 
 
 def test_many_small_headers_count_together() -> None:
-    lines = b"".join(b"x-%d: y\r\n" % number for number in range(400))
-    halves = lines[:1500], lines[1500:]
-    assert _answer(b"GET / HTTP/1.1\r\n", *halves, pause_s=0.05).startswith(b"HTTP/1.1 431 ")
+    async def scenario(server: Stand) -> None:
+        server.front.head_bytes = 2000
+        client = await server.connect()
+        client.send(b"GET /quick HTTP/1.1\r\n")
+        for number in range(150):
+            client.send(b"x-%d: yyyyyyyyyy\r\n" % number)
+            if number % 50 == 49:
+                await server.settle()
+        assert (await client.answer()).status == 431
+
+    _with(scenario)
 
 
-@pytest.mark.slow
-def test_a_head_that_does_not_end_in_time_is_given_up() -> None:
-    assert _answer(b"GET / HTT").startswith(b"HTTP/1.1 408 ")
-    assert _answer().startswith(b"HTTP/1.1 408 ")
+def test_each_request_has_a_head_of_its_own_and_bodies_do_not_count() -> None:
+    async def scenario(server: Stand) -> None:
+        server.front.head_bytes = 2000
+        client = await server.connect()
+        request = b"POST /quick HTTP/1.1\r\nHost: x\r\nx: " + b"a" * 1500
+        for _ in range(3):
+            client.send(request + b"\r\nContent-Length: 9000\r\n\r\n")
+            await server.settle()
+            client.send(b"b" * 4000)
+            await server.settle()
+            client.send(b"b" * 5000)
+            assert (await client.answer()).body == b"9000"
+
+    _with(scenario)
 
 
-def test_bodies_do_not_count_as_heads() -> None:
-    head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9000\r\n\r\n"
-    answer = _answer(head, b"b" * 4000, b"b" * 5000)
-    assert answer.startswith(OK)
-    assert answer.endswith(b"9000")
+@pytest.mark.parametrize("sent", [b"", b"GET / HTT", b"\r\n"])
+def test_a_head_that_does_not_end_in_time_is_given_up(sent: bytes) -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(sent)
+        await server.after(server.front.head_s - 1)
+        assert server.front.connections
+        await server.after(2)
+        assert (await client.answer()).status == 408
+        assert await client.rest() == b""
+
+    _with(scenario)
 
 
-def test_the_next_request_of_a_connection_has_a_head_of_its_own() -> None:
-    request = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 1500 + b"\r\n\r\n"
-    assert _answer(request, request, request, pause_s=0.1).count(OK) == 3
+def test_drop_by_drop_does_not_help() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(GET[:5])
+        for byte in GET[5:15]:
+            await server.after(server.front.head_s / 8)
+            client.send(bytes([byte]))
+        assert (await client.answer()).status == 408
+
+    _with(scenario)
 
 
-@pytest.mark.slow
 def test_a_late_second_head_does_not_cut_the_answer_before_it() -> None:
-    slow = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
-    assert _answer(slow, b"GET / HT", pause_s=0.05).startswith(OK)
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(SLOW + GET[:9])
+        call = await server.site.slow.next()
+        await server.after(10 * server.front.head_s)
+        call.reply(text_answer("done"))
+        assert (await client.answer()).body == b"done"
+        client.send(GET[9:])
+        assert (await client.answer()).body == b"0", "its time has begun with its turn"
+
+    _with(scenario)
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 101\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_over_the_limit_is_refused(framing: bytes) -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(HEAD + framing + b"\r\n")
+        if b"chunked" in framing:
+            client.send(b"65\r\n" + b"b" * 101 + b"\r\n")
+        refused = await client.answer()
+        assert refused.status == 413
+        assert b"larger than 100 bytes" in refused.body
+        assert await client.rest() == b""
+
+    _with(scenario, body_bytes=100)
+
+
+def test_a_body_of_just_the_limit_is_taken() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(_post(b"b" * 100))
+        assert (await client.answer()).body == b"100"
+        client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        client.send(b"32\r\n" + b"b" * 50 + b"\r\n")
+        client.send(b"32\r\n" + b"b" * 50 + b"\r\n0\r\n\r\n")
+        assert (await client.answer()).body == b"100"
+
+    _with(scenario, body_bytes=100)
+
+
+def test_a_body_that_comes_too_slowly_is_given_up() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(HEAD + b"Content-Length: 1000\r\n\r\n" + b"b" * 200)
+        await server.after(4)
+        client.send(b"b" * 100)
+        await server.after(0.9)  # 2 s, and 3 s for 300 bytes
+        assert server.front.connections
+        await server.after(0.2)
+        assert (await client.answer()).status == 408
+        assert await client.rest() == b""
+
+    _with(scenario, body_grace_s=2.0, body_bytes_per_s=100)
+
+
+def test_a_large_body_at_its_pace_is_taken() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(HEAD + b"Content-Length: 1000\r\n\r\n")
+        for _ in range(10):
+            client.send(b"b" * 100)
+            await server.after(1.1)
+        assert (await client.answer()).body == b"1000"
+
+    _with(scenario, body_grace_s=2.0, body_bytes_per_s=100)
+
+
+# Idle connections, and clients that do not read
+
+
+def test_an_idle_connection_is_closed_without_a_word() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(GET)
+        await client.answer()
+        await server.after(74)
+        client.send(GET)
+        await client.answer()
+        await server.after(74)
+        assert server.front.connections
+        await server.after(2)
+        assert await client.rest() == b""
+        assert server.link.ended == [("closed", 0)]
+
+    _with(scenario, idle_s=75.0)
+
+
+def test_a_request_may_take_as_long_as_it_takes() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(SLOW)
+        call = await server.site.slow.next()
+        await server.after(3600)
+        call.reply(text_answer("done"))
+        assert (await client.answer()).body == b"done"
+
+    _with(scenario)
+
+
+def test_a_client_that_does_not_read_is_given_up() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(_post(b"1234567890123456", b"/loud") * 4)
+        while not any(c.flow.write_paused for c in server.front.connections):
+            await server.settle()
+        await server.after(59)
+        assert server.front.connections
+        await server.after(2)
+        assert not server.front.connections
+
+    _with(scenario, write_s=60.0)
+
+
+@pytest.mark.slow
+def test_whoever_reads_again_gets_everything() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(_post(b"1234567890123456", b"/loud") * 3)
+        while not any(c.flow.write_paused for c in server.front.connections):
+            await server.settle()
+        for _ in range(3):
+            assert len((await client.answer()).body) == 16 * 2**20
+
+    _with(scenario)
+
+
+def test_after_its_last_answer_a_client_may_go_on_sending_for_a_while() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(b"no HTTP at all\r\n\r\n" + b"x" * 100_000)
+        assert (await client.answer()).status == 400
+        client.send(b"x" * 100_000)
+        await server.after(LINGER_S / 2)
+        assert server.front.connections
+        await server.after(LINGER_S)
+        assert not server.front.connections
+
+    _with(scenario)
+
+
+# Clients that leave
+
+
+def test_a_client_that_leaves_is_dropped_from_the_queue() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(SLOW)
+        call = await server.site.slow.next()
+        client.writer.transport.abort()
+        while server.front.connections:
+            await asyncio.sleep(0)
+        assert server.site.slow.queue.dropped == [call.work]
+        call.reply(text_answer("too late"))  # nobody minds
+
+    _with(scenario)
+
+
+def test_a_route_with_a_bug_is_a_500_and_the_connection_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(b"GET /quick?bug HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+        refused = await client.answer()
+        assert (refused.status, refused.body) == (500, b'{"message": "internal error"}')
+        assert (await client.answer()).status == 200
+
+    _with(scenario)
+    assert "a route failed" in caplog.text
+
+
+@pytest.mark.parametrize("query", [b"?x=%ff", b"?x=\xc3\xa9", b"?"])
+def test_a_query_of_any_bytes_reaches_the_route(query: bytes) -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(b"GET /slow%b HTTP/1.1\r\nHost: x\r\n\r\n" % query)
+        call = await server.site.slow.next()
+        assert (call.path, call.query) == ("/slow", query[1:])
+        call.reply(text_answer("done"))
+        assert (await client.answer()).status == 200
+
+    _with(scenario)
+
+
+def test_an_answer_that_ends_the_connection_ends_it_whatever_is_queued() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(SLOW + GET)
+        call = await server.site.slow.next()
+        call.reply(Answer(200, (), b"last", close=True))
+        answer = await client.answer()
+        assert (answer.body, answer.header("connection")) == (b"last", "close")
+        assert await client.rest() == b""
+
+    _with(scenario)
