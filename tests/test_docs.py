@@ -20,10 +20,12 @@ import click
 import pytest
 
 from runtime.cli.main import cli
+from scoring.metrics.families import FAMILIES
 from tests.runtime.server import Server, free_port, train_digits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SERVING_GUIDE = (ROOT / "docs/guides/serving.md").read_text()
 CLI_GUIDE = (ROOT / "docs/guides/cli.md").read_text()
 BLOCK = re.compile(r"(<!-- test: server -->\n)?^```(bash|python)\n(.*?)^```$", re.M | re.S)
 
@@ -66,6 +68,25 @@ def test_the_blocks_of_the_readme_run_and_answer_as_it_says(tmp_path: Path) -> N
     assert "\n[4]{" in output
     assert '"openapi"' in output
     assert "digits 2 {'stage': 'python'}" in output
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_serving_guide_run_and_answer_as_it_says(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("the guide calls curl")
+    train_digits(tmp_path)
+    output = run_blocks(blocks(SERVING_GUIDE), tmp_path)
+    assert output.count('"label":[') == 3  # two answers and a line of the capture
+    assert '"versions":["1"]' in output
+    assert 'inferry_batching{model="model",reason="it pays",version="1"} 1.0' in output
+    assert '"request_id":' in output
+    assert 'inferry_shadowed_total{model="model",verdict="equal",version="1"} 2.0' in output
+
+
+def test_the_serving_guide_names_metrics_that_are_there() -> None:
+    named = set(re.findall(r"`(inferry_[a-z_]+)", SERVING_GUIDE))
+    assert len(named) > 15
+    assert named <= set(FAMILIES)
 
 
 def run_blocks(found: list[Block], folder: Path) -> str:
@@ -129,7 +150,9 @@ def test_the_guide_describes_no_command_that_is_not_there() -> None:
         assert words.rstrip() in known
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/guides/cli.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/guides/cli.md", "docs/guides/serving.md"]
+)
 def test_links_lead_to_files(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
