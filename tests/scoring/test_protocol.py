@@ -310,8 +310,8 @@ def test_a_route_with_a_bug_is_a_500_and_the_connection_goes_on(
     assert "a route failed" in caplog.text
 
 
-@pytest.mark.parametrize("query", [b"?x=%ff", b"?x=\xc3\xa9", b"?"])
-def test_a_query_of_any_bytes_reaches_the_route(query: bytes) -> None:
+@pytest.mark.parametrize("query", [b"?x=%ff", b"?x=1&x=%0a", b"?"])
+def test_a_query_reaches_the_route_as_it_was_sent(query: bytes) -> None:
     async def scenario(server: Stand) -> None:
         client = await server.connect()
         client.send(b"GET /slow%b HTTP/1.1\r\nHost: x\r\n\r\n" % query)
@@ -319,6 +319,15 @@ def test_a_query_of_any_bytes_reaches_the_route(query: bytes) -> None:
         assert (call.path, call.query) == ("/slow", query[1:])
         call.reply(text_answer("done"))
         assert (await client.answer()).status == 200
+
+    _with(scenario)
+
+
+def test_bytes_beyond_ascii_are_no_target() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(b"GET /quick?x=\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.answer()).status == 400
 
     _with(scenario)
 
