@@ -110,7 +110,7 @@ class OnnxEngine:
         try:
             values = self._values(inputs)
         except Exception as error:
-            odd = _disagreement(self.signature, inputs)
+            odd = _missing(self.signature, inputs) or _disagreement(self.signature, inputs)
             if odd is not None:
                 raise InputError(odd) from error
             raise _run_error(error) from error
@@ -213,6 +213,13 @@ def _spec(node: Any) -> TensorSpec:
 
 def _dim(size: Any) -> Dim:
     return size if isinstance(size, int) or (isinstance(size, str) and size) else None
+
+
+def _missing(signature: Signature, inputs: Mapping[str, Any]) -> str | None:
+    """Which input there is not; as with sizes, only a failed run asks."""
+    names = (spec.name for spec in signature.inputs if spec.name not in inputs)
+    missing = next(names, None)
+    return None if missing is None else f"input '{missing}' is missing"
 
 
 def _disagreement(signature: Signature, inputs: Mapping[str, Any]) -> str | None:
