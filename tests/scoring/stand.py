@@ -209,7 +209,7 @@ class Stand:
         self.front = Front(self.site, config, self.counts, self.link, lambda: self.seconds)
         self.port = 0
         self._slots = 0
-        self._clients: list[Client] = []
+        self.clients: list[Client] = []
 
     def protocol(self) -> ScoringProtocol:
         """Of a connection that was accepted."""
@@ -222,8 +222,8 @@ class Stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         while self._slots == before:
             await asyncio.sleep(0)
-        self._clients.append(Client(reader, writer))
-        return self._clients[-1]
+        self.clients.append(Client(reader, writer))
+        return self.clients[-1]
 
     async def settle(self) -> None:
         """Until both ends have read what was sent to them before."""
@@ -241,7 +241,7 @@ class Stand:
         await self.settle()
 
     async def close(self) -> None:
-        for client in self._clients:
+        for client in self.clients:
             client.close()
             with contextlib.suppress(OSError):
                 await client.writer.wait_closed()

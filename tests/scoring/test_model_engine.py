@@ -1,4 +1,4 @@
-"""Models in this process: what may be merged, that merging changes nothing, and who fails alone."""
+"""Models in this process: merging changes nothing, a bad item fails alone, and where they run."""
 
 from __future__ import annotations
 
@@ -12,82 +12,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from scoring.cost import CostModel
 from scoring.dispatcher import Dispatcher
 from scoring.errors import EngineError, InputError, ModelLoadError, ScoringError
-from scoring.model_engine import Answered, LoadedModel, ModelEngine, prove
+from scoring.model_engine import Answered, LoadedModel, ModelEngine
 from scoring.onnx_engine import OnnxEngine
 from scoring.rows import Tensors, key_of, rows_of
-from scoring.signature import Signature, TensorSpec
 from scoring.work import Work
-
-FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
-
-
-def _model(
-    folder: Path,
-    *nodes: Any,
-    inputs: dict[str, tuple[int, list[Any]]],
-    outputs: dict[str, tuple[int, list[Any]]],
-    held: Sequence[Any] = (),
-) -> OnnxEngine:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(name, *info) for name, info in inputs.items()],
-        [helper.make_tensor_value_info(name, *info) for name, info in outputs.items()],
-        list(held),
-    )
-    path = folder / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
-    return OnnxEngine.load(path, threads=1)
-
-
-def _unary(
-    folder: Path, op: str, *more: str, kind: int = FLOAT, held: Sequence[Any] = (), **options: Any
-) -> OnnxEngine:
-    """x [N,3] -> y, with one node."""
-    return _model(
-        folder,
-        helper.make_node(op, ["x", *more], ["y"], **options),
-        inputs={"x": (kind, ["N", 3])},
-        outputs={"y": (kind, ["N", 3])},
-        held=held,
-    )
-
-
-def _mlp(folder: Path) -> OnnxEngine:
-    numbers = np.random.default_rng(1)
-    held = [
-        numpy_helper.from_array(numbers.standard_normal(shape).astype(np.float32), name)
-        for name, shape in (("w", (8, 32)), ("v", (32, 4)))
-    ]
-    return _model(
-        folder,
-        helper.make_node("MatMul", ["x", "w"], ["h"]),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("MatMul", ["r", "v"], ["l"]),
-        helper.make_node("Softmax", ["l"], ["y"], axis=1),
-        helper.make_node("ArgMax", ["l"], ["label"], axis=1, keepdims=0),
-        inputs={"x": (FLOAT, ["N", 8])},
-        outputs={"y": (FLOAT, ["N", 4]), "label": (INT, ["N"])},
-        held=held,
-    )
-
-
-def _table(folder: Path) -> OnnxEngine:
-    """y = table[x]: fails as a whole when one row asks for what is not there."""
-    table = numpy_helper.from_array(np.arange(20, dtype=np.float32).reshape(10, 2), "table")
-    return _model(
-        folder,
-        helper.make_node("Gather", ["table", "x"], ["y"], axis=0),
-        inputs={"x": (INT, ["N"])},
-        outputs={"y": (FLOAT, ["N", 2])},
-        held=[table],
-    )
-
+from tests.scoring.little_models import FLOAT, FakeModel, mlp, table
 
 Outcome = Sequence[Answered | ScoringError]
 
@@ -120,116 +54,6 @@ def _as_lists(answer: Answered | ScoringError) -> dict[str, Any]:
     return {name: value.tolist() for name, value in answer.items()}
 
 
-# What is merged
-
-
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [
-        (lambda folder: _unary(folder, "Relu"), "float"),
-        (lambda folder: _unary(folder, "Softmax", axis=1), "float"),
-        (lambda folder: _unary(folder, "CumSum", "one", held=[_axis(1)]), "float"),
-        (_mlp, "mlp"),
-        (_table, "table"),
-    ],
-)
-def test_what_is_row_by_row_is_merged(
-    tmp_path: Path, make: Callable[[Path], OnnxEngine], kind: str
-) -> None:
-    merging = prove(make(tmp_path))
-    assert merging.allowed, merging.reason
-    assert merging.reason == "three rows gave the same together and alone"
-
-
-def _axis(number: int) -> Any:
-    return numpy_helper.from_array(np.array(number, np.int64), "one")
-
-
-@pytest.mark.parametrize("kind", [FLOAT, INT], ids=["floats", "integers"])
-@pytest.mark.parametrize("width", [1, 3])
-@pytest.mark.parametrize(
-    "node",
-    [
-        helper.make_node("CumSum", ["x", "zero"], ["y"]),
-        helper.make_node("Sub", ["x", "mean"], ["y"]),
-        helper.make_node("Sub", ["x", "most"], ["y"]),
-        helper.make_node("Sub", ["x", "first"], ["y"]),
-        helper.make_node("Mul", ["x", "count"], ["y"]),
-    ],
-    ids=["cumulative sum", "less the mean", "less the most", "less the first", "by their number"],
-)
-def test_what_depends_on_the_other_rows_is_not_merged(
-    tmp_path: Path, node: Any, width: int, kind: int
-) -> None:
-    held = [
-        numpy_helper.from_array(np.array(0, np.int64), "zero"),
-        numpy_helper.from_array(np.array([0], np.int64), "zeros"),
-    ]
-    model = _model(
-        tmp_path,
-        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
-        helper.make_node("ReduceMax", ["x"], ["most"], axes=[0], keepdims=1),
-        helper.make_node("Gather", ["x", "zeros"], ["first"], axis=0),
-        helper.make_node("Shape", ["x"], ["shape"]),
-        helper.make_node("Gather", ["shape", "zero"], ["number"], axis=0),
-        helper.make_node("Cast", ["number"], ["count"], to=kind),
-        node,
-        inputs={"x": (kind, ["N", width])},
-        outputs={"y": (kind, ["N", width])},
-        held=held,
-    )
-    merging = prove(model)
-    assert not merging.allowed
-    assert merging.reason == "a row's outputs depend on the other rows"
-
-
-def test_a_softmax_over_the_rows_is_not_merged(tmp_path: Path) -> None:
-    merging = prove(_unary(tmp_path, "Softmax", axis=0))
-    assert merging.reason == "a row's outputs depend on the other rows"
-
-
-def test_a_mean_over_the_rows_is_not_merged_though_the_model_says_it_has_rows(
-    tmp_path: Path,
-) -> None:
-    merging = prove(_unary(tmp_path, "ReduceMean", axes=[0], keepdims=1))
-    assert merging.reason == "the first dimension of 'y' is fixed", "onnxruntime knows better"
-
-
-def test_a_choice_of_rows_is_not_merged(tmp_path: Path) -> None:
-    model = _model(
-        tmp_path,
-        helper.make_node("Greater", ["x", "zero"], ["positive"]),
-        helper.make_node("Compress", ["x", "positive"], ["y"], axis=0),
-        inputs={"x": (FLOAT, ["N"])},
-        outputs={"y": (FLOAT, ["M"])},
-        held=[numpy_helper.from_array(np.array(0, np.float32), "zero")],
-    )
-    assert prove(model).reason == "an output has not one entry for each row"
-
-
-def test_a_fixed_first_dimension_is_not_merged(tmp_path: Path) -> None:
-    model = _model(
-        tmp_path,
-        helper.make_node("Relu", ["x"], ["y"]),
-        inputs={"x": (FLOAT, [1, 3])},
-        outputs={"y": (FLOAT, [1, 3])},
-    )
-    assert prove(model).reason == "the first dimension of 'x' is fixed"
-
-
-def test_what_fails_on_made_up_values_is_not_merged_and_runs_anyway(tmp_path: Path) -> None:
-    """A window of four that a row of one has not."""
-    model = _model(
-        tmp_path,
-        helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[4]),
-        inputs={"x": (FLOAT, ["N", 1, "L"])},
-        outputs={"y": (FLOAT, ["N", 1, "M"])},
-    )
-    assert prove(model).reason == "it fails on made-up values, so nothing could be tried"
-    ((answer,),) = _run(lambda: model, [{"x": np.arange(8, dtype=np.float32).reshape(1, 1, 8)}])
-    assert _as_lists(answer) == {"y": [[[3, 4, 5, 6, 7]]]}
-
-
 # What merging gives
 
 
@@ -238,7 +62,7 @@ def test_a_merged_run_gives_what_single_runs_give(tmp_path: Path) -> None:
     items = [
         {"x": numbers.standard_normal((count, 8)).astype(np.float32)} for count in (1, 3, 1, 2, 5)
     ]
-    together, *single = _run(lambda: _mlp(tmp_path), items, *([item] for item in items))
+    together, *single = _run(lambda: mlp(tmp_path), items, *([item] for item in items))
     assert {len(answer.batch.counts) for answer in together if isinstance(answer, Answered)} == {5}
     for merged, (alone,), item in zip(together, single, items, strict=True):
         assert isinstance(merged, Answered)
@@ -251,7 +75,7 @@ def test_a_merged_run_gives_what_single_runs_give(tmp_path: Path) -> None:
 
 def test_one_bad_row_fails_alone(tmp_path: Path) -> None:
     items = [{"x": np.array(x, np.int64)} for x in ([1], [2, 3], [99], [4])]
-    (answers,) = _run(lambda: _table(tmp_path), items)
+    (answers,) = _run(lambda: table(tmp_path), items)
     assert _as_lists(answers[0]) == {"y": [[2, 3]]}
     assert _as_lists(answers[1]) == {"y": [[4, 5], [6, 7]]}
     assert isinstance(answers[2], ScoringError)
@@ -283,29 +107,6 @@ def test_requests_that_bring_weights_are_not_put_together(tmp_path: Path) -> Non
     assert [_as_lists(answer) for answer in plain] == [{"y": [[10]]}, {"y": [[10]]}]
 
 
-class FakeModel:
-    """Doubles x [N]; remembers what ran where; does what ``before`` says first."""
-
-    def __init__(self, before: Callable[[Any], None] = lambda x: None) -> None:
-        self.signature = Signature(
-            (TensorSpec("x", "float32", ("N",)),), (TensorSpec("y", "float32", ("N",)),)
-        )
-        self.before = before
-        self.ran: list[list[float]] = []
-        self.threads: list[str] = []
-        self.is_closed = False
-
-    def run(self, inputs: Tensors) -> Tensors:
-        x = inputs["x"]
-        self.ran.append(x.tolist())
-        self.threads.append(threading.current_thread().name)
-        self.before(x)
-        return {"y": x * 2}
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
 def _items(*values: float) -> list[Tensors]:
     return [{"x": np.array([value], np.float32)} for value in values]
 
@@ -335,6 +136,37 @@ def test_a_merged_run_of_the_wrong_rows_is_taken_apart() -> None:
     model.run = run  # type: ignore[method-assign]
     (answers,) = _run(lambda: model, _items(1, 2, 3, 4))
     assert [_as_lists(answer)["y"] for answer in answers] == [[2], [4], [6], [8]]
+
+
+def test_a_bad_item_fails_alone_through_the_dispatcher_with_batches_of_a_real_model(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        cost = CostModel()
+        engine = ModelEngine(lambda: table(tmp_path), cost=cost)
+        dispatcher: Dispatcher[Tensors, Answered] = Dispatcher(engine, queue_limit=99, cost=cost)
+        await dispatcher.start()
+        cost.pays = True
+
+        def work(value: int, done: Any) -> Work[Tensors, Answered]:
+            inputs = {"x": np.array([value], np.int64)}
+            return Work(inputs, done, rows=rows_of(inputs), key=key_of(inputs))
+
+        values = [1, 2, 99, 3, -77, 4]
+        answers = await asyncio.gather(
+            *(dispatcher.ask(lambda done, v=v: work(v, done)) for v in values),  # type: ignore[misc]
+            return_exceptions=True,
+        )
+        for value, answer in zip(values, answers, strict=True):
+            if value in (99, -77):
+                assert isinstance(answer, ScoringError)
+            else:
+                assert isinstance(answer, Answered)
+                assert answer["y"].tolist() == [[2 * value, 2 * value + 1]]
+        assert dispatcher.batches == 1, "they did share a batch"
+        await dispatcher.close()
+
+    asyncio.run(scenario())
 
 
 # Oversize requests
@@ -461,34 +293,3 @@ def test_closing_frees_the_model() -> None:
     model = FakeModel()
     _run(lambda: model)
     assert model.is_closed
-
-
-def test_a_bad_item_fails_alone_through_the_dispatcher_with_batches_of_a_real_model(
-    tmp_path: Path,
-) -> None:
-    async def scenario() -> None:
-        cost = CostModel()
-        engine = ModelEngine(lambda: _table(tmp_path), cost=cost)
-        dispatcher: Dispatcher[Tensors, Answered] = Dispatcher(engine, queue_limit=99, cost=cost)
-        await dispatcher.start()
-        cost.pays = True
-
-        def work(value: int, done: Any) -> Work[Tensors, Answered]:
-            inputs = {"x": np.array([value], np.int64)}
-            return Work(inputs, done, rows=rows_of(inputs), key=key_of(inputs))
-
-        values = [1, 2, 99, 3, -77, 4]
-        answers = await asyncio.gather(
-            *(dispatcher.ask(lambda done, v=v: work(v, done)) for v in values),  # type: ignore[misc]
-            return_exceptions=True,
-        )
-        for value, answer in zip(values, answers, strict=True):
-            if value in (99, -77):
-                assert isinstance(answer, ScoringError)
-            else:
-                assert isinstance(answer, Answered)
-                assert answer["y"].tolist() == [[2 * value, 2 * value + 1]]
-        assert dispatcher.batches == 1, "they did share a batch"
-        await dispatcher.close()
-
-    asyncio.run(scenario())
