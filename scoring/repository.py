@@ -10,7 +10,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from scoring.errors import ModelNotReadyError, ScoringError, UnknownModelError
 
-
 MAX_DIGITS = 18
 """Of a version; int() itself refuses some thousand."""
 
@@ -49,16 +48,13 @@ class ModelRepository(Generic[Service]):
         self._reasons: dict[tuple[str, int], str] = {}
         self._changing = asyncio.Lock()
         self.main_key = next(iter(self._makers))
+        self.main: Service | None = None
+        """What /score asks, unless it was unloaded."""
 
     @property
     def services(self) -> list[Service]:
         """All that are loaded."""
         return list(self._loaded.values())
-
-    @property
-    def main(self) -> Service | None:
-        """What /score asks, unless it was unloaded."""
-        return self._loaded.get(self.main_key)
 
     @property
     def is_ready(self) -> bool:
@@ -111,6 +107,8 @@ class ModelRepository(Generic[Service]):
         async with self._changing:
             for number in self.versions(name):
                 service = self._loaded.pop((name, number), None)
+                if (name, number) == self.main_key:
+                    self.main = None
                 self._reasons[(name, number)] = "unloaded"
                 if service is not None:
                     await self._finish(service)
@@ -120,6 +118,7 @@ class ModelRepository(Generic[Service]):
         for service in self.services:
             await service.dispatcher.close()
         self._loaded.clear()
+        self.main = None
 
     async def _load(self, key: tuple[str, int]) -> None:
         service = self._makers[key]()
@@ -133,6 +132,8 @@ class ModelRepository(Generic[Service]):
             raise
         before = self._loaded.get(key)
         self._loaded[key] = service
+        if key == self.main_key:
+            self.main = service
         self._reasons.pop(key, None)
         if before is not None:
             await self._finish(before)

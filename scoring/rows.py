@@ -41,15 +41,17 @@ def obstacle(signature: Signature) -> str | None:
 def rows_of(inputs: Tensors) -> int:
     """Rows of a request: the first dimension of its first input; 1 for anything without."""
     for value in inputs.values():
-        shape = getattr(value, "shape", None)
-        return max(1, shape[0]) if shape else 1
+        try:
+            return value.shape[0] or 1
+        except (AttributeError, IndexError):
+            return 1
     return 1
 
 
 def key_of(inputs: Tensors) -> Hashable:
     """Equal for requests that can share a batch; None for one that cannot share any."""
     if len(inputs) == 1:
-        (name, value), = inputs.items()
+        ((name, value),) = inputs.items()
         shape = value.shape
         return (name, value.dtype.char, shape[1:]) if shape[0] else None
     parts: list[Hashable] = []

@@ -16,9 +16,11 @@ NO_BODY = frozenset({204, 304})
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """Status, headers (without Content-Length) and body. ``close``: end the connection then."""
+    """Status, headers (without Content-Length) and body. ``close``: end the connection then.
+
+    Not to be changed once it is made; ``frozen`` would triple the cost of making it."""
 
     status: int
     headers: Headers = ()

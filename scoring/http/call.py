@@ -25,62 +25,37 @@ class Call:
 
     Header names are in lower case; ``target`` is as it was sent, ``path`` is decoded."""
 
-    __slots__ = (
-        "answered",
-        "body",
-        "chunks",
-        "client",
-        "closes",
-        "connection",
-        "dispatcher",
-        "expects",
-        "headers",
-        "http_version",
-        "ids",
-        "method",
-        "named",
-        "path",
-        "query",
-        "refusal",
-        "route",
-        "scheme",
-        "server",
-        "size",
-        "started",
-        "target",
-        "trace",
-        "work",
-    )
+    # Most of a request's fields keep their defaults: an instance holds only what was set.
+    method = ""
+    target = b""
+    path = ""
+    query = b""
+    http_version = "1.1"
+    size = 0
+    body = b""
+    closes = False
+    expects = False
+    answered = False
+    scheme = "http"
+    route: Any = None
+    refusal: Answer | None = None
+    """The answer to something that was no request: it ends the connection."""
+    ids: Ids | None = None
+    """What the client calls this request; None where it has no name for it."""
+    connection: Connection | None = None
+    trace: Any = None
+    client: Any = None
+    server: Any = None
+    work: Work[Any, Any] | None = None
+    dispatcher: Dispatcher[Any, Any] | None = None
 
     def __init__(self, started: float) -> None:
         self.started = started
         """Monotonic second at which its first byte was seen."""
-        self.method = ""
-        self.target = b""
-        self.path = ""
-        self.query = b""
-        self.http_version = "1.1"
         self.headers: Pairs = []
         self.named: dict[bytes, bytes] = {}
         """Headers by name; repeated ones joined by a comma (RFC 9110, section 5.3)."""
         self.chunks: list[bytes] = []
-        self.size = 0
-        self.body = b""
-        self.closes = False
-        self.expects = False
-        self.answered = False
-        self.route: Any = None
-        self.refusal: Answer | None = None
-        """The answer to something that was no request: it ends the connection."""
-        self.ids: Ids | None = None
-        """What the client calls this request; None where it has no name for it."""
-        self.connection: Connection | None = None
-        self.trace: Any = None
-        self.client: Any = None
-        self.server: Any = None
-        self.scheme = "http"
-        self.work: Work[Any, Any] | None = None
-        self.dispatcher: Dispatcher[Any, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<Call {self.method} {self.target[:40]!r}>"

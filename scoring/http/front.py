@@ -284,10 +284,9 @@ class Front:
                 start = self._start_of(call, answer)
                 if len(self._heads) < 1000:
                     self._heads[key] = start
-            request_id = self._ids.new()
+            new = self._ids.new()
             if self.watch is not None:
-                self.watch.answered(call, answer, seconds, request_id)
-            new = request_id.encode()
+                self.watch.answered(call, answer, seconds, new.decode())
             return b"%b%bx-request-id: %b\r\nx-ms-request-id: %b\r\n%b\r\n" % (
                 start,
                 self.date_line,
@@ -307,7 +306,7 @@ class Front:
 
     def _slow_head(self, call: Call, answer: Answer, framing: bytes) -> bytes:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in call.named.items()}
-        ids = call.ids or request_ids(headers, self._ids.new)
+        ids = call.ids or request_ids(headers, lambda: self._ids.new().decode())
         names = {name.lower() for name, _ in answer.headers}
         added = []
         if self._cors is not None and "access-control-allow-origin" not in names:
@@ -325,7 +324,7 @@ class Front:
     def _take_ids(self, call: Call) -> bool:
         """Read the client's ids; False when the request is refused for one of them."""
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in call.named.items()}
-        ids = request_ids(headers, self._ids.new)
+        ids = request_ids(headers, lambda: self._ids.new().decode())
         if isinstance(ids, TooLong):
             call.ids = ids.ids
             call.reply(self.refusal(431, ids.message))

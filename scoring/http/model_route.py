@@ -79,10 +79,12 @@ class ModelRoute:
         if service is None or not service.engine.ready:
             call.reply(error_answer(503, "the model is still loading", [("Retry-After", "1")]))
             return
-        call.dispatcher = service.dispatcher
+        dispatcher = call.dispatcher = service.dispatcher
         try:
-            deadline = deadline_of(call, self._deadline_ms)
-            service.dispatcher.refuse_at_door(deadline)
+            deadline = None
+            if self._deadline_ms is not None or b"x-request-deadline-ms" in named:
+                deadline = deadline_of(call, self._deadline_ms)
+            dispatcher.refuse_at_door(deadline)
             if len(call.body) <= SMALL_BYTES or is_raw:
                 self._decode(call, service, deadline, is_raw)
             elif len(call.body) <= INLINE_BYTES:

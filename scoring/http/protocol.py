@@ -195,7 +195,8 @@ class ScoringProtocol(HttpToolsProtocol):
         if found is not None:
             self._refuse(*found)
             return
-        if declared_size(named.get(b"content-length")) > self.front.limits.body_bytes:
+        length = named.get(b"content-length", b"")
+        if len(length) >= 6 and declared_size(length) > self.front.limits.body_bytes:
             self._refuse(413, self.front.too_large)
             return
         try:
