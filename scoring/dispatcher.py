@@ -31,7 +31,7 @@ from scoring.errors import (
     WorkerDiedError,
 )
 from scoring.quarantine import Died, Quarantine, Survived, fingerprint
-from scoring.work import Line, State, Work
+from scoring.work import DONE, RUNNING, WAITING, Line, Work
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -168,6 +168,10 @@ class Dispatcher(Generic[In, Out]):
         if is_free and self._line.waiting < self._queue_limit:
             return
         now = self._clock()
+        if self._drain_until is None and not self._line.waiting and not self._running:
+            needs_s = self.cost.surely(rows) if self.cost.known else 0.0
+            if deadline is not None and now + needs_s <= deadline:
+                return
         refusal = policy.admit(
             self.load,
             rows=rows,
@@ -228,7 +232,7 @@ class Dispatcher(Generic[In, Out]):
     def drop(self, work: Work[In, Out]) -> bool:
         """The client is gone: whether the request still waited, and now never runs. ``done`` is not
         called."""
-        if work.state != State.WAITING:
+        if work.state != WAITING:
             return False
         self._line.drop(work)
         work.forget()
@@ -290,29 +294,34 @@ class Dispatcher(Generic[In, Out]):
             )
         works = self._line.take(head, limit, SCAN)
         now = self._clock()
-        rows = sum(work.rows for work in works) if len(works) > 1 else head.rows
-        needs_s = self.cost.surely(rows) if self.cost.known else 0.0
-        late = [w for w in works if w.deadline is not None and now + needs_s > w.deadline]
+        rows, has_deadline = 0, False
         for work in works:
-            self._line.leave(work, State.RUNNING)
+            rows += work.rows
             work.queue_s = now - work.arrived
-        if not late:
-            return works
-        for work in late:
-            self._expire(work)
-        return [work for work in works if work.state == State.RUNNING]
+            has_deadline = has_deadline or work.deadline is not None
+        if has_deadline:
+            works = self._in_time(works, now + (self.cost.surely(rows) if self.cost.known else 0.0))
+        return works
+
+    def _in_time(self, works: list[Work[In, Out]], until: float) -> list[Work[In, Out]]:
+        """Those whose deadline is not before ``until``; the others have expired."""
+        for work in works:
+            if work.deadline is not None and until > work.deadline:
+                self._expire(work)
+        return [work for work in works if work.state == RUNNING]
 
     def _start(self, works: list[Work[In, Out]]) -> _Batch[In, Out]:
-        rows = sum(work.rows for work in works)
+        rows, items = 0, []
+        for work in works:
+            rows += work.rows
+            items.append(work.item)
         batch = _Batch(works, rows, self._clock(), self.cost.seconds(rows))
         self._running.add(batch)
         self.batches += 1
         if self._recorder is not None:
             self._recorder.set_running([work.body for work in works])
         try:
-            self.engine.run(
-                [work.item for work in works], lambda answers: self._finished(batch, answers)
-            )
+            self.engine.run(items, lambda answers: self._finished(batch, answers))
         except Exception as error:  # a bug in an engine must answer its requests, not hang them
             self._report(error)
             internal = EngineError(f"internal error: {type(error).__name__}")
@@ -330,7 +339,7 @@ class Dispatcher(Generic[In, Out]):
         if len(answers) != len(works):
             self._report(ValueError(f"{len(answers)} answers for {len(works)} requests"))
             answers = [EngineError("internal error: answers are missing")] * len(works)
-        failed = sum(isinstance(answer, ScoringError) for answer in answers)
+        failed = sum([isinstance(answer, ScoringError) for answer in answers])
         if failed < len(works):
             self.cost.observe(batch.rows, took_s)
         self.observer.ran(batch.rows, [work.queue_s for work in works], took_s, failed)
@@ -368,7 +377,7 @@ class Dispatcher(Generic[In, Out]):
 
     def _answer(self, work: Work[In, Out], outcome: Out | ScoringError) -> None:
         """Call ``done``. One that raises must not cost the others of its batch their answers."""
-        work.state = State.DONE
+        work.state = DONE
         try:
             work.done(work, outcome)
         except Exception as error:
@@ -385,14 +394,14 @@ class Dispatcher(Generic[In, Out]):
         heap = self._deadlines
         heapq.heappush(heap, (deadline, self._number, work))
         if len(heap) > 1000 + 4 * self._line.waiting:  # most were answered long before
-            heap[:] = [entry for entry in heap if entry[2].state == State.WAITING]
+            heap[:] = [entry for entry in heap if entry[2].state == WAITING]
             heapq.heapify(heap)
         if self._timer is None or heap[0][2] is work:
             self._arm()
 
     def _arm(self) -> None:
         heap = self._deadlines
-        while heap and heap[0][2].state != State.WAITING:
+        while heap and heap[0][2].state != WAITING:
             heapq.heappop(heap)
         if self._timer is not None:
             self._timer.cancel()
@@ -405,7 +414,7 @@ class Dispatcher(Generic[In, Out]):
         now, heap = self._clock(), self._deadlines
         while heap and heap[0][0] <= now:
             work = heapq.heappop(heap)[2]
-            if work.state == State.WAITING:
+            if work.state == WAITING:
                 self._line.drop(work)
                 work.queue_s = now - work.arrived
                 self._expire(work)

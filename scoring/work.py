@@ -27,30 +27,27 @@ class State(IntEnum):
     DONE = 3
 
 
+WAITING, RUNNING, DONE = State.WAITING, State.RUNNING, State.DONE
+"""An enum's members are looked up slowly."""
+
+
 class Work(Generic[In, Out]):
     """``done(work, answer)`` is called once, in the loop's thread, unless the request was dropped.
 
     ``key`` groups what can share a batch (input names, dtypes, trailing shapes; None: nothing can),
-    ``rows`` is its
-    share of it, ``deadline`` the monotonic second after which nobody wants the answer, ``body``
-    what the client sent (the fingerprint of an input that kills its process)."""
+    ``rows`` is its share of it, ``deadline`` the monotonic second after which nobody wants the
+    answer, ``body`` what the client sent (the fingerprint of an input that kills its process)."""
 
-    __slots__ = (
-        "alone",
-        "arrived",
-        "batch_rows",
-        "body",
-        "context",
-        "deadline",
-        "done",
-        "item",
-        "key",
-        "priority",
-        "queue_s",
-        "rows",
-        "run_s",
-        "state",
-    )
+    # An instance holds only what differs from these.
+    priority = ORDINARY
+    deadline: float | None = None
+    state = State.NEW
+    alone = False
+    """Never merged: it was in a batch that killed its process."""
+    arrived = 0.0
+    queue_s = 0.0
+    run_s = 0.0
+    batch_rows = 0
 
     def __init__(
         self,
@@ -68,17 +65,12 @@ class Work(Generic[In, Out]):
         self.done = done
         self.rows = rows
         self.key = key
-        self.deadline = deadline
-        self.priority = priority
         self.body = body
         self.context = context
-        self.state = State.NEW
-        self.alone = False
-        """Never merged: it was in a batch that killed its process."""
-        self.arrived = 0.0
-        self.queue_s = 0.0
-        self.run_s = 0.0
-        self.batch_rows = 0
+        if deadline is not None:
+            self.deadline = deadline
+        if priority != ORDINARY:
+            self.priority = priority
 
     def forget(self) -> None:
         """Let go of what it holds; for one that is answered or dropped but may still be in line."""
@@ -102,8 +94,10 @@ class Line(Generic[In, Out]):
 
     def add(self, work: Work[In, Out], *, first: bool = False) -> None:
         """At the end of its level, or at its front."""
-        level = self._level(work.priority)
-        work.state = State.WAITING
+        level = self._levels.get(work.priority)
+        if level is None:
+            level = self._level(work.priority)
+        work.state = WAITING
         if first:
             level.appendleft(work)
         else:
@@ -142,7 +136,7 @@ class Line(Generic[In, Out]):
         while at < len(self._order):
             level = self._levels[self._order[at]]
             while level:
-                if level[0].state == State.WAITING:
+                if level[0].state == WAITING:
                     return level[0]
                 level.popleft()
             if self._order[at] == ORDINARY:
@@ -153,14 +147,15 @@ class Line(Generic[In, Out]):
 
     def take(self, first: Work[In, Out], limit: int, depth: int) -> list[Work[In, Out]]:
         """``first`` (the head) and those behind it with its key, together at most ``limit`` rows;
-        looks at no more than ``depth`` of its level. Nobody overtakes another of the same key."""
+        looks at no more than ``depth`` of its level. Nobody overtakes another of the same key. They
+        are counted out, RUNNING."""
         level = self._levels[first.priority]
         level.popleft()
         batch, rows = [first], first.rows
         passed: list[Work[In, Out]] = []
         while level and rows < limit and len(passed) < depth:
             work = level[0]
-            if work.state != State.WAITING:
+            if work.state != WAITING:
                 level.popleft()
             elif work.key == first.key:
                 if work.alone or rows + work.rows > limit:
@@ -170,7 +165,12 @@ class Line(Generic[In, Out]):
                 rows += work.rows
             else:
                 passed.append(level.popleft())
-        level.extendleft(reversed(passed))
+        if passed:
+            level.extendleft(reversed(passed))
+        for work in batch:
+            work.state = RUNNING
+        self.waiting -= len(batch)
+        self.rows -= rows
         return batch
 
     def __iter__(self) -> Iterator[Work[In, Out]]:

@@ -29,8 +29,7 @@ def _taken(line: Line[int, int], limit: int, depth: int = 256) -> list[int]:
     head = line.head()
     assert head is not None
     works = line.take(head, limit, depth)
-    for work in works:
-        line.leave(work, State.RUNNING)
+    assert all(work.state == State.RUNNING for work in works)
     return [work.item for work in works]
 
 
@@ -176,8 +175,7 @@ class Lines(RuleBasedStateMachine):
         if head.alone:
             limit = 1
         taken = self.line.take(head, limit, 1000)
-        for work in taken:
-            self.line.leave(work, State.RUNNING)
+        assert all(work.state == State.RUNNING for work in taken)
         assert len(taken) == 1 or sum(work.rows for work in taken) <= limit
         assert len(taken) == 1 or not any(work.alone for work in taken)
         alike = [w for w in self.waiting if (w.key, w.priority) == (head.key, head.priority)]
