@@ -140,6 +140,8 @@ class Front:
         """Sees what is scored; None: nobody wants to."""
         self.server_state = ServerState()
         self.uvicorn_config = _uvicorn_config(site.asgi)
+        self.body_digits = len(str(config.limits.body_bytes))
+        """No shorter Content-Length is too large."""
         self.too_large = f"the request body is larger than {config.limits.body_bytes} bytes"
         self._cors = Cors(config.cors_origins) if config.cors_origins else None
         self._ids = IdSource()

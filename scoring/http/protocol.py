@@ -196,7 +196,8 @@ class ScoringProtocol(HttpToolsProtocol):
             self._refuse(*found)
             return
         length = named.get(b"content-length", b"")
-        if len(length) >= 6 and declared_size(length) > self.front.limits.body_bytes:
+        front = self.front
+        if len(length) >= front.body_digits and declared_size(length) > front.limits.body_bytes:
             self._refuse(413, self.front.too_large)
             return
         try:
