@@ -45,6 +45,34 @@ def test_requests_below_and_behind_asgi_take_turns_on_one_connection() -> None:
     _with(scenario)
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_head_that_was_seen_before_means_the_same_again(pieces: int, together: int) -> None:
+    """However often it came, and however it is cut."""
+    extra = b"X-A: 1\r\nx-a: 2\r\nx-request-id: mine\r\n"
+
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        for number in range(5):
+            body = b"body %d" % number
+            head = b"POST /slow?q=%%41 HTTP/1.1\r\nHost: x\r\n%bContent-Length: 6\r\n\r\n" % extra
+            data = (head + body) * together
+            size = -(-len(data) // pieces)
+            for start in range(0, len(data), size):
+                client.send(data[start : start + size])
+                await server.settle()
+            for _ in range(together):
+                call = await server.site.slow.next()
+                assert (call.method, call.path, call.query) == ("POST", "/slow", b"q=%41")
+                assert (call.body, call.named[b"x-a"]) == (body, b"1,2")
+                assert [name for name, _ in call.headers].count(b"x-a") == 2
+                call.reply(text_answer("done"))
+                assert (await client.answer()).header("x-request-id") == "mine"
+        assert server.link.received_bytes == client.sent_bytes
+
+    _with(scenario)
+
+
 def test_a_pipelined_request_waits_for_the_slow_one_before_it() -> None:
     async def scenario(server: Stand) -> None:
         client, other = await server.connect(), await server.connect()
@@ -142,6 +170,7 @@ def test_a_late_second_head_does_not_cut_the_answer_before_it() -> None:
         await server.after(10 * server.front.head_s)
         call.reply(text_answer("done"))
         assert (await client.answer()).body == b"done"
+        await server.after(1)
         client.send(GET[9:])
         assert (await client.answer()).body == b"0", "its time has begun with its turn"
 
