@@ -16,7 +16,7 @@ from scoring.http.wire import TargetError, deadline_ms, declared_size, parse_tar
 
 def test_new_ids_are_uuid4s_and_never_the_same() -> None:
     source = IdSource()
-    texts = [source.new() for _ in range(1000)]
+    texts = [source.new().decode() for _ in range(1000)]
     assert len(set(texts)) == 1000
     for text in texts:
         parsed = uuid.UUID(text)
