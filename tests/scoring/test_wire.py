@@ -9,20 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoring.http import ids
 from scoring.http.answer import Answer, are_valid, head_bytes
 from scoring.http.ids import IdSource
 from scoring.http.wire import TargetError, deadline_ms, declared_size, parse_target
 
 
-def test_new_ids_are_uuid4s_and_never_the_same() -> None:
-    source = IdSource()
-    texts = [source.new().decode() for _ in range(1000)]
-    assert len(set(texts)) == 1000
+def test_new_ids_are_uuid4s_in_form_and_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one source, of many (each process has its own), and of one that begins anew."""
+    monkeypatch.setattr(ids, "_AT_ONCE", 300)
+    sources = [IdSource() for _ in range(100)]
+    texts = [source.new().decode() for source in sources for _ in range(10)]
+    texts += [sources[0].new().decode() for _ in range(1000)]
+    assert len(set(texts)) == 2000
     for text in texts:
         parsed = uuid.UUID(text)
         assert str(parsed) == text
         assert (parsed.version, parsed.variant) == (4, uuid.RFC_4122)
     assert {text[19] for text in texts} == set("89ab")
+    assert len({text[:23] for text in texts[-1000:]}) in (4, 5)
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=3))
