@@ -40,6 +40,8 @@ class Call:
     route: Any = None
     refusal: Answer | None = None
     """The answer to something that was no request: it ends the connection."""
+    has_ids = True
+    """Whether to look for them among the headers."""
     ids: Ids | None = None
     """What the client calls this request; None where it has no name for it."""
     connection: Connection | None = None

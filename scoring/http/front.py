@@ -24,6 +24,7 @@ from scoring.config import ServerConfig
 from scoring.http.answer import Answer, Headers, error_answer, head_bytes
 from scoring.http.call import Call
 from scoring.http.ids import IdSource
+from scoring.http.known_heads import KnownHeads
 from scoring.http.protocol import ScoringProtocol
 from scoring.http.watch import Watch
 from scoring.http.wire import parse_target
@@ -146,6 +147,7 @@ class Front:
         self._cors = Cors(config.cors_origins) if config.cors_origins else None
         self._ids = IdSource()
         self._exact: dict[tuple[str, bytes], ScoringRoute] = {}
+        self.known_heads = KnownHeads()
         self._heads: dict[tuple[int, Headers], bytes] = {}
         self._to_release = 0
         self._is_release_due = False
@@ -232,12 +234,13 @@ class Front:
         """Hand a whole request to its route."""
         if self.watch is not None:
             self.watch.began(call)
-        named = call.named
-        for name in _IDS:
-            if name in named:
-                if not self._take_ids(call):
-                    return
-                break
+        if call.has_ids:
+            named = call.named
+            for name in _IDS:
+                if name in named:
+                    if not self._take_ids(call):
+                        return
+                    break
         try:
             call.route.begin(call)
         except Exception:

@@ -30,6 +30,7 @@ from scoring.http.wire import TargetError, declared_size, parse_target
 
 if TYPE_CHECKING:
     from scoring.http.front import Front
+    from scoring.http.known_heads import KnownHead
 
 LINGER_S = 2.0
 LINGER_BYTES = 256 * 1024 * 1024
@@ -65,6 +66,7 @@ class ScoringProtocol(HttpToolsProtocol):
         self._is_lingering = False
         self._head_since: float | None = front.now
         self._head_bytes = 0
+        self._raw_head = b""  # of a request that a read began with
         self._framing_bytes = 0  # since the last piece of a body
         self._left_bytes = LINGER_BYTES
         self._since = front.now  # of lingering, or of a client that does not read
@@ -92,6 +94,19 @@ class ScoringProtocol(HttpToolsProtocol):
         if self._is_over:
             self._ignore(len(data))
             return
+        if (
+            self._partial is None
+            and self._current is None
+            and not self._queue
+            and not self._head_bytes
+            and not self.flow.write_paused
+        ):
+            end = data.find(b"\r\n\r\n") + 4
+            self._raw_head = head = data[:end] if end > 3 else b""
+            known = front.known_heads.get(head)
+            if known is not None and len(data) - end == known.length:
+                self._begin_known(known, data[end:])
+                return
         if self._partial is None and self._head_since is None:
             self._head_since = front.now
         if self._head_since is not None:
@@ -109,6 +124,17 @@ class ScoringProtocol(HttpToolsProtocol):
             self._framing_bytes = 0
         elif self._framing_bytes > front.head_bytes:
             self._refuse(431, "what frames the request's body is too large")
+
+    def _begin_known(self, known: KnownHead, body: bytes) -> None:
+        """A whole request, whose head was parsed before."""
+        self._head_since, self._is_fresh = None, False
+        call = Call(self.front.clock())
+        call.__dict__.update(known.fields)
+        call.body = body
+        call.size = len(body)
+        call.connection = self
+        call.client, call.server = self.client, self.server
+        self._begin(call)
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser. It stops behind the head of a request that asks for another protocol,
@@ -183,6 +209,7 @@ class ScoringProtocol(HttpToolsProtocol):
         if call is None or self._is_told:
             return
         self._head_since, self._head_bytes, self._is_fresh = None, 0, False
+        raw_head, self._raw_head = self._raw_head, b""
         parser = self.parser
         call.method = parser.get_method().decode("ascii")
         call.http_version = parser.get_http_version()
@@ -212,6 +239,8 @@ class ScoringProtocol(HttpToolsProtocol):
                 return
             call.expects = True
             self._continue()
+        elif raw_head:
+            self.front.known_heads.learn(raw_head, call)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
