@@ -102,6 +102,8 @@ class Dispatcher(Generic[In, Out]):
         self.inline_s = inline_s
         self.on_change: Callable[[], None] = _nothing
         """Called when the engine's slots, readiness or breakage may have changed."""
+        self.is_eager = False
+        """There is one client: to look for others before running would be a wait in vain."""
         self._tell = tell
         self._recorder = recorder
         self._queue_limit = queue_limit
@@ -200,7 +202,9 @@ class Dispatcher(Generic[In, Out]):
         self._line.add(work)
         if work.deadline is not None:
             self._watch(work, work.deadline)
-        if not self._is_scheduled:
+        if self.is_eager:
+            self._pump()
+        elif not self._is_scheduled:
             self._schedule()
 
     def _check_quarantine(self, work: Work[In, Out]) -> None:

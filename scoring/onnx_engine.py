@@ -93,6 +93,8 @@ class OnnxEngine:
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
+            # Threads that wait for work by spinning take the cores from the other processes.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = runtime.InferenceSession(
                 os.fspath(path), options, providers=["CPUExecutionProvider"]

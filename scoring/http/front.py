@@ -66,6 +66,9 @@ class Site(Protocol):
     def match(self, method: str, path: str) -> ScoringRoute | None:
         """The route of a request below ASGI; None: Starlette answers."""
 
+    def set_eager(self, is_eager: bool) -> None:
+        """Whether there is one client at most."""
+
     def refuse_unread(self, path: str) -> Answer:
         """The answer to a body that is offered to a path which takes none."""
 
@@ -176,9 +179,11 @@ class Front:
 
     def opened(self, connection: ScoringProtocol) -> None:
         """A connection is there (uvicorn keeps the set)."""
+        self.site.set_eager(len(self.connections) <= 1)
 
     def closed(self, connection: ScoringProtocol) -> None:
         """A connection has ended, or is another process's now."""
+        self.site.set_eager(len(self.connections) <= 1)
         if connection.released:
             self.link.released(connection.slot)
         else:

@@ -458,8 +458,11 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def _end_with(self, refusal: Answer) -> None:
         """The last answer, when its turn comes; what is still sent is dropped."""
+        before = self._partial
         self._is_over, self._partial, self._head_since = True, None, None
         call = Call(self.front.clock())
+        if before is not None:
+            call.method = before.method  # HEAD gets no body
         call.connection = self
         call.closes = True
         call.refusal = replace(refusal, close=True)

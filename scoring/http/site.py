@@ -82,6 +82,14 @@ class Site:
                 self._infer[path] = found
         return found
 
+    def set_eager(self, is_eager: bool) -> None:
+        """Whether there is one client at most: then nothing is gained by looking for others."""
+        services = (
+            [self.service] if isinstance(self.service, ScriptService) else (self.service.services)
+        )
+        for service in services:
+            service.dispatcher.is_eager = is_eager
+
     def refuse_unread(self, path: str) -> Answer:
         """The answer to a body that is offered to a path which takes none."""
         if path in PLAIN_PATHS:

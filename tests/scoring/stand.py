@@ -104,6 +104,9 @@ class FakeSite:
         self.slow = SlowRoute()
         self._routes = {"/quick": QuickRoute("/quick"), "/loud": QuickRoute("/loud")}
 
+    def set_eager(self, is_eager: bool) -> None:
+        """There is nothing to look for."""
+
     def match(self, method: str, path: str) -> SlowRoute | QuickRoute | None:
         return self.slow if path == "/slow" else self._routes.get(path)
 

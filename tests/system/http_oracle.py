@@ -141,8 +141,10 @@ def check_answers(heard: Heard, replies: Sequence[Reply], *, may_refuse: bool = 
 
 
 def is_refusal(reply: Reply) -> bool:
-    """An answer that says: this is no HTTP that is served here, and the connection ends."""
-    return reply.is_last and reply.status in (400, 408, 411, 413, 414, 415, 417, 431, 501, 505)
+    """An answer that says: this is no HTTP that is served here, or its body need not be sent; and
+    the connection ends."""
+    refusals = (400, 404, 405, 408, 411, 413, 414, 415, 417, 431, 501, 505)
+    return reply.is_last and reply.status in refusals
 
 
 def check_answer(asked: Asked, reply: Reply) -> None:
@@ -159,7 +161,7 @@ def check_answer(asked: Asked, reply: Reply) -> None:
         _check_status(asked, reply, 405)
     else:
         _check_status(asked, reply, 200, 400, 404, 405)
-    may_end = asked.value(b"expect") is not None and reply.status >= 400
+    may_end = asked.value(b"expect") is not None and (reply.status >= 400 or path != "/score")
     assert may_end or reply.is_last is not asked.keeps_alive, (asked, reply)
 
 
