@@ -69,7 +69,7 @@ class Site(Protocol):
     def set_eager(self, is_eager: bool) -> None:
         """Whether there is one client at most."""
 
-    def refuse_unread(self, path: str) -> Answer:
+    def refuse_unread(self, method: str, path: str) -> Answer | None:
         """The answer to a body that is offered to a path which takes none."""
 
 
@@ -261,7 +261,7 @@ class Front:
             return refusal
         if call.path.startswith("/v2"):
             return None
-        return self.site.refuse_unread(call.path)
+        return self.site.refuse_unread(call.method, call.path)
 
     def _has_long_id(self, call: Call) -> bool:
         return any(len(call.named.get(name, b"")) > MAX_ID_CHARS for name in _IDS[:3])

@@ -90,10 +90,10 @@ class Site:
         for service in services:
             service.dispatcher.is_eager = is_eager
 
-    def refuse_unread(self, path: str) -> Answer:
+    def refuse_unread(self, method: str, path: str) -> Answer | None:
         """The answer to a body that is offered to a path which takes none."""
         if path in PLAIN_PATHS:
-            return self.refuse(405, NOT_ALLOWED)
+            return None if method in ("GET", "HEAD") else self.refuse(405, NOT_ALLOWED)
         return self.refuse(404, NOT_FOUND)
 
     @property

@@ -22,4 +22,3 @@ from scoring.metrics.snapshot import combine, merge
 from scoring.metrics.statistics import statistics
 
 __all__ = ["Ledger", "combine", "merge", "render", "statistics"]
-

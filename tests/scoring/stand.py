@@ -110,7 +110,7 @@ class FakeSite:
     def match(self, method: str, path: str) -> SlowRoute | QuickRoute | None:
         return self.slow if path == "/slow" else self._routes.get(path)
 
-    def refuse_unread(self, path: str) -> Answer:
+    def refuse_unread(self, method: str, path: str) -> Answer:
         return text_answer("no body here")
 
 

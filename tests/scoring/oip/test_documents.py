@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import orjson
-
 from scoring.oip.documents import (
     IndexEntry,
     error_document,
