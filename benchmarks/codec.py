@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from scoring import json_numbers
+from scoring.json_codec import numbers as json_numbers
 from scoring.signature import Signature, TensorSpec
 from scoring.tensors import Decoder, encode_each, encode_response
 

@@ -30,9 +30,7 @@ from scoring.http.front import Front
 from scoring.http.protocol import ScoringProtocol
 from scoring.http.site import Site
 from scoring.http.watch import open_watch
-from scoring.link_messages import Ask, Drain, GiveBack, Retire, Tell
 from scoring.metrics import Ledger
-from scoring.parent_link import Command, ParentLink
 from scoring.policy import drain_s, rows_limit
 from scoring.quarantine import Quarantine
 from scoring.repository import ModelRepository
@@ -43,7 +41,9 @@ from scoring.service import (
     bundle_service,
     script_service,
 )
-from scoring.shadow import Shadow
+from scoring.supervision.link_messages import Ask, Drain, GiveBack, Retire, Tell
+from scoring.supervision.parent_link import Command, ParentLink
+from scoring.watching.shadow import Shadow
 
 logger = logging.getLogger("scoring")
 

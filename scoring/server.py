@@ -66,11 +66,11 @@ def _supervise(
     environ: Mapping[str, str],
 ) -> int:
     from scoring import news
-    from scoring.hooks import Hooks
     from scoring.metrics import merge
     from scoring.process import Settings, run
     from scoring.quarantine import Quarantine
-    from scoring.supervisor import Supervisor
+    from scoring.supervision.hooks import Hooks
+    from scoring.supervision.supervisor import Supervisor
 
     _preload(generation)
     quarantine = Quarantine()

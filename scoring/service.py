@@ -24,8 +24,8 @@ from scoring.policy import DEFAULT_MAX_BATCH
 from scoring.quarantine import Died, Quarantine, Survived
 from scoring.repository import ModelRepository
 from scoring.rows import Tensors
-from scoring.script_engine import ScriptEngine
-from scoring.script_request import ScriptReply, ScriptRequest
+from scoring.script.script_engine import ScriptEngine
+from scoring.script.script_request import ScriptReply, ScriptRequest
 
 SCRIPT = "score"
 """What metrics call a script."""

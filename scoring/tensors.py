@@ -9,9 +9,9 @@ JSON has no NaN and no infinities: floats also come and go as the strings "NaN",
 "-Infinity" (the JSON mapping of Protocol Buffers, protobuf.dev/programming-guides/json). Values are
 never bent to fit: 1.5 is no integer, 300 no uint8, 1e39 no float32, true no number.
 
-Three ways of reading give the same arrays: plans for small requests (scoring/json_small.py),
-pieces of large ones (scoring/json_large.py), and an exact one (scoring/json_exact.py) for what
-these leave and for every refusal. Answers: scoring/json_answer.py.
+Three ways of reading give the same arrays: plans for small requests (json_codec/small.py),
+pieces of large ones (json_codec/large.py), and an exact one (json_codec/exact.py) for what
+these leave and for every refusal. Answers: json_codec/answer.py.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any
 
 import orjson
 
-from scoring import json_document, json_exact
 from scoring.errors import InputError
-from scoring.json_answer import encode_each, encode_response
-from scoring.json_exact import NON_FINITE, dtype_of
-from scoring.json_large import decode_large, reads_numbers
-from scoring.json_small import MISFITS, plan_for
+from scoring.json_codec import document as json_document
+from scoring.json_codec import exact as json_exact
+from scoring.json_codec.answer import encode_each, encode_response
+from scoring.json_codec.exact import NON_FINITE, dtype_of
+from scoring.json_codec.large import decode_large, reads_numbers
+from scoring.json_codec.small import MISFITS, plan_for
 from scoring.signature import Signature
 
 __all__ = [

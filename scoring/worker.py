@@ -2,7 +2,7 @@
 
     python -m scoring.worker --fd N
 
-``N`` is the inherited end of an AF_UNIX stream socket; scoring/frames.py has the frames. The
+``N`` is the inherited end of an AF_UNIX stream socket; scoring/script/frames.py has the frames. The
 process loads the script as its environment says (scoring/azure/config.py), sends Ready or
 LoadFailed (and exits with 3), then answers one ScoreRequest after the other in its main thread
 until the server closes the socket.
@@ -18,7 +18,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 
-from scoring import frames
 from scoring.azure import (
     alarm,
     batch,
@@ -33,6 +32,7 @@ from scoring.azure import (
 )
 from scoring.azure.channel import Channel, Closed
 from scoring.azure.merging import Joint
+from scoring.script import frames
 
 LOAD_FAILED = 3
 """Exit code; gunicorn's for a worker that failed to boot."""

@@ -17,7 +17,7 @@ import msgspec
 from scoring.azure import alarm, outputs
 from scoring.azure.entry_script import EntryScript, answer
 from scoring.azure.merging import Joint
-from scoring.frames import ScoreRequest
+from scoring.script.frames import ScoreRequest
 
 logger = logging.getLogger("azmlinfsrv.merging")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from scoring import frames
+from scoring.script import frames
 
 _SMALL = 64 * 1024
 """Up to here one system call for all beats not copying."""

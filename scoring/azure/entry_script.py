@@ -23,7 +23,7 @@ from typing import Any
 
 from scoring.azure import alarm, imports, inputs, outputs
 from scoring.azure.config import AzureConfig
-from scoring.frames import ScoreRequest
+from scoring.script.frames import ScoreRequest
 
 logger = logging.getLogger("azmlinfsrv.user_script")
 

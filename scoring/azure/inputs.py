@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from scoring.frames import Headers, ScoreRequest
+from scoring.script.frames import Headers, ScoreRequest
 
 Arguments = dict[str, Any]
 Parser = Callable[[ScoreRequest, bytes | bytearray], Arguments]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scoring.frames import Headers, ScoreRequest
+from scoring.script.frames import Headers, ScoreRequest
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response

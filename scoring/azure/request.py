@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 if TYPE_CHECKING:
-    from scoring.frames import ScoreRequest
+    from scoring.script.frames import ScoreRequest
 
 
 class Request(WerkzeugRequest):

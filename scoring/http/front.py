@@ -74,7 +74,7 @@ class Site(Protocol):
 
 
 class Link(Protocol):
-    """The supervisor, as far as connections matter to it (scoring/parent_link.py)."""
+    """The supervisor, as far as connections matter to it (scoring/supervision/parent_link.py)."""
 
     def received(self, slot: int, size_bytes: int) -> None:
         """Bytes were read: the connection is busy."""

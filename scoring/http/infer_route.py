@@ -29,7 +29,7 @@ from scoring.oip import compression
 from scoring.oip.infer_request import InferRequest
 from scoring.rows import Tensors, key_of, rows_of
 from scoring.service import ModelService
-from scoring.shadow import Shadow
+from scoring.watching.shadow import Shadow
 from scoring.work import ORDINARY, Work
 
 HEADER_LENGTH = b"inference-header-content-length"

@@ -17,7 +17,7 @@ from scoring.metrics import Ledger
 from scoring.model_engine import Answered
 from scoring.rows import Tensors, key_of, rows_of
 from scoring.service import ModelService
-from scoring.shadow import Shadow
+from scoring.watching.shadow import Shadow
 from scoring.work import Work
 
 SMALL_BYTES = 16 * 1024

@@ -6,14 +6,14 @@ import logging
 from typing import Any
 
 from scoring.errors import InputError, RunTimeoutError, ScoringError, WorkerDiedError
-from scoring.frames import ScoreRequest
 from scoring.http.answer import Answer, are_valid, error_answer
 from scoring.http.call import Call
 from scoring.http.errors import answer_error
 from scoring.http.model_route import NOT_ALLOWED, deadline_of
-from scoring.script_request import ScriptReply, ScriptRequest
+from scoring.script.frames import ScoreRequest
+from scoring.script.script_request import ScriptReply, ScriptRequest
 from scoring.service import ScriptService
-from scoring.shadow import Shadow
+from scoring.watching.shadow import Shadow
 from scoring.work import Work
 
 logger = logging.getLogger("scoring")

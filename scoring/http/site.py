@@ -24,7 +24,7 @@ from scoring.metrics import Ledger
 from scoring.oip.routes import Ask, parse_path
 from scoring.repository import ModelRepository
 from scoring.service import ModelService, ScriptService
-from scoring.shadow import Shadow
+from scoring.watching.shadow import Shadow
 
 PLAIN_PATHS = frozenset({"/", "/healthz", "/readyz", "/swagger.json", "/metrics"})
 INFER = "/v2/models/infer"

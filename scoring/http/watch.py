@@ -14,13 +14,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from scoring.capture import Capture, Counts, Record
 from scoring.config import ServerConfig
 from scoring.errors import ScoringError
 from scoring.http.answer import Answer
 from scoring.http.call import Call
-from scoring.tracer import create_tracer
-from scoring.tracing import NO_TRACER, Scored, Tracer, read_config
+from scoring.watching.capture import Capture, Counts, Record
+from scoring.watching.tracer import create_tracer
+from scoring.watching.tracing import NO_TRACER, Scored, Tracer, read_config
 
 logger = logging.getLogger("scoring")
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from scoring.errors import BodyError
-from scoring.json_document import MAX_VALUES, has_too_many_values
+from scoring.json_codec.document import MAX_VALUES, has_too_many_values
 
 NO_DATA = msgspec.Raw(b"")
 

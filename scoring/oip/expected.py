@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.errors import InputError
-from scoring.json_exact import MAX_DIMS
+from scoring.json_codec.exact import MAX_DIMS
 from scoring.oip.datatypes import DTYPES, datatype_of, element_bytes
 from scoring.signature import TensorSpec, shape_text
 from scoring.tensors import dtype_of

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from scoring.errors import InputError
-from scoring.json_numbers import Kind, parse_numbers
-from scoring.json_outline import BLANK, even_sizes, outline, pieces
+from scoring.json_codec.numbers import Kind, parse_numbers
+from scoring.json_codec.outline import BLANK, even_sizes, outline, pieces
 from scoring.oip.envelope import Head, InputParameters
 from scoring.oip.expected import Array, Expected
 

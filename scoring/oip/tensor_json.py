@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from scoring.errors import InputError
-from scoring.json_exact import EXACT_FLOAT, NON_FINITE, NULL_HINT
+from scoring.json_codec.exact import EXACT_FLOAT, NON_FINITE, NULL_HINT
 from scoring.oip.expected import Array, Expected, received
 
 _ITEMS: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool, "O": str}

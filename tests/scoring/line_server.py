@@ -32,10 +32,10 @@ from typing import cast
 
 import uvloop
 
-from scoring.hooks import Hooks
-from scoring.link_messages import Ask, Drain, GiveBack, Retire, Tell
-from scoring.parent_link import Command, ParentLink
-from scoring.supervisor import LOAD_FAILED_EXIT, Supervisor
+from scoring.supervision.hooks import Hooks
+from scoring.supervision.link_messages import Ask, Drain, GiveBack, Retire, Tell
+from scoring.supervision.parent_link import Command, ParentLink
+from scoring.supervision.supervisor import LOAD_FAILED_EXIT, Supervisor
 
 DEATHS: list[str] = []
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scoring.board import (
+from scoring.supervision.board import (
     BUSY,
     CELL_WORDS,
     CONSUMED,

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.capture import Capture, Counts, Record, _body
+from scoring.watching.capture import Capture, Counts, Record, _body
 
 JSON_TYPE = "application/json"
 

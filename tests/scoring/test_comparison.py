@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from scoring.comparison import (
+from scoring.watching.comparison import (
     Comparison,
     Tolerances,
     Verdict,

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.connection_table import ConnectionTable, TableFullError, least_loaded, surplus
+from scoring.supervision.connection_table import (
+    ConnectionTable,
+    TableFullError,
+    least_loaded,
+    surplus,
+)
 
 
 def test_a_slot_is_free_again_after_its_connection_closed() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring import frames
-from scoring.frame_reader import FrameReader
+from scoring.script import frames
+from scoring.script.frame_reader import FrameReader
 
 texts = st.text(max_size=20)
 headers = st.lists(st.tuples(texts, texts), max_size=5)

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from scoring import json_document
 from scoring.errors import BodyError, InputError
-from scoring.json_document import has_too_many_values
+from scoring.json_codec import document as json_document
+from scoring.json_codec.document import has_too_many_values
 from scoring.signature import Signature, TensorSpec
 from scoring.tensors import decode_request
 

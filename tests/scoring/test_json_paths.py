@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from scoring import json_numbers
 from scoring.errors import InputError
-from scoring.json_exact import decode_exactly
-from scoring.json_large import decode_large
+from scoring.json_codec import numbers as json_numbers
+from scoring.json_codec.exact import decode_exactly
+from scoring.json_codec.large import decode_large
 from scoring.signature import Signature, TensorSpec
 from scoring.tensors import Decoder
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring import news
-from scoring.link_messages import MAX_PAYLOAD_BYTES
 from scoring.quarantine import Died, Quarantine, Survived, fingerprint
+from scoring.supervision.link_messages import MAX_PAYLOAD_BYTES
 
 A, B = fingerprint(b"a"), fingerprint(b"b")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scoring.link_messages import Answer, Answered
-from scoring.relay import Relay
-from scoring.restarts import BACKOFF_S, SETTLED_S, Restarts
+from scoring.supervision.link_messages import Answer, Answered
+from scoring.supervision.relay import Relay
+from scoring.supervision.restarts import BACKOFF_S, SETTLED_S, Restarts
 
 
 def test_answers_come_one_by_one_and_end() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from scoring import frames
 from scoring.errors import RunTimeoutError, ScoringError, ScriptLoadError, WorkerDiedError
-from scoring.script_engine import ScriptEngine
-from scoring.script_request import ScriptReply, ScriptRequest
-from scoring.worker_link import Answers
+from scoring.script import frames
+from scoring.script.script_engine import ScriptEngine
+from scoring.script.script_request import ScriptReply, ScriptRequest
+from scoring.script.worker_link import Answers
 
 pytestmark = pytest.mark.slow
 

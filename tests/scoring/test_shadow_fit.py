@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scoring.shadow_fit import misfit
 from scoring.signature import Signature, TensorSpec
+from scoring.watching.shadow_fit import misfit
 
 
 def spec(name: str, *shape: int | str | None, dtype: str = "float32") -> TensorSpec:

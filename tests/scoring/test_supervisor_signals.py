@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scoring.restarts import SETTLED_S
+from scoring.supervision.restarts import SETTLED_S
 from tests.scoring.supervised import Line, Supervised, is_alive, spread, starting, supervised, until
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scoring.tcp_state import Moved, is_intact, moved
+from scoring.supervision.tcp_state import Moved, is_intact, moved
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scoring.tracer import create_tracer
-from scoring.tracing import NO_SPAN, NO_TRACER, Scored, TracingConfig, read_config
+from scoring.watching.tracer import create_tracer
+from scoring.watching.tracing import NO_SPAN, NO_TRACER, Scored, TracingConfig, read_config
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -35,7 +35,7 @@ class Traced:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-        from scoring.tracing_otel import OtelTracer
+        from scoring.watching.tracing_otel import OtelTracer
 
         self._exporter = InMemorySpanExporter()
         config = TracingConfig("http://nowhere", share, "scorer", "1.2")
@@ -130,7 +130,7 @@ def test_a_server_without_traces_imports_no_sdk() -> None:
     NO_SPAN.end(200, SCORED)
     assert NO_SPAN.traceparent is None
     code = (
-        "import sys; from scoring.tracer import create_tracer; create_tracer(None);"
+        "import sys; from scoring.watching.tracer import create_tracer; create_tracer(None);"
         "print(any('opentelemetry' in name for name in sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,12 +11,12 @@ from threading import Thread
 import pytest
 import uvloop
 
-from scoring import frames
 from scoring.azure.channel import Channel
 from scoring.errors import EngineError, RunTimeoutError, ScoringError, WorkerDiedError
-from scoring.script_request import ScriptReply, ScriptRequest
-from scoring.script_stream import HIGH_WATER_BYTES
-from scoring.worker_link import Answers, Batch, Done, WorkerLink
+from scoring.script import frames
+from scoring.script.script_request import ScriptReply, ScriptRequest
+from scoring.script.script_stream import HIGH_WATER_BYTES
+from scoring.script.worker_link import Answers, Batch, Done, WorkerLink
 
 HEAD = frames.ScoreRequest("POST", "/score", "", [])
 REPLY = frames.Reply(200, [])

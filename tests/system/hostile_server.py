@@ -53,9 +53,8 @@ class Running:
     def peak_bytes(self) -> int:
         """The most memory that the supervisor and the server processes ever had, added up."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return sum(
-            _peak_bytes(int(pid)) for pid in (self.process.pid, *children.read_text().split())
-        )
+        pids = [self.process.pid, *map(int, children.read_text().split())]
+        return sum(_peak_bytes(pid) for pid in pids)
 
     def score(
         self, body: bytes = GOOD, headers: dict[str, str] | None = None, *, timeout_s: float = 30

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scoring.shadow import ROOM
+from scoring.watching.shadow import ROOM
 from tests.system.hostile_server import GOOD, GOOD_ANSWER, Running
 from tests.system.watched import (
     INFER,

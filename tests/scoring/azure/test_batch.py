@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from scoring import frames
+from scoring.script import frames
 from tests.scoring.azure.worker_process import INIT, Start
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scoring.azure import inputs
 from scoring.azure.request import make_request
-from scoring.frames import ScoreRequest
+from scoring.script.frames import ScoreRequest
 
 
 def request(

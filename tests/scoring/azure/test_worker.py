@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scoring import frames
+from scoring.script import frames
 from tests.scoring.azure.worker_process import INIT, Start
 
 

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scoring import frames
 from scoring.azure.channel import Channel
+from scoring.script import frames
 
 JSON = ("content-type", "application/json")
 INIT = "def init():\n    pass\n\n"

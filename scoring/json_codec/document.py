@@ -4,7 +4,7 @@
 
 Python objects cost up to 40 times the text that they come from, and all of them are made in one
 go, while no other thread runs. Hence MAX_VALUES: what holds more is refused unread. Even lists of
-numbers, however long, do not come here (scoring/json_large.py).
+numbers, however long, do not come here (scoring/json_codec/large.py).
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 
-from scoring.connections import Connections, OutOfDescriptorsError
-from scoring.timers import Timers
+from scoring.supervision.connections import Connections, OutOfDescriptorsError
+from scoring.supervision.timers import Timers
 
-logger = logging.getLogger("scoring.supervisor")
+logger = logging.getLogger("scoring.supervision.supervisor")
 
 _ACCEPTS_PER_WAKEUP = 64
 _LAST_ACCEPTS = 4096

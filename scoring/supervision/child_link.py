@@ -8,7 +8,13 @@ import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from scoring.link_messages import MAX_MESSAGE_BYTES, ToChild, ToParent, decode_to_parent, encode
+from scoring.supervision.link_messages import (
+    MAX_MESSAGE_BYTES,
+    ToChild,
+    ToParent,
+    decode_to_parent,
+    encode,
+)
 
 _MESSAGES_PER_WAKEUP = 256
 _SEND_LATER = {errno.EAGAIN, errno.EINTR, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}

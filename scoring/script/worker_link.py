@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
-from scoring import frames
 from scoring.errors import RunTimeoutError, ScoringError, UnavailableError, WorkerDiedError
-from scoring.frame_reader import FrameReader
-from scoring.script_request import ScriptReply, ScriptRequest
-from scoring.script_stream import Feed, ScriptStream
+from scoring.script import frames
+from scoring.script.frame_reader import FrameReader
+from scoring.script.script_request import ScriptReply, ScriptRequest
+from scoring.script.script_stream import Feed, ScriptStream
 
 Answers = Sequence[ScriptReply | ScoringError]
 Done = Callable[[Answers], None]

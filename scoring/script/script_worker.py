@@ -17,9 +17,9 @@ import socket
 import sys
 from collections.abc import Mapping
 
-from scoring import frames
 from scoring.errors import ScriptLoadError
-from scoring.worker_link import LinkOwner, WorkerLink
+from scoring.script import frames
+from scoring.script.worker_link import LinkOwner, WorkerLink
 
 STOP_GRACE_S = 3.0
 """How long a worker may take to leave after its socket was closed."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from scoring.frames import Headers, ScoreRequest
+from scoring.script.frames import Headers, ScoreRequest
 
 
 class ScriptRequest(msgspec.Struct, frozen=True, gc=False):

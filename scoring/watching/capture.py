@@ -32,7 +32,7 @@ import msgspec
 
 KIB = 1024
 ID_CHARACTERS = 256
-logger = logging.getLogger("scoring.capture")
+logger = logging.getLogger("scoring.watching.capture")
 
 
 class Record(msgspec.Struct, frozen=True):

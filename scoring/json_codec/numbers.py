@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from scoring.json_exact import NON_FINITE
+from scoring.json_codec.exact import NON_FINITE
 
 try:
     import simdjson

@@ -14,11 +14,11 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from scoring.board import BUSY, CELL_WORDS, CONSUMED, WRITTEN, Board
-from scoring.child_link import ChildLink
-from scoring.connection_table import ConnectionTable, least_loaded
-from scoring.link_messages import MAX_FDS, Take
-from scoring.tcp_state import is_intact
+from scoring.supervision.board import BUSY, CELL_WORDS, CONSUMED, WRITTEN, Board
+from scoring.supervision.child_link import ChildLink
+from scoring.supervision.connection_table import ConnectionTable, least_loaded
+from scoring.supervision.link_messages import MAX_FDS, Take
+from scoring.supervision.tcp_state import is_intact
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _TRY_NEXT = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR, errno.ENETDOWN}

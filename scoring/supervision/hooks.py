@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from scoring.parent_link import ParentLink
+from scoring.supervision.parent_link import ParentLink
 
 G = TypeVar("G")
 

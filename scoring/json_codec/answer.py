@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from scoring.json_exact import Array
+from scoring.json_codec.exact import Array
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _ORJSON_FLOATS = frozenset({"float16", "float32", "float64"})

@@ -29,17 +29,17 @@ from typing import Any
 import msgspec
 
 from scoring.bundle import Bundle, open_bundle
-from scoring.comparison import Comparison, Verdict, no_comparison
 from scoring.config import ServerConfig
 from scoring.errors import QueueFullError, ScoringError
 from scoring.metrics import Ledger
 from scoring.quarantine import Quarantine
 from scoring.repository import ModelRepository
 from scoring.service import ModelService, ScriptService, Shared, bundle_service
-from scoring.shadow_pair import ModelPair, Pair, ScriptPair
+from scoring.watching.comparison import Comparison, Verdict, no_comparison
+from scoring.watching.shadow_pair import ModelPair, Pair, ScriptPair
 from scoring.work import Work
 
-logger = logging.getLogger("scoring.shadow")
+logger = logging.getLogger("scoring.watching.shadow")
 
 ROOM = 32
 """Requests of one process that may be in the shadow's hands at a time, from the offer to the count.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scoring.link_messages import Answer, Answered
+from scoring.supervision.link_messages import Answer, Answered
 
 Sends = list[tuple[int, Answer | Answered]]
 """(child, message) pairs, to be sent in this order."""

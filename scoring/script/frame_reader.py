@@ -6,7 +6,7 @@ for message, body, ticket in reader.feed(data): ...
 
 from __future__ import annotations
 
-from scoring.frames import PREFIX, Frame, Message, decode_header, sizes
+from scoring.script.frames import PREFIX, Frame, Message, decode_header, sizes
 
 
 class FrameReader:

@@ -1,7 +1,7 @@
 """Arrays from the values of small JSON requests: one plan for each input, made once.
 
     plan = plan_for(spec)
-    array = plan([[0.5, 1.0]], booleans=False)     # None: ask scoring/json_exact.py
+    array = plan([[0.5, 1.0]], booleans=False)     # None: ask scoring/json_codec/exact.py
 
 `struct` refuses by itself what is no number, is too large, or comes in the wrong count; it takes
 true for 1, so a plan is told whether there may be booleans. "=" makes it look for floats that are
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from scoring.json_exact import Array, dtype_of
+from scoring.json_codec.exact import Array, dtype_of
 from scoring.signature import Dim, TensorSpec
 
 Plan = Callable[[Any, bool], Array | None]

@@ -29,15 +29,15 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
-from scoring.board import Board
-from scoring.child import fork_child
-from scoring.child_link import ChildLink
-from scoring.connection_table import surplus
-from scoring.connections import Connections
-from scoring.door import Door, raise_descriptor_limit
-from scoring.fleet import Child, Fleet, Seat
-from scoring.hooks import Hooks
-from scoring.link_messages import (
+from scoring.supervision.board import Board
+from scoring.supervision.child import fork_child
+from scoring.supervision.child_link import ChildLink
+from scoring.supervision.connection_table import surplus
+from scoring.supervision.connections import Connections
+from scoring.supervision.door import Door, raise_descriptor_limit
+from scoring.supervision.fleet import Child, Fleet, Seat
+from scoring.supervision.hooks import Hooks
+from scoring.supervision.link_messages import (
     Answer,
     Ask,
     Closed,
@@ -50,12 +50,12 @@ from scoring.link_messages import (
     Tell,
     ToParent,
 )
-from scoring.parent_link import ParentLink
-from scoring.relay import Relay, Sends
-from scoring.timers import Timers
-from scoring.wakeup import Wakeup
+from scoring.supervision.parent_link import ParentLink
+from scoring.supervision.relay import Relay, Sends
+from scoring.supervision.timers import Timers
+from scoring.supervision.wakeup import Wakeup
 
-logger = logging.getLogger("scoring.supervisor")
+logger = logging.getLogger("scoring.supervision.supervisor")
 
 G = TypeVar("G")
 

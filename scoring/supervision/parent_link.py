@@ -1,6 +1,6 @@
 """A server process's link to its supervisor: connections come in, news goes out.
 
-    def child_main(generation, link: ParentLink) -> int:    # scoring/supervisor.py calls it
+    def child_main(generation, link: ParentLink) -> int:    # supervisor.py calls it
         ...
         link.attach(loop, on_connection, on_command)
         link.ready()                                        # once the model has loaded
@@ -16,7 +16,7 @@ memory writes, no system call):
 
 "Written" is "given to the transport": an answer that never reached the kernel shows in the count.
 The counts have to be exact: by them the supervisor tells, when this process dies, which of its
-connections can go on elsewhere (scoring/tcp_state.py). A wrong count costs the connection only.
+connections can go on elsewhere (tcp_state.py). A wrong count costs the connection only.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from scoring.board import BUSY, CELL_WORDS, CONSUMED, WRITTEN, Board, Life
-from scoring.link_messages import (
+from scoring.supervision.board import BUSY, CELL_WORDS, CONSUMED, WRITTEN, Board, Life
+from scoring.supervision.link_messages import (
     MAX_FDS,
     MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES,

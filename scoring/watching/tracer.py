@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from scoring.errors import ScoringError
-from scoring.tracing import NO_TRACER, Tracer, TracingConfig
+from scoring.watching.tracing import NO_TRACER, Tracer, TracingConfig
 
 
 class TracingUnavailableError(ScoringError):
@@ -25,7 +25,7 @@ def create_tracer(
     if config is None:
         return NO_TRACER
     try:
-        from scoring import tracing_otel
+        from scoring.watching import tracing_otel
     except ModuleNotFoundError as error:
         raise TracingUnavailableError(error.name or "opentelemetry") from error
     return tracing_otel.create(config, clock)

@@ -3,7 +3,7 @@
     read = decode_large(body, signature)
 
 Only even lists of numbers, of booleans or of the words "NaN", "Infinity" and "-Infinity" are read
-here; all else is left to scoring/json_exact.py. A body is read in pieces, so that other threads
+here; all else is left to exact.py. A body is read in pieces, so that other threads
 get their turn, and that memory is that of the body, its outline and the arrays.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-from scoring import json_exact
 from scoring.errors import InputError
-from scoring.json_document import has_too_many_values
-from scoring.json_exact import Array, Hints
-from scoring.json_numbers import Kind, flat_values, parse_numbers
-from scoring.json_outline import (
+from scoring.json_codec import exact as json_exact
+from scoring.json_codec.document import has_too_many_values
+from scoring.json_codec.exact import Array, Hints
+from scoring.json_codec.numbers import Kind, flat_values, parse_numbers
+from scoring.json_codec.outline import (
     BLANK,
     Member,
     even_sizes,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from scoring.board import Life
-from scoring.child_link import ChildLink
-from scoring.restarts import Restarts
+from scoring.supervision.board import Life
+from scoring.supervision.child_link import ChildLink
+from scoring.supervision.restarts import Restarts
 
 G = TypeVar("G")
 

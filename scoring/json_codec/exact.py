@@ -2,8 +2,8 @@
 
     read = decode_exactly(body, signature)
 
-Slow and complete: the faster paths (scoring/json_small.py, scoring/json_large.py) give up on what
-is unusual, and the words that a client sees are written here.
+Slow and complete: the faster paths (small.py, large.py) give up on what is unusual, and the words
+that a client sees are written here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.errors import InputError
-from scoring.json_document import by_name, parse
+from scoring.json_codec.document import by_name, parse
 from scoring.signature import Signature, TensorSpec, check_shape, shape_text
 
 Array = NDArray[Any]

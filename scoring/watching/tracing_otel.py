@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from scoring.tracing import Scored, TracingConfig
-from scoring.tracing import Span as SpanPort
+from scoring.watching.tracing import Scored, TracingConfig
+from scoring.watching.tracing import Span as SpanPort
 
 NS = 1e9
 _propagator = TraceContextTextMapPropagator()

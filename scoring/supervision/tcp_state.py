@@ -3,7 +3,7 @@
 A process that dies leaves its connections open when somebody else holds a copy of them. Whether one
 can go on in another process is a question of bytes: were all that had been taken out of the kernel
 answered, and did all of the answers reach the kernel? The process writes down what it saw
-(scoring/board.py); this file asks the kernel, whose word is final.
+(scoring/supervision/board.py); this file asks the kernel, whose word is final.
 
     is_intact(fd, consumed=120, written=300)    # False: something is lost, or the kernel can't say
 

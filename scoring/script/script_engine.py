@@ -7,11 +7,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from scoring import frames
 from scoring.engine import Merging
 from scoring.errors import ScriptLoadError, UnavailableError
-from scoring.script_worker import ProofError, ScriptWorker, ending
-from scoring.worker_link import Batch, Done, WorkerLink
+from scoring.script import frames
+from scoring.script.script_worker import ProofError, ScriptWorker, ending
+from scoring.script.worker_link import Batch, Done, WorkerLink
 
 logger = logging.getLogger("scoring")
 

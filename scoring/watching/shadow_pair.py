@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from scoring.comparison import Comparison, Verdict, compare, compare_bodies, no_comparison
 from scoring.cost import CostModel
 from scoring.model_engine import Answered
 from scoring.rows import Tensors, key_of
-from scoring.script_request import ScriptReply, ScriptRequest
+from scoring.script.script_request import ScriptReply, ScriptRequest
 from scoring.service import ModelService, ScriptService
-from scoring.shadow_fit import misfit
+from scoring.watching.comparison import Comparison, Verdict, compare, compare_bodies, no_comparison
+from scoring.watching.shadow_fit import misfit
 from scoring.work import Work
 
 Done = Callable[[Work[Any, Any], Any], None]

@@ -1,0 +1,1 @@
+"""A score.py in worker processes, seen from the server."""
