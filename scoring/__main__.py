@@ -43,7 +43,7 @@ def parse(argv: Sequence[str]) -> ServerConfig:
         ),
         batching=Batching(asked.max_batch, asked.split_oversize),
         watching=Watching(
-            access_log=asked.access_log,
+            access_log="json" if asked.access_log else None,
             triton_metrics=asked.triton_metrics,
             tracing=asked.trace,
             capture=asked.capture,
@@ -110,7 +110,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 def _add_watching(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cors-origins", help="comma list, or *")
     parser.add_argument("--server-name", default="inferry", help="what /v2 says (%(default)s)")
-    parser.add_argument("--access-log", action="store_true", help="a line for each scoring request")
+    parser.add_argument(
+        "--access-log", action="store_true", help="a JSON line for each scoring request"
+    )
     parser.add_argument(
         "--triton-metrics", action="store_true", help="nv_inference_* names on /metrics too"
     )

@@ -143,7 +143,7 @@ def _server_config(environ: MutableMapping[str, str], azure: AzureConfig) -> Ser
         workers=_count(environ["WORKER_COUNT"]),
         server_version=environ.get("HTTP_X_MS_SERVER_VERSION"),
         cors_origins=azure.cors_origins,
-        watching=Watching(access_log=True),
+        watching=Watching(access_log="text"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 MIB = 1024 * 1024
 
@@ -41,7 +42,8 @@ class Batching:
 class Watching:
     """What an operator may look at: none of it is on by default."""
 
-    access_log: bool = False
+    access_log: Literal["text", "json"] | None = None
+    """A line for each scoring request: the reference server's, or a JSON object."""
     triton_metrics: bool = False
     """nv_inference_* names on /metrics as well."""
     tracing: bool = False

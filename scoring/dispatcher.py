@@ -30,7 +30,7 @@ from scoring.errors import (
     UnavailableError,
     WorkerDiedError,
 )
-from scoring.quarantine import Died, Quarantine, Survived, fingerprint
+from scoring.quarantine import Died, Quarantine, Survived
 from scoring.work import DONE, RUNNING, WAITING, Line, Work
 
 In = TypeVar("In")
@@ -208,7 +208,7 @@ class Dispatcher(Generic[In, Out]):
             self._schedule()
 
     def _check_quarantine(self, work: Work[In, Out]) -> None:
-        mark = fingerprint(work.body)
+        mark = work.mark
         if self.quarantine.is_quarantined(mark):
             self.observer.rejected("quarantined")
             raise QuarantinedError
@@ -356,7 +356,7 @@ class Dispatcher(Generic[In, Out]):
                     again.append(work)
                 continue
             if work.alone:
-                self._note(self.quarantine.survived(fingerprint(work.body)))
+                self._note(self.quarantine.survived(work.mark))
             self._answer(work, answer)
         for work in reversed(again):
             self._line.add(work, first=True)
@@ -368,7 +368,7 @@ class Dispatcher(Generic[In, Out]):
     def _failed(self, work: Work[In, Out], error: ScoringError, *, is_alone: bool) -> bool:
         """Answer with the error; True instead when the request is to run again."""
         if isinstance(error, WorkerDiedError):
-            mark = fingerprint(work.body)
+            mark = work.mark
             self._note(self.quarantine.died(mark, alone=is_alone))
             if not is_alone and not self._is_closed:
                 work.alone = True  # merging was our idea: whoever is innocent must not suffer

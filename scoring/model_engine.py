@@ -26,6 +26,8 @@ INLINE_S = 0.002
 WARM_UP_S = 0.15
 """About how long the measuring before the first request may take."""
 WARM_UP_ROUNDS = 3
+FREE_SIZES = (1, 8, 64)
+"""Tried for inner dimensions of free size: convolutions refuse what is smaller than they are."""
 
 
 class LoadedModel(Protocol):
@@ -209,7 +211,10 @@ class ModelEngine:
         return model
 
     def _measure(self, model: LoadedModel) -> None:
-        """Fit the cost on made-up batches, for about WARM_UP_S."""
+        """Fit the cost on made-up batches, for about WARM_UP_S; not of a model whose rows come in
+        many shapes, of which one made up says nothing."""
+        if has_free_sizes(model.signature):
+            return
         began = time.perf_counter()
         limit = self._max_batch if self._merging.allowed else 1
         for count in ladder(limit):
@@ -234,27 +239,36 @@ class ModelEngine:
 
 def prove(model: LoadedModel) -> Merging:
     """Whether the model is row by row: three made-up rows together and each alone."""
-    signature = model.signature
-    reason = rows.obstacle(signature)
+    reason = rows.obstacle(model.signature)
     if reason is not None:
         return Merging(False, reason)
-    inputs = _made_up(signature, 3, seed=0)
-    if inputs is None:
-        return Merging(False, "there are no values to try it with")
-    try:
-        together = model.run(inputs)
-        if not rows.fits(together, 3):
-            return Merging(False, "an output has not one entry for each row")
-        for row in range(3):
-            part = slice(row, row + 1)
-            alone = model.run({name: value[part] for name, value in inputs.items()})
-            if not rows.same(alone, {name: value[part] for name, value in together.items()}):
-                return Merging(False, "a row's outputs depend on the other rows")
-    except ScoringError:
-        return Merging(False, "it fails on made-up values, so nothing could be tried")
+    sizes = FREE_SIZES if has_free_sizes(model.signature) else FREE_SIZES[:1]
+    for free in sizes:
+        inputs = _made_up(model.signature, 3, seed=0, free=free)
+        if inputs is None:
+            return Merging(False, "there are no values to try it with")
+        with suppress(ScoringError):
+            return _compared(model, inputs)
+    return Merging(False, "it fails on made-up values, so nothing could be tried")
+
+
+def _compared(model: LoadedModel, inputs: Tensors) -> Merging:
+    together = model.run(inputs)
+    if not rows.fits(together, 3):
+        return Merging(False, "an output has not one entry for each row")
+    for row in range(3):
+        part = slice(row, row + 1)
+        alone = model.run({name: value[part] for name, value in inputs.items()})
+        if not rows.same(alone, {name: value[part] for name, value in together.items()}):
+            return Merging(False, "a row's outputs depend on the other rows")
     return Merging(True, "three rows gave the same together and alone")
 
 
-def _made_up(signature: Signature, count: int, seed: int) -> dict[str, Any] | None:
-    made = {spec.name: rows.made_up(spec, count, seed) for spec in signature.inputs}
+def has_free_sizes(signature: Signature) -> bool:
+    """Whether a row of an input can have more than one shape."""
+    return any(not isinstance(dim, int) for s in signature.inputs for dim in (s.shape or ())[1:])
+
+
+def _made_up(signature: Signature, count: int, seed: int, free: int = 1) -> dict[str, Any] | None:
+    made = {spec.name: rows.made_up(spec, count, seed, free=free) for spec in signature.inputs}
     return None if any(value is None for value in made.values()) else made

@@ -18,6 +18,9 @@ Reason = Literal["full", "deadline", "draining"]
 
 DEFAULT_MAX_BATCH = 64
 """Rows of a merged batch when nobody says: the gain of more is small, the wait is not."""
+WORTH_A_THREAD = 1.5
+"""A full batch runs on the thread where a row of it costs this many times less than one of the
+largest batch that the event loop may run."""
 PROBE_EVERY = 64
 """While merging does not pay, every so many batches two requests are merged to see whether it still
 does not."""
@@ -110,4 +113,8 @@ def most_rows(cost: CostModel, *, merges: bool, max_batch: int, inline_s: float 
         return 1
     if inline_s is None or cost.seconds(1) > inline_s or cost.a <= 0:
         return max_batch
-    return max(1, min(max_batch, int((inline_s - cost.b) / cost.a)))
+    inline_rows = max(1, min(max_batch, int((inline_s - cost.b) / cost.a)))
+    on_thread = cost.a + cost.b / max_batch
+    if on_thread * WORTH_A_THREAD < cost.a + cost.b / inline_rows:
+        return max_batch  # the loop's limit would cost more than two thread switches save
+    return inline_rows

@@ -273,7 +273,9 @@ class ServerProcess:
     def _snapshots(self) -> list[bytes]:
         self._publish()
         board = self._link.board
-        return [snapshot for snapshot in (board.past, *board.snapshots()) if snapshot]
+        restarts = Ledger()
+        restarts.restarted("process", board.restarts)
+        return [restarts.snapshot(), *(snapshot for snapshot in board.snapshots() if snapshot)]
 
     def _publish(self) -> None:
         ledger = self._ledger

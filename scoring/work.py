@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable, Iterator
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
+from scoring.quarantine import fingerprint
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -48,6 +50,8 @@ class Work(Generic[In, Out]):
     queue_s = 0.0
     run_s = 0.0
     batch_rows = 0
+    name = b""
+    """What besides the body makes the request what it is (its method and target)."""
 
     def __init__(
         self,
@@ -71,6 +75,11 @@ class Work(Generic[In, Out]):
             self.deadline = deadline
         if priority != ORDINARY:
             self.priority = priority
+
+    @property
+    def mark(self) -> bytes:
+        """Its fingerprint, for the quarantine."""
+        return fingerprint(self.name, self.body) if self.name else fingerprint(self.body)
 
     def forget(self) -> None:
         """Let go of what it holds; for one that is answered or dropped but may still be in line."""

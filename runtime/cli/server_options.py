@@ -102,7 +102,7 @@ _OPTIONS: list[tuple[str, str, click.ParamType[Any] | None, str, str]] = [
     (_LIMITS, "--max-body-mib", COUNT, "N", "Largest body; more is a 413. [default: 100]"),
     (_LIMITS, "--body-timeout-s", SECONDS, "S", "That a slow body may take. [default: 30]"),
     (_LIMITS, "--keep-alive-s", SECONDS, "S", "That a connection may idle. [default: 75]"),
-    (_WATCHING, "--access-log", None, "", "Log a line for each scoring request."),
+    (_WATCHING, "--access-log", None, "", "Log a JSON line for each scoring request."),
     (_WATCHING, "--triton-metrics", None, "", "Show nv_inference_* names on /metrics too."),
     (
         *(_WATCHING, "--trace", None, ""),

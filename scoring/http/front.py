@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from scoring.azure.cors import Cors
 from scoring.azure.identity import MAX_ID_CHARS, TooLong, request_ids
 from scoring.config import ServerConfig
+from scoring.http import access_log
 from scoring.http.answer import Answer, Headers, error_answer, head_bytes
 from scoring.http.call import Call
 from scoring.http.ids import IdSource
@@ -30,7 +31,7 @@ from scoring.http.watch import Watch
 from scoring.http.wire import parse_target
 
 logger = logging.getLogger("scoring")
-access_logger = logging.getLogger("azmlinfsrv")
+NOT_SCORED = frozenset({"/", "/healthz"})
 
 HEAD_BYTES = 64 * 1024
 HEAD_S = 30.0
@@ -140,8 +141,8 @@ class Front:
         self.head_s = HEAD_S
         self.is_closing = False
         self.is_retiring = False
-        self.watch: Watch | None = None
-        """Sees what is scored; None: nobody wants to."""
+        self._watch: Watch | None = None
+        self._is_seen = config.watching.access_log is not None
         self.server_state = ServerState()
         self.uvicorn_config = _uvicorn_config(site.asgi)
         self.body_digits = len(str(config.limits.body_bytes))
@@ -159,6 +160,16 @@ class Front:
         self.date_line = b""
         self.default_headers: list[tuple[bytes, bytes]] = []
         self._mark_date()
+
+    @property
+    def watch(self) -> Watch | None:
+        """Sees what is scored; None: nobody wants to."""
+        return self._watch
+
+    @watch.setter
+    def watch(self, watch: Watch | None) -> None:
+        self._watch = watch
+        self._is_seen = watch is not None or self.config.watching.access_log is not None
 
     @property
     def connections(self) -> set[Any]:
@@ -237,8 +248,8 @@ class Front:
 
     def begin(self, call: Call) -> None:
         """Hand a whole request to its route."""
-        if self.watch is not None:
-            self.watch.began(call)
+        if self._watch is not None:
+            self._watch.began(call)
         if call.has_ids:
             named = call.named
             for name in _IDS:
@@ -285,8 +296,6 @@ class Front:
             self.counts.answered("other", answer.status, seconds)
             return head_bytes(answer, framing, self.date_line)
         self.counts.answered(route.name, answer.status, seconds)
-        if self.config.watching.access_log:
-            self._log(call, answer, seconds)
         if call.ids is None and self._cors is None:
             key = (answer.status, answer.headers)
             start = self._heads.get(key)
@@ -295,8 +304,8 @@ class Front:
                 if len(self._heads) < 1000:
                     self._heads[key] = start
             new = self._ids.new()
-            if self.watch is not None:
-                self.watch.answered(call, answer, seconds, new.decode())
+            if self._is_seen:
+                self._show(call, answer, seconds, new.decode())
             return b"%b%bx-request-id: %b\r\nx-ms-request-id: %b\r\n%b\r\n" % (
                 start,
                 self.date_line,
@@ -324,9 +333,9 @@ class Front:
         if self.site.server_version:
             added.append(("x-ms-server-version", self.site.server_version))
         pairs = ids.response_headers()
-        if self.watch is not None:
+        if self._is_seen:
             sent = dict(pairs).get("x-request-id", "")
-            self.watch.answered(call, answer, self.clock() - call.started, sent)
+            self._show(call, answer, self.clock() - call.started, sent)
         added += [pair for pair in pairs if pair[0] == "TraceId"]
         finished = answer.with_more(added).with_headers(p for p in pairs if p[0] != "TraceId")
         return head_bytes(finished, framing, self.date_line)
@@ -342,19 +351,19 @@ class Front:
         call.ids = ids
         return True
 
-    def _log(self, call: Call, answer: Answer, seconds: float) -> None:
-        query = call.query.decode("latin-1")
-        path = f"{call.path}?{query}" if query else call.path
-        if not path.isprintable():  # a %0A in it must not begin a line of its own
-            path = path.encode("unicode_escape").decode()
-        length = len(answer.body) if isinstance(answer.body, bytes) else "N/A"
-        access_logger.info(
-            "%s %s %d %.3fms %s", call.method, path, answer.status, seconds * 1e3, length
-        )
+    def _show(self, call: Call, answer: Answer, seconds: float, request_id: str) -> None:
+        """Tell those who want to know of each scoring request."""
+        if self.watch is not None:
+            self.watch.answered(call, answer, seconds, request_id)
+        form = self.config.watching.access_log
+        if form and call.path not in NOT_SCORED:
+            access_log.write(form, call, answer, seconds, request_id)
 
     # Time
 
     def _sweep(self) -> None:
+        wait_s = SWEEP_S / 10 if self.is_closing or self.is_releasing else SWEEP_S
+        self._sweeper = asyncio.get_running_loop().call_later(wait_s, self._sweep)
         self.now = now = self.clock()
         self._mark_date()
         for connection in list(self.connections):
@@ -363,8 +372,6 @@ class Front:
             self._close_quiet(now)
         if self.is_releasing:
             self._release_idle()
-        wait_s = SWEEP_S / 10 if self.is_closing or self.is_releasing else SWEEP_S
-        self._sweeper = asyncio.get_running_loop().call_later(wait_s, self._sweep)
 
     def _mark_date(self) -> None:
         second = int(time.time())

@@ -63,6 +63,7 @@ class ScriptRoute:
                 body=call.body,
                 context=call,
             )
+            work.name = b"%b %b" % (call.method.encode(), call.target)
             self._dispatcher.submit(work)
             call.work, call.dispatcher = work, self._dispatcher
         except ScoringError as error:

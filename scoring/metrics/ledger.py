@@ -197,9 +197,9 @@ class Ledger:
         book.failed[kind] += 1
         book.not_answered_s += seconds
 
-    def restarted(self, kind: Restart) -> None:
+    def restarted(self, kind: Restart, times: int = 1) -> None:
         """A worker or a server process had to be replaced."""
-        self._restarts[kind] += 1
+        self._restarts[kind] += times
 
     def shadowed(
         self,

@@ -167,7 +167,7 @@ def test_the_access_log_has_one_line_for_each_request(caplog: pytest.LogCaptureF
         await client.answer()
 
     with caplog.at_level(logging.INFO, "azmlinfsrv"):
-        _with(scenario, watching=Watching(access_log=True))
+        _with(scenario, watching=Watching(access_log="text"))
     lines = [re.sub(r"[\d.]+ms", "?ms", record.getMessage()) for record in caplog.records]
     assert lines == ["GET /quick?a=%0Ab 200 ?ms 1", r"GET /sl\now 200 ?ms 4"]
 
