@@ -141,6 +141,7 @@ def create_app(served: Served) -> ASGIApp:
         endpoint("/readyz", handlers.ready),
         endpoint("/swagger.json", handlers.swagger, offers_options=True),
         endpoint("/metrics", handlers.metrics),
+        Route("/score", Endpoint(handlers.live, frozenset(), served, "/score")),  # a 405
         Route("/v2", oip),
         Route("/v2/{rest:path}", oip),
     ]

@@ -319,7 +319,7 @@ class Front:
         """Status line and headers without ids and date, for answers that come often."""
         if self.site.server_version:
             answer = answer.with_more([("x-ms-server-version", self.site.server_version)])
-        own = {"x-request-id", "x-ms-request-id", "x-ms-client-request-id"}
+        own = {"x-request-id", "x-ms-request-id"}  # a client id of the script's stays
         kept = tuple(pair for pair in answer.headers if pair[0].lower() not in own)
         return head_bytes(Answer(answer.status, kept), b"", b"")[:-2]
 

@@ -19,7 +19,7 @@ from scoring.http.infer_route import InferRoute
 from scoring.http.later import Later
 from scoring.http.model_route import ModelRoute
 from scoring.http.oip_routes import Control, OipRoutes
-from scoring.http.script_route import NOT_FAILED, ScriptRoute
+from scoring.http.script_route import METHODS, NOT_FAILED, ScriptRoute
 from scoring.metrics import Ledger
 from scoring.oip.routes import Ask, parse_path
 from scoring.repository import ModelRepository
@@ -70,7 +70,8 @@ class Site:
     ) -> ScriptRoute | ModelRoute | InferRoute | HealthRoute | None:
         """The route of a request below ASGI; None: Starlette answers."""
         if path == "/score":
-            return self._score
+            # The reference server's 405 has none of the headers of a scoring request's answer.
+            return self._score if not self.is_script or method in METHODS else None
         if path in self._health and method in ("GET", "HEAD"):
             return self._health[path]
         if not path.endswith("/infer") or not path.startswith("/v2/models/"):

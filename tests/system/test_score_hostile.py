@@ -336,7 +336,7 @@ GARBAGE = {
 @pytest.mark.parametrize("name", GARBAGE)
 def test_what_is_no_http_gets_400_and_the_door(server: Running, name: str) -> None:
     answer = server.exchange(GARBAGE[name])
-    assert answer == b"" or re.match(rb"HTTP/1\.1 4\d\d ", answer), answer[:200]
+    assert answer == b"" or re.match(rb"HTTP/1\.1 (4\d\d|501|505) ", answer)
     assert answer.count(b"HTTP/1.1") <= 1
     assert b"Set-Cookie" not in answer
     check_clean(answer.decode("latin-1"))
