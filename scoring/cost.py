@@ -45,7 +45,7 @@ class CostModel:
     """Seconds of a run whatever its rows."""
     jitter: float = 0.0
     """Seconds by which a batch's time differs from what was expected, typically."""
-    pays: bool = True
+    pays: bool = False
     known: bool = False
     _weight: float = field(default=0.0, repr=False)
     _x: float = field(default=0.0, repr=False)
@@ -106,8 +106,8 @@ class CostModel:
             return
         # Too few of other rows yet: they do not say how it grows.
         expected = self.a + self.b * mean_x
-        if expected <= 0:
-            self.a, self.b = 0.0, mean_y / mean_x
+        if expected <= 0:  # until a trial shows otherwise, a batch gains nothing
+            self.a, self.b = mean_y, 0.0
             return
         scale = mean_y / expected
         self.a, self.b = self.a * scale, self.b * scale

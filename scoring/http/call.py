@@ -72,6 +72,7 @@ class Call:
         if self.connection is not None and not self.answered:
             self.answered = True
             self.connection.answer(self, answer)
+            self.work = None  # it knows us: nothing would be freed before the next collection
 
     def header(self, name: bytes, default: str = "") -> str:
         """A header's value, decoded."""
