@@ -37,7 +37,8 @@ SURE = 3.0
 
 @dataclass(slots=True)
 class CostModel:
-    """Seconds of a batch by its rows. ``pays`` says whether merging is worth it."""
+    """Seconds of a batch by its rows. ``pays`` says whether merging is worth it; made with True, it
+    is assumed to be until batches of several sizes were seen."""
 
     a: float = 0.0
     """Seconds that each row adds."""
@@ -106,8 +107,8 @@ class CostModel:
             return
         # Too few of other rows yet: they do not say how it grows.
         expected = self.a + self.b * mean_x
-        if expected <= 0:  # until a trial shows otherwise, a batch gains nothing
-            self.a, self.b = mean_y, 0.0
+        if expected <= 0:  # until a trial shows otherwise, it is what it was assumed to be
+            self.a, self.b = (0.0, mean_y / mean_x) if self.pays else (mean_y, 0.0)
             return
         scale = mean_y / expected
         self.a, self.b = self.a * scale, self.b * scale

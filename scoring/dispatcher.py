@@ -30,7 +30,7 @@ from scoring.errors import (
     UnavailableError,
     WorkerDiedError,
 )
-from scoring.quarantine import Died, Quarantine, Survived
+from scoring.quarantine import Died, Quarantine, Survived, essence
 from scoring.work import DONE, RUNNING, WAITING, Line, Work
 
 In = TypeVar("In")
@@ -323,7 +323,7 @@ class Dispatcher(Generic[In, Out]):
         self._running.add(batch)
         self.batches += 1
         if self._recorder is not None:
-            self._recorder.set_running([work.body for work in works])
+            self._recorder.set_running([essence(work.body) for work in works])
         try:
             self.engine.run(items, lambda answers: self._finished(batch, answers))
         except Exception as error:  # a bug in an engine must answer its requests, not hang them

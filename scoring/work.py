@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
-from scoring.quarantine import fingerprint
+from scoring.quarantine import essence, fingerprint
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -79,7 +79,8 @@ class Work(Generic[In, Out]):
     @property
     def mark(self) -> bytes:
         """Its fingerprint, for the quarantine."""
-        return fingerprint(self.name, self.body) if self.name else fingerprint(self.body)
+        body = essence(self.body)
+        return fingerprint(self.name, body) if self.name else fingerprint(body)
 
     def forget(self) -> None:
         """Let go of what it holds; for one that is answered or dropped but may still be in line."""

@@ -17,6 +17,7 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any
 
+from scoring.cost import CostModel
 from scoring.dispatcher import Dispatcher, Observer
 from scoring.engine import Merging
 from scoring.errors import ScoringError
@@ -144,6 +145,7 @@ class Desk:
             self.engine,
             **{
                 "queue_limit": 100,
+                "cost": CostModel(pays=True),
                 "observer": self.notes,
                 "clock": lambda: self.loop.now,
                 **options,

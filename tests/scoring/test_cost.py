@@ -48,11 +48,14 @@ class Machine:
         return None
 
 
-def test_before_anything_was_measured_a_request_is_assumed_to_be_slow_and_merging_to_pay() -> None:
+def test_before_anything_was_measured_a_request_is_assumed_slow_and_merging_not_to_pay() -> None:
     model = CostModel()
     assert not model.known
     assert model.seconds(7) == model.surely(7) == UNKNOWN_S
-    assert model.pays
+    assert not model.pays
+    model.observe(1, 0.01)
+    assert not model.pays, "one size says nothing"
+    assert CostModel(pays=True).pays
 
 
 @pytest.mark.parametrize("cost", [DIGITS, (1e-3, 3e-4), (1e-4, 1e-4)])

@@ -17,7 +17,7 @@ seconds = st.floats(0, 10)
 
 
 def _cost(a: float, b: float) -> CostModel:
-    cost = CostModel()
+    cost = CostModel(pays=True)
     for rows in (1, 2, 4, 8, 16, 32) * 3:
         cost.observe(rows, a * rows + b)
     return cost
@@ -49,9 +49,17 @@ def test_the_drain_time_counts_batches_where_they_are_merged() -> None:
 
 
 def test_the_drain_time_knows_that_batches_on_the_loop_are_smaller() -> None:
-    cost = _cost(0.1e-3, 1.8e-3)
+    cost = _cost(0.1e-3, 0.5e-3)
     on_loop = _load(cost, 64, merges=True, max_batch=64, inline_s=2e-3)
-    assert drain_s(on_loop) == pytest.approx(32 * 2.0e-3, rel=0.01)
+    assert drain_s(on_loop) == pytest.approx(64 * 0.1e-3 + 5 * 0.5e-3, rel=0.01)
+
+
+def test_a_batch_that_is_much_cheaper_whole_runs_on_the_thread() -> None:
+    cost = _cost(0.1e-3, 1.8e-3)  # two rows on the loop: 1 ms a row; 64 on the thread: 0.13 ms
+    assert _limit(cost, inline_s=2e-3) == 64
+    assert drain_s(_load(cost, 64, merges=True, max_batch=64, inline_s=2e-3)) == pytest.approx(
+        64 * 0.1e-3 + 1.8e-3, rel=0.01
+    )
 
 
 def test_the_drain_time_has_what_runs_and_is_shared_by_the_slots() -> None:
@@ -122,7 +130,7 @@ def _limit(cost: CostModel, **options: Any) -> int:
 def test_batches_grow_to_the_limit_where_merging_pays() -> None:
     assert _limit(DIGITS) == 64
     assert _limit(DIGITS, max_batch=7) == 7
-    assert _limit(CostModel()) == 64, "until it is known, merging is tried"
+    assert _limit(CostModel()) == 1, "until a trial has shown that it pays"
     assert DEFAULT_MAX_BATCH == 64
 
 
