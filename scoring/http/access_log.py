@@ -7,6 +7,7 @@ json    {"time": "2026-11-24T12:00:00.123Z", "method": "POST", "path": "/score",
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -36,7 +37,8 @@ def write(form: Form, call: Call, answer: Answer, seconds: float, request_id: st
             "bytes": size,
             "id": request_id,
         }
-        sys.stderr.write(orjson.dumps(line).decode() + "\n")
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it: answer
+            sys.stderr.write(orjson.dumps(line).decode() + "\n")
         return
     if not path.isprintable():  # a %0A in it must not begin a line of its own
         path = path.encode("unicode_escape").decode()

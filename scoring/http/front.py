@@ -241,8 +241,11 @@ class Front:
             call.route = found
             return
         parsed = parse_target(target)
-        call.path, call.query = parsed.path, parsed.query
-        call.route = self.site.match(call.method, parsed.path)
+        path = call.path = parsed.path
+        call.query = parsed.query
+        if path.startswith("/v2/"):  # names in it are decoded once, by parse_path
+            path = parsed.raw_path.decode("ascii")
+        call.route = self.site.match(call.method, path)
         if call.route is not None and target == call.route.name.encode():
             self._exact[call.method, target] = call.route
 
@@ -281,8 +284,10 @@ class Front:
         """The client has left: what waits for it need not run."""
         if self.watch is not None:
             self.watch.abandoned(call)
-        if call.work is not None and call.dispatcher is not None:
-            call.dispatcher.drop(call.work)
+        if call.work is None or call.dispatcher is None:
+            return
+        if not call.dispatcher.drop(call.work):  # it runs
+            call.work = None  # see Call.reply
 
     def refusal(self, status: int, message: str) -> Answer:
         """An error that the server itself answers."""
@@ -300,7 +305,7 @@ class Front:
             key = (answer.status, answer.headers)
             start = self._heads.get(key)
             if start is None:
-                start = self._start_of(call, answer)
+                start = self._start_of(answer)
                 if len(self._heads) < 1000:
                     self._heads[key] = start
             new = self._ids.new()
@@ -315,7 +320,7 @@ class Front:
             )
         return self._slow_head(call, answer, framing)
 
-    def _start_of(self, call: Call, answer: Answer) -> bytes:
+    def _start_of(self, answer: Answer) -> bytes:
         """Status line and headers without ids and date, for answers that come often."""
         if self.site.server_version:
             answer = answer.with_more([("x-ms-server-version", self.site.server_version)])
@@ -395,10 +400,8 @@ class Front:
 
     def _close_quiet(self, now: float) -> None:
         for connection in list(self.connections):
-            if connection.is_idle and (
-                connection.is_unused
-                or now - max(connection.idle_since, self._drained_from) > QUIET_S
-            ):
+            quiet_s = now - max(connection.idle_since, self._drained_from)
+            if connection.is_idle and quiet_s > QUIET_S:
                 connection.transport.close()
 
     _drained_from = 0.0

@@ -37,6 +37,8 @@ class KnownHeads(dict[bytes, KnownHead]):
     def learn(self, head: bytes, call: Call) -> None:
         """``head`` was just parsed into ``call``, whose body is not read yet. A head is kept from
         the second time on: many have an id of their own and never come again."""
+        if len(head) > LONGEST:
+            return
         if head not in self._seen:
             if len(self._seen) >= MOST:
                 self._seen.clear()
@@ -55,8 +57,7 @@ def _is_plain(head: bytes, call: Call) -> bool:
     """Whether the head ends at its first empty line, its body is framed by a length, and it asks
     nothing of the connection."""
     return (
-        len(head) <= LONGEST
-        and 65 <= head[0] <= 90
+        65 <= head[0] <= 90
         and head.count(b"\n") == head.count(b"\r\n")
         and call.http_version == "1.1"
         and not call.closes

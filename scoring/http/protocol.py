@@ -57,7 +57,6 @@ class ScoringProtocol(HttpToolsProtocol):
         self._partial: Call | None = None
         self._current: Call | None = None
         self._queue: deque[Call] = deque()
-        self._is_fresh = True
         self._is_over = False
         self._is_eof = False
         self._is_upgrade = False
@@ -94,6 +93,7 @@ class ScoringProtocol(HttpToolsProtocol):
         if self._is_over:
             self._ignore(len(data))
             return
+        self._raw_head = b""  # of this read alone: another's would name the wrong request
         if (
             self._partial is None
             and self._current is None
@@ -102,11 +102,12 @@ class ScoringProtocol(HttpToolsProtocol):
             and not self.flow.write_paused
         ):
             end = data.find(b"\r\n\r\n") + 4
-            self._raw_head = head = data[:end] if end > 3 else b""
+            head = data[:end] if end > 3 else b""
             known = front.known_heads.get(head)
             if known is not None and len(data) - end == known.length:
                 self._begin_known(known, data[end:])
                 return
+            self._raw_head = head
         if self._partial is None and self._head_since is None:
             self._head_since = front.now
         if self._head_since is not None:
@@ -127,7 +128,7 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def _begin_known(self, known: KnownHead, body: bytes) -> None:
         """A whole request, whose head was parsed before."""
-        self._head_since, self._is_fresh = None, False
+        self._head_since = None
         call = Call(self.front.clock())
         call.__dict__.update(known.fields)
         call.body = body
@@ -208,7 +209,7 @@ class ScoringProtocol(HttpToolsProtocol):
         call = self._partial
         if call is None or self._is_told:
             return
-        self._head_since, self._head_bytes, self._is_fresh = None, 0, False
+        self._head_since, self._head_bytes = None, 0
         raw_head, self._raw_head = self._raw_head, b""
         parser = self.parser
         call.method = parser.get_method().decode("ascii")
@@ -366,8 +367,10 @@ class ScoringProtocol(HttpToolsProtocol):
     # Streams and ASGI
 
     async def _send_stream(self, call: Call, answer: Answer) -> None:
-        chunked = call.http_version == "1.1"
-        closes = call.closes or answer.close or self.front.is_closing or not chunked
+        has_body = call.method != "HEAD" and answer.status not in NO_BODY
+        chunked = call.http_version == "1.1" and answer.status not in NO_BODY
+        closes = call.closes or answer.close or self.front.is_closing
+        closes = closes or call.http_version != "1.1"
         framing = b"transfer-encoding: chunked\r\n" if chunked else b""
         if closes:
             framing += b"connection: close\r\n"
@@ -377,12 +380,12 @@ class ScoringProtocol(HttpToolsProtocol):
             async for chunk in body:
                 if self.transport.is_closing():  # an endless stream would go on for nobody
                     break
-                if chunk and call.method != "HEAD":
+                if chunk and has_body:
                     self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
                 await self.flow.drain()
             else:
                 if not self.transport.is_closing():
-                    if chunked and call.method != "HEAD":
+                    if chunked and has_body:
                         self._write(b"0\r\n\r\n")
                     self._answered_slowly(closes)
         except Exception:  # the worker has logged why; the client must see that this is not all
@@ -516,11 +519,6 @@ class ScoringProtocol(HttpToolsProtocol):
             and not self.transport.is_closing()
             and self.transport.get_write_buffer_size() == 0
         )
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether nothing has ever come."""
-        return self._is_fresh and self._head_bytes == 0
 
     def release(self) -> None:
         """Give an idle connection up without ending it: the supervisor has another hold of it."""

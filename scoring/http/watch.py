@@ -79,8 +79,12 @@ class Watch:
 
     def abandoned(self, call: Call) -> None:
         """Its client has left before the answer."""
-        if call.trace is not None:
+        if call.trace is None:
+            return
+        try:
             call.trace.end(LEFT, _scored(call))
+        except Exception:
+            logger.exception("a request could not be traced")
 
     async def close(self) -> None:
         """Write and send what waits, for as long as CLOSE_S."""

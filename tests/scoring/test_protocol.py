@@ -5,7 +5,7 @@ What is HTTP and what is not is in tests/system/test_http_*.py, against whole se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -69,6 +69,54 @@ def test_a_head_that_was_seen_before_means_the_same_again(pieces: int, together:
                 call.reply(text_answer("done"))
                 assert (await client.answer()).header("x-request-id") == "mine"
         assert server.link.received_bytes == client.sent_bytes
+
+    _with(scenario)
+
+
+def test_a_known_head_never_stands_for_the_request_behind_it() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        known = _post(b"first", b"/slow?a")
+        for _ in range(4):
+            client.send(known)
+            call = await server.site.slow.next()
+            await server.settle()
+            client.send(_post(b"other", b"/slow?b"))  # while the known one is under way
+            await server.settle()
+            assert (call.query, call.body) == (b"a", b"first")
+            call.reply(text_answer("a"))
+            call = await server.site.slow.next()
+            assert (call.query, call.body) == (b"b", b"other")
+            call.reply(text_answer("b"))
+            assert [(await client.answer()).body for _ in range(2)] == [b"a", b"b"]
+
+    _with(scenario)
+
+
+def test_heads_that_are_too_long_are_not_remembered() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        for _ in range(3):
+            client.send(b"GET /quick HTTP/1.1\r\nHost: x\r\nx-a: %b\r\n\r\n" % (b"a" * 5000))
+            assert (await client.answer()).status == 200
+        known = server.front.known_heads
+        assert not known
+        assert not known._seen
+
+    _with(scenario)
+
+
+def test_a_stream_with_a_status_that_has_no_body_sends_none() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"not to be sent"
+
+    async def scenario(server: Stand) -> None:
+        client = await server.connect()
+        client.send(SLOW + GET)
+        (await server.site.slow.next()).reply(Answer(204, (), pieces()))
+        answer = await client.answer()
+        assert (answer.status, answer.header("transfer-encoding")) == (204, None)
+        assert (await client.answer()).body == b"0"
 
     _with(scenario)
 
