@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 
@@ -18,6 +19,8 @@ from scoring.errors import (
     UnknownModelError,
 )
 from scoring.http.answer import Answer, error_answer
+
+logger = logging.getLogger("scoring")
 
 STATUS: dict[type[ScoringError], int] = {
     RefusedError: 429,
@@ -39,6 +42,14 @@ JITTER = 0.25
 def status_of(error: ScoringError) -> int:
     """The status of ``error``."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def told(error: Exception) -> ScoringError:
+    """What a client is told of ``error``: a bug of ours goes to the log."""
+    if isinstance(error, ScoringError):
+        return error
+    logger.error("a route failed", exc_info=error)
+    return EngineError("internal error")
 
 
 def answer_error(error: ScoringError) -> Answer:

@@ -14,7 +14,7 @@ from typing import Any
 from scoring.errors import BodyError, InputError, ScoringError
 from scoring.http.answer import Answer, json_answer
 from scoring.http.call import Call
-from scoring.http.errors import retry_headers, status_of
+from scoring.http.errors import retry_headers, status_of, told
 from scoring.http.later import Later
 from scoring.http.model_route import (
     INLINE_BYTES,
@@ -33,6 +33,8 @@ from scoring.watching.shadow import Shadow
 from scoring.work import ORDINARY, Work
 
 HEADER_LENGTH = b"inference-header-content-length"
+MAX_DIGITS = 18
+"""Of that; int() itself refuses some thousand."""
 
 
 class InferRoute:
@@ -97,16 +99,18 @@ class InferRoute:
             request = service.codec.read_infer(call.body, _header_length(call))
             self._ledger.decoded(service.key, monotonic() - started)
             self._submit(call, service, request, deadline)
-        except ScoringError as error:
-            self._refuse(call, service, error)
+        except Exception as error:
+            self._refuse(call, service, told(error))
 
-    def _read(self, call: Call, service: ModelService) -> InferRequest:
+    def _read(self, call: Call, service: ModelService) -> tuple[InferRequest, float]:
+        started = monotonic()
         body = call.body
         coding = call.named.get(b"content-encoding")
         if coding is not None:
             body = compression.decompress(body, coding.decode("latin-1"), self._body_bytes)
         with service.aside:
-            return service.aside_codec.read_infer(body, _header_length(call))
+            request = service.aside_codec.read_infer(body, _header_length(call))
+        return request, monotonic() - started
 
     def _submit(
         self, call: Call, service: ModelService, request: InferRequest, deadline: float | None
@@ -125,8 +129,8 @@ class InferRoute:
             body=call.body,
             context=(call, service, request),
         )
+        call.work = work  # before it runs, which may be at once
         service.dispatcher.submit(work)
-        call.work = work
 
     def _done(self, work: Work[Any, Answered], outcome: Answered | ScoringError) -> None:
         call, service, request = work.context
@@ -154,13 +158,15 @@ class InferRoute:
         call.reply(oip_answer(error))
 
     def _read_aside(self, call: Call, service: ModelService, deadline: float | None) -> None:
-        def read(future: asyncio.Future[InferRequest]) -> None:
+        def read(future: asyncio.Future[tuple[InferRequest, float]]) -> None:
             if call.answered or future.cancelled():
                 return
             try:
-                self._submit(call, service, future.result(), deadline)
-            except ScoringError as error:
-                self._refuse(call, service, error)
+                request, took_s = future.result()
+                self._ledger.decoded(service.key, took_s)
+                self._submit(call, service, request, deadline)
+            except Exception as error:
+                self._refuse(call, service, told(error))
 
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, self._read, call, service).add_done_callback(read)
@@ -170,21 +176,25 @@ class InferRoute:
     ) -> None:
         call, service, _ = work.context
 
-        def written(future: asyncio.Future[Answer]) -> None:
+        def timed() -> tuple[Answer, float]:
+            started = monotonic()
+            return write(), monotonic() - started
+
+        def written(future: asyncio.Future[tuple[Answer, float]]) -> None:
             if future.cancelled():
                 return
-            error = future.exception()
-            if error is None:
-                call.reply(future.result())
-                if self._shadow is not None:
-                    self._shadow.offer(service.key, work, outcome)
-            elif isinstance(error, ScoringError):
-                call.reply(oip_answer(error))
-            else:
-                raise error
+            try:
+                answer, took_s = future.result()
+            except Exception as error:
+                call.reply(oip_answer(told(error)))
+                return
+            self._ledger.encoded(service.key, took_s)
+            call.reply(answer)
+            if self._shadow is not None:
+                self._shadow.offer(service.key, work, outcome)
 
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, write).add_done_callback(written)
+        loop.run_in_executor(None, timed).add_done_callback(written)
 
 
 def oip_error(status: int, text: str, headers: list[tuple[str, str]] | None = None) -> Answer:
@@ -208,7 +218,7 @@ def _header_length(call: Call) -> int | None:
     given = call.named.get(HEADER_LENGTH)
     if given is None:
         return None
-    if not given.isdigit():
+    if not given.isdigit() or len(given) > MAX_DIGITS:
         raise BodyError("Inference-Header-Content-Length must be a number of bytes")
     return int(given)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
+from scoring.codec import ModelCodec
 from scoring.errors import InputError, ScoringError
 from scoring.http.answer import JSON, Answer, error_answer
 from scoring.http.call import Call
-from scoring.http.errors import answer_error
+from scoring.http.errors import answer_error, told
 from scoring.http.later import Later
 from scoring.http.wire import deadline_ms
 from scoring.metrics import Ledger
@@ -88,14 +88,20 @@ class ModelRoute:
             if len(call.body) <= SMALL_BYTES or is_raw:
                 self._decode(call, service, deadline, is_raw)
             elif len(call.body) <= INLINE_BYTES:
-                self._later.run(lambda: self._decode(call, service, deadline, is_raw))
+                self._later.run(lambda: self._decode(call, service, deadline, is_raw, is_late=True))
             else:
                 self._decode_aside(call, service, deadline)
         except ScoringError as error:
             self._refused(call, service, error)
 
     def _decode(
-        self, call: Call, service: ModelService, deadline: float | None, is_raw: bool
+        self,
+        call: Call,
+        service: ModelService,
+        deadline: float | None,
+        is_raw: bool,
+        *,
+        is_late: bool = False,
     ) -> None:
         if call.answered:  # the client left meanwhile
             return
@@ -105,9 +111,9 @@ class ModelRoute:
             inputs = codec.read_raw(call.body) if is_raw else codec.read_json(call.body)
             now = monotonic()
             self._ledger.decoded(service.key, now - started)
-            self._add(call, service, inputs, deadline, now)
-        except ScoringError as error:
-            self._refused(call, service, error)
+            self._add(call, service, inputs, deadline, now, is_late)
+        except Exception as error:
+            self._refused(call, service, told(error))
 
     def _add(
         self,
@@ -116,7 +122,10 @@ class ModelRoute:
         inputs: Tensors,
         deadline: float | None,
         now: float,
+        is_late: bool,
     ) -> None:
+        """``is_late``: since the door was asked, the model may have gone and the queue have filled.
+        Nor does the door know the rows."""
         work = Work(
             inputs,
             self._done,
@@ -126,8 +135,11 @@ class ModelRoute:
             body=call.body,
             context=(call, service),
         )
-        service.dispatcher.add(work, now)
-        call.work = work
+        call.work = work  # before it runs, which may be at once
+        if is_late or (deadline is not None and work.rows > 1):
+            service.dispatcher.submit(work)
+        else:
+            service.dispatcher.add(work, now)
 
     def _done(self, work: Work[Tensors, Answered], outcome: Answered | ScoringError) -> None:
         call, service = work.context
@@ -138,10 +150,7 @@ class ModelRoute:
         if outcome.batch.nbytes > INLINE_BYTES:
             self._encode_aside(call, service, work, outcome)
             return
-        if call.named.get(b"accept") == b"application/octet-stream":
-            answer = _raw_answer(outcome)
-        else:
-            answer = Answer(200, JSON_HEADERS, service.codec.write_json(outcome))
+        answer = _answer(call, service.codec, outcome)
         self._ledger.encoded(service.key, monotonic() - started)
         call.reply(answer)
         if self._shadow is not None:
@@ -153,17 +162,24 @@ class ModelRoute:
         call.reply(answer_error(error))
 
     def _decode_aside(self, call: Call, service: ModelService, deadline: float | None) -> None:
-        def decoded(future: asyncio.Future[dict[str, Any]]) -> None:
+        codec = service.codec
+
+        def decode() -> tuple[Tensors, float]:
+            started = monotonic()
+            return codec.read_json(call.body), monotonic() - started
+
+        def decoded(future: asyncio.Future[tuple[Tensors, float]]) -> None:
             if call.answered or future.cancelled():
                 return
             try:
-                self._add(call, service, future.result(), deadline, monotonic())
-            except ScoringError as error:
-                self._refused(call, service, error)
+                inputs, took_s = future.result()
+                self._ledger.decoded(service.key, took_s)
+                self._add(call, service, inputs, deadline, monotonic(), is_late=True)
+            except Exception as error:
+                self._refused(call, service, told(error))
 
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(None, service.codec.read_json, call.body)
-        future.add_done_callback(decoded)
+        loop.run_in_executor(None, decode).add_done_callback(decoded)
 
     def _encode_aside(
         self,
@@ -172,14 +188,26 @@ class ModelRoute:
         work: Work[Tensors, Answered],
         outcome: Answered,
     ) -> None:
-        def done(future: asyncio.Future[bytes]) -> None:
-            if not future.cancelled():
-                call.reply(Answer(200, JSON_HEADERS, future.result()))
-                if self._shadow is not None:
-                    self._shadow.offer(service.key, work, outcome)
+        def encode() -> tuple[Answer, float]:
+            with service.aside:  # the first of a batch writes them all
+                started = monotonic()
+                return _answer(call, service.aside_codec, outcome), monotonic() - started
+
+        def encoded(future: asyncio.Future[tuple[Answer, float]]) -> None:
+            if future.cancelled():
+                return
+            try:
+                answer, took_s = future.result()
+            except Exception as error:
+                call.reply(answer_error(told(error)))
+                return
+            self._ledger.encoded(service.key, took_s)
+            call.reply(answer)
+            if self._shadow is not None:
+                self._shadow.offer(service.key, work, outcome)
 
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, service.codec.write_json, outcome).add_done_callback(done)
+        loop.run_in_executor(None, encode).add_done_callback(encoded)
 
 
 def deadline_of(call: Call, default_ms: float | None) -> float | None:
@@ -195,6 +223,12 @@ def deadline_of(call: Call, default_ms: float | None) -> float | None:
         raise InputError(str(error)) from None
     assert milliseconds is not None
     return call.started + milliseconds / 1000
+
+
+def _answer(call: Call, codec: ModelCodec, outcome: Answered) -> Answer:
+    if call.named.get(b"accept") == b"application/octet-stream":
+        return _raw_answer(outcome)
+    return Answer(200, JSON_HEADERS, codec.write_json(outcome))
 
 
 def _raw_answer(outcome: Answered) -> Answer:
