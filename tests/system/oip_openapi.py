@@ -101,7 +101,7 @@ def _metadata(model: str) -> dict[str, Any]:
 
 
 def _request(inputs: list[str], outputs: list[str]) -> dict[str, Any]:
-    parameters = {"type": "object"}
+    parameters = {"type": ["object", "null"]}  # some clients send null
     tensor = _object(
         name={"enum": [*inputs, "other"]},
         shape=_SHAPE,
