@@ -112,9 +112,9 @@ def _request(inputs: list[str], outputs: list[str]) -> dict[str, Any]:
     output = _object(name={"enum": [*outputs, "other"]})
     output["properties"]["parameters"] = parameters
     request["properties"] |= {
-        "id": {"type": "string"},
+        "id": {"type": ["string", "null"]},
         "parameters": parameters,
-        "outputs": {"type": "array", "items": output},
+        "outputs": {"type": ["array", "null"], "items": output},
     }
     return request
 
