@@ -64,8 +64,8 @@ class ScriptRoute:
                 context=call,
             )
             work.name = b"%b %b" % (call.method.encode(), call.target)
+            call.work, call.dispatcher = work, self._dispatcher  # it may run at once
             self._dispatcher.submit(work)
-            call.work, call.dispatcher = work, self._dispatcher
         except ScoringError as error:
             call.reply(self._error(error))
 
