@@ -132,6 +132,7 @@ class ServerProcess:
         self._exit_code = 0
         self._restarts = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
 
     async def main(self) -> int:
         """Take connections at once, so that liveness answers while the model loads; then load;
@@ -160,7 +161,9 @@ class ServerProcess:
                 await self._service.start()
             if self._shadow is not None:
                 self._shadow.attach(self._service)
-        except ScoringError as error:
+        except Exception as error:
+            if not isinstance(error, ScoringError):  # else nobody would see it, and wait for ever
+                logger.exception("loading failed")
             self._link.failed(_load_message(error))
             self._exit_code = LOAD_FAILED_EXIT
             self._left.set()
@@ -194,7 +197,9 @@ class ServerProcess:
     # What the supervisor says
 
     def _on_connection(self, sock: socket.socket, slot: int) -> None:
-        self._spawn(self._connect(sock, slot))
+        task = self._spawn(self._connect(sock, slot))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, sock: socket.socket, slot: int) -> None:
         loop = asyncio.get_running_loop()
@@ -224,14 +229,20 @@ class ServerProcess:
         until = time.monotonic() + seconds
         for dispatcher in self._dispatchers():
             dispatcher.drain(until)
+        await self._connected()
         await self._front.drain(until)
         self._left.set()
 
     async def _retire(self) -> None:
+        await self._connected()
         self._front.retire()
         while self._front.connections:
             await asyncio.sleep(0.02)
         self._left.set()
+
+    async def _connected(self) -> None:
+        """Until what was passed to us before is counted among the front's connections."""
+        await asyncio.gather(*self._connecting, return_exceptions=True)
 
     async def _obey(self, ask: Ask) -> None:
         answer = b""
@@ -244,6 +255,9 @@ class ServerProcess:
                 await self._service.unload(control.model)
         except ScoringError as error:
             answer = str(error).encode()
+        except Exception as error:
+            logger.exception("a model could not be changed")
+            answer = f"internal error: {type(error).__name__}".encode()
         self._link.answer(ask.id, answer)
 
     async def _control(self, what: str, model: str) -> None:
@@ -264,7 +278,10 @@ class ServerProcess:
 
     async def _tick(self) -> None:
         while True:
-            self._publish()
+            try:
+                self._publish()
+            except Exception:
+                logger.exception("the metrics of this process are not up to date")
             await asyncio.sleep(TICK_S)
 
     def _mark_ready(self) -> None:
@@ -325,10 +342,11 @@ class ServerProcess:
         for key, dispatcher in self._named_dispatchers():
             logger.info("%s: batching: %s", key, dispatcher.reason)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _shadow(config: ServerConfig, environ: Mapping[str, str], ledger: Ledger) -> Shadow | None:
@@ -340,20 +358,22 @@ def _shadow(config: ServerConfig, environ: Mapping[str, str], ledger: Ledger) ->
 
 
 def _keep_freed_memory() -> None:
-    """glibc gives the heap's top back to the system with each body that is freed, and gets it again,
-    zeroed page by page, for the next one (mallopt(3))."""
+    """glibc gives the heap's top back to the system with each body that is freed, and gets it
+    again, zeroed page by page, for the next one (mallopt(3))."""
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
         libc.mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES // 2)
 
 
-def _load_message(error: ScoringError | ConfigError) -> str:
+def _load_message(error: Exception) -> str:
     if isinstance(error, ScriptLoadError):
         return f"error: the scoring script failed ({error.stage}): {error}"
     if isinstance(error, ModelLoadError):
         return f"error: the model does not load: {error}"
-    return f"error: {error}"
+    if isinstance(error, ScoringError | ConfigError):
+        return f"error: {error}"
+    return f"error: internal error: {type(error).__name__}; see the log"
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -92,8 +92,9 @@ class ModelRepository(Generic[Service]):
 
     async def start(self) -> None:
         """Load everything. Raises what loading raises."""
-        for key in self._makers:
-            await self._load(key)
+        async with self._changing:
+            for key in self._makers:
+                await self._load(key)
 
     async def load(self, name: str) -> None:
         """Load all versions of a model, anew if they are loaded. Raises UnknownModelError and
@@ -124,9 +125,9 @@ class ModelRepository(Generic[Service]):
         service = self._makers[key]()
         try:
             await service.dispatcher.start()
-        except ScoringError as error:
+        except Exception as error:
             if key not in self._loaded:
-                self._reasons[key] = str(error)
+                self._reasons[key] = str(error) if isinstance(error, ScoringError) else "it failed"
             with contextlib.suppress(ScoringError):
                 await service.dispatcher.close()
             raise

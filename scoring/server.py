@@ -45,7 +45,7 @@ def serve(
     try:
         if config.cors_origins:
             Cors(config.cors_origins)  # raises ConfigError now, not in each process
-        generation = _generation(where() if reopen is None else config.what, script, environ)
+        generation = _generation(config.what, script, environ)
         found = _plan(config, generation)
         with contextlib.ExitStack() as stack:
             ports = [config.port] + ([config.health_port] if config.health_port else [])

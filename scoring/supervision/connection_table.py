@@ -73,8 +73,8 @@ class ConnectionTable:
         self._free.append(slot)
 
     def owner(self, slot: int) -> int | None:
-        """Who has it. Raises KeyError for a slot that is not open."""
-        return self._owner[slot]
+        """Who has it; None also for a slot that is not open."""
+        return self._owner.get(slot)
 
     def waiting(self) -> tuple[int, ...]:
         """The connections that nobody has."""

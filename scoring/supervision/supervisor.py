@@ -72,6 +72,7 @@ _GRACE_S = 0.5
 """A process may be this late before it is killed."""
 _LEAVE_S = 5.0
 """A process that has closed its link ends within this time, or is killed."""
+_FORK_AGAIN_S = 0.1
 _LAST_MESSAGES = 1 << 20
 _MOVES_AT_A_TIME = 64
 _REBALANCE_S = 1.0
@@ -191,14 +192,21 @@ class Supervisor(Generic[G]):
             self._fork(fleet, seat)
 
     def _fork(self, fleet: Fleet[G], seat: Seat[G]) -> None:
+        """Raises OSError when the machine has no process to spare."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
         life = self.board.begin_life(fleet.number)
         link = ParentLink(theirs, self.board, life, self._listeners, orphan_drain_s=ORPHAN_DRAIN_S)
         main = partial(_live, self._hooks.child_main, fleet.generation, link)
-        pid = fork_child(main, partial(self._close_inherited, ours))
-        theirs.close()
+        try:
+            pid = fork_child(main, partial(self._close_inherited, ours))
+        except OSError:
+            ours.close()
+            self.board.end_life(life, self._fold)
+            raise
+        finally:
+            theirs.close()
         self._births += 1
         child = Child(self._births, pid, life, ChildLink(ours), fleet, seat)
         seat.child = child
@@ -305,8 +313,14 @@ class Supervisor(Generic[G]):
             self._restart(child.fleet, child.seat)
 
     def _restart(self, fleet: Fleet[G], seat: Seat[G]) -> None:
-        if not self._is_stopping and fleet is self._current:
+        if self._is_stopping or fleet is not self._current:
+            return
+        try:
             self._fork(fleet, seat)
+        except OSError as error:
+            delay_s = seat.restarts.delay_s(ready_for_s=0.0) or _FORK_AGAIN_S
+            logger.error("cannot start a server process: %s", error.strerror)
+            self._timers.after(delay_s, partial(self._restart, fleet, seat))
 
     def _kill_late(self, child: Child[G]) -> None:
         if child.number in self._children:
@@ -418,7 +432,10 @@ class Supervisor(Generic[G]):
         gc.freeze()
         self._generations += 1
         self._incoming = Fleet(self._generations, generation, self._processes)
-        self._man(self._incoming)
+        try:
+            self._man(self._incoming)
+        except OSError as error:
+            self._give_up_reload(f"cannot start a server process: {error.strerror}")
 
     def _promote(self, fleet: Fleet[G]) -> None:
         old, self._current, self._incoming = self._current, fleet, None
