@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -67,7 +68,7 @@ class Recorder(Protocol):
 class _Batch(Generic[In, Out]):
     """A batch under way."""
 
-    __slots__ = ("expected_s", "finish", "rows", "started", "works")
+    __slots__ = ("expected_s", "rows", "started", "works")
 
     def __init__(self, works: list[Work[In, Out]], rows: int, started: float, expected_s: float):
         self.works = works
@@ -110,7 +111,8 @@ class Dispatcher(Generic[In, Out]):
         self._clock = clock
         self._line: Line[In, Out] = Line()
         self._running: set[_Batch[In, Out]] = set()
-        self._deadlines: list[tuple[float, int, Work[In, Out]]] = []
+        # What was answered long before its deadline, with its body, must not lie here until then.
+        self._deadlines: list[tuple[float, int, weakref.ref[Work[In, Out]]]] = []
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_scheduled = False
@@ -396,16 +398,16 @@ class Dispatcher(Generic[In, Out]):
     def _watch(self, work: Work[In, Out], deadline: float) -> None:
         self._number += 1
         heap = self._deadlines
-        heapq.heappush(heap, (deadline, self._number, work))
+        heapq.heappush(heap, (deadline, self._number, weakref.ref(work)))
         if len(heap) > 1000 + 4 * self._line.waiting:  # most were answered long before
-            heap[:] = [entry for entry in heap if entry[2].state == WAITING]
+            heap[:] = [entry for entry in heap if _waits(entry[2]())]
             heapq.heapify(heap)
-        if self._timer is None or heap[0][2] is work:
+        if self._timer is None or heap[0][1] == self._number:
             self._arm()
 
     def _arm(self) -> None:
         heap = self._deadlines
-        while heap and heap[0][2].state != WAITING:
+        while heap and not _waits(heap[0][2]()):
             heapq.heappop(heap)
         if self._timer is not None:
             self._timer.cancel()
@@ -417,8 +419,8 @@ class Dispatcher(Generic[In, Out]):
     def _on_deadline(self) -> None:
         now, heap = self._clock(), self._deadlines
         while heap and heap[0][0] <= now:
-            work = heapq.heappop(heap)[2]
-            if work.state == WAITING:
+            work = heapq.heappop(heap)[2]()
+            if work is not None and work.state == WAITING:
                 self._line.drop(work)
                 work.queue_s = now - work.arrived
                 self._expire(work)
@@ -444,6 +446,10 @@ _REFUSALS: dict[str, Callable[[float], ScoringError]] = {
     "deadline": DeadlineError,
     "draining": DrainingError,
 }
+
+
+def _waits(work: Work[Any, Any] | None) -> bool:
+    return work is not None and work.state == WAITING
 
 
 def _nothing() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +50,14 @@ def test_a_request_expires_while_the_only_place_is_busy_though_nothing_else_happ
         assert desk.finish() == [0]
         desk.settle()
         assert desk.engine.batches == [[0]]
+
+
+def test_what_was_answered_is_not_kept_until_its_deadline() -> None:
+    with Desk() as desk:
+        work = weakref.ref(desk.ask(0, within=3600.0))
+        assert desk.finish() == [0]
+        gc.collect()
+        assert work() is None
 
 
 def test_the_earliest_deadline_counts_not_the_first_to_arrive() -> None:
