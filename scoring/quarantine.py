@@ -5,8 +5,8 @@ if not quarantine.is_empty:                       # an attribute: all that a hea
     mark = fingerprint(method, path, query, body)
     if quarantine.is_quarantined(mark): ...       # refuse it
     alone = quarantine.is_suspect(mark)           # or keep it out of batches
-told = quarantine.died(mark, alone=alone)         # told.encode() is for the other processes,
-quarantine.apply(decode(data))                    # which do this with it
+told = quarantine.died(mark, alone=alone)         # goes to the other processes (news.py),
+quarantine.apply(told)                            # which do this with it
 
 An input is a suspect once it was in a process that died, and innocent again once it has run and the
 process lives. It is quarantined when that happened twice, the last time with nothing beside it.
@@ -56,30 +56,11 @@ class Died(msgspec.Struct, frozen=True, tag=True):
     mark: bytes
     alone: bool
 
-    def encode(self) -> bytes:
-        """For ``decode`` in another process."""
-        return msgspec.msgpack.encode(self)
-
 
 class Survived(msgspec.Struct, frozen=True, tag=True):
     """A suspect was answered."""
 
     mark: bytes
-
-    def encode(self) -> bytes:
-        """For ``decode`` in another process."""
-        return msgspec.msgpack.encode(self)
-
-
-_decoder: msgspec.msgpack.Decoder[Died | Survived] = msgspec.msgpack.Decoder(Died | Survived)
-
-
-def decode(data: bytes) -> Died | Survived:
-    """What another process says; ValueError when that is no message."""
-    try:
-        return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"no quarantine message: {error}") from error
 
 
 class _Record:

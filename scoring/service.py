@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from scoring.model_engine import INLINE_S, Answered, ModelEngine
 from scoring.onnx_engine import OnnxEngine
 from scoring.policy import DEFAULT_MAX_BATCH
 from scoring.quarantine import Died, Quarantine, Survived
+from scoring.recorder import RecorderParts
 from scoring.repository import ModelRepository
 from scoring.rows import Tensors
 from scoring.script.script_engine import ScriptEngine
@@ -152,8 +153,16 @@ def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
     batching = shared.config.batching
     max_batch = batching.max_batch or bundle.file.max_batch or DEFAULT_MAX_BATCH
 
+    parts = None
+    if shared.recorder is not None and len(bundle.file.models) > 1:
+        parts = RecorderParts(shared.recorder)
+
+    def make(name: str, version: int, path: Path) -> ModelService:
+        own = shared if parts is None else replace(shared, recorder=parts.part())
+        return _model_service(name, version, path, max_batch, own)
+
     def maker(name: str, version: int, path: Path) -> Callable[[], ModelService]:
-        return lambda: _model_service(name, version, path, max_batch, shared)
+        return lambda: make(name, version, path)
 
     makers = {
         (model.name, model.version): maker(

@@ -126,18 +126,6 @@ class ParentLink:
         """So many bytes go to the transport."""
         self._cells[slot * CELL_WORDS + WRITTEN] += size_bytes
 
-    def mark_busy(self, slot: int) -> None:
-        """Its request is under way."""
-        self._cells[slot * CELL_WORDS + BUSY] = 1
-
-    def mark_idle(self, slot: int) -> None:
-        """It is between two requests: no byte of the next was read, all answers were written."""
-        self._cells[slot * CELL_WORDS + BUSY] = 0
-
-    def is_busy(self, slot: int) -> bool:
-        """What was last marked."""
-        return bool(self._cells[slot * CELL_WORDS + BUSY])
-
     def closed(self, slot: int) -> None:
         """Our copy is closed and the connection ends. Not for one that was released."""
         self._send(Closed(slot))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from scoring.quarantine import Died, Quarantine, Survived, decode, fingerprint
+from scoring.quarantine import Quarantine, Survived, fingerprint
 
 marks = st.sampled_from([fingerprint(bytes([n])) for n in range(6)])
 A, B = fingerprint(b"a"), fingerprint(b"b")
@@ -79,18 +78,11 @@ def test_a_process_that_is_told_knows_the_same(events: list[tuple[bytes, bool | 
     for mark, alone in events:
         told = here.survived(mark) if alone is None else here.died(mark, alone=alone)
         if told is not None:
-            there.apply(decode(told.encode()))
+            there.apply(told)
     for mark, _ in events:
         assert here.is_suspect(mark) == there.is_suspect(mark)
         assert here.is_quarantined(mark) == there.is_quarantined(mark)
     assert here.is_empty == there.is_empty
-
-
-def test_what_is_no_message_is_a_value_error() -> None:
-    assert decode(Died(A, True).encode()) == Died(A, True)
-    for data in (b"", b"\xc1", b"\x80", Died(A, True).encode()[:-1]):
-        with pytest.raises(ValueError, match="no quarantine message"):
-            decode(data)
 
 
 class Histories(RuleBasedStateMachine):
