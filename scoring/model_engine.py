@@ -2,7 +2,8 @@
 
 What is quick runs on the event loop itself, which saves two thread switches; what takes longer than
 INLINE_S runs on one thread, so that health and reading never wait for it. Its cost is measured
-before the first request.
+before the first request; where rows come in many sizes, which a count of rows says nothing of, only
+what is about as large as something that was quick is taken to be.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class ModelEngine:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._model: LoadedModel | None = None
         self._merging = Merging(False, "the model is not loaded")
+        self._is_sized = False
+        self._quick_size = 0.0
 
     def __repr__(self) -> str:
         return f"<ModelEngine ready={self.ready} merging={self._merging.allowed}>"
@@ -148,8 +151,10 @@ class ModelEngine:
     ) -> None:
         """On the loop when it is expected to be quick, else on the thread."""
         counts = [rows.rows_of(item) for item in batch]
-        if self._cost.known and self._cost.seconds(sum(counts)) <= self._inline_s:
-            done(self._answers(batch, counts))
+        size = sum(map(rows.size_of, batch)) if self._is_sized else 0.0
+        is_quick = self._cost.known and self._cost.seconds(sum(counts)) <= self._inline_s
+        if is_quick and size <= self._quick_size:
+            done(self._timed(batch, counts, size))
             return
         loop = asyncio.get_running_loop()
 
@@ -158,7 +163,7 @@ class ModelEngine:
                 with suppress(RuntimeError):  # the loop has been closed meanwhile
                     loop.call_soon_threadsafe(done, future.result())
 
-        self._pool.submit(self._answers, batch, counts).add_done_callback(finished)
+        self._pool.submit(self._timed, batch, counts, size).add_done_callback(finished)
 
     async def close(self) -> None:
         """Free the model once what runs has ended."""
@@ -166,6 +171,20 @@ class ModelEngine:
         model, self._model = self._model, None
         if model is not None:
             model.close()
+
+    def _timed(
+        self, batch: Sequence[Tensors], counts: Sequence[int], size: float
+    ) -> Sequence[Answered | ScoringError]:
+        if not size:
+            return self._answers(batch, counts)
+        started = time.perf_counter()
+        answers = self._answers(batch, counts)
+        took_s = time.perf_counter() - started
+        if took_s > 2 * self._inline_s:  # a little more may be noise
+            self._quick_size = min(self._quick_size, size / 2)
+        elif took_s <= self._inline_s:
+            self._quick_size = max(self._quick_size, 2 * size)
+        return answers
 
     def _answers(
         self, batch: Sequence[Tensors], counts: Sequence[int]
@@ -207,6 +226,9 @@ class ModelEngine:
     def _loaded(self) -> LoadedModel:
         model = self._load()
         self._merging = prove(model)
+        self._is_sized = any(
+            spec.shape is None or spec.dtype == "string" for spec in model.signature.inputs
+        ) or has_free_sizes(model.signature)
         self._measure(model)
         return model
 

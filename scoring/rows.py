@@ -48,6 +48,16 @@ def rows_of(inputs: Tensors) -> int:
     return 1
 
 
+def size_of(inputs: Tensors) -> float:
+    """Bytes of numbers and characters of text; infinite where there is no telling."""
+    size = 0.0
+    for value in inputs.values():
+        if not isinstance(value, np.ndarray):
+            return float("inf")
+        size += value.nbytes if value.dtype.kind != "O" else sum(map(len, value.flat))
+    return size
+
+
 def key_of(inputs: Tensors) -> Hashable:
     """Equal for requests that can share a batch; None for one that cannot share any."""
     if len(inputs) == 1:

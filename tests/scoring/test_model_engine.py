@@ -20,6 +20,7 @@ from scoring.errors import EngineError, InputError, ModelLoadError, ScoringError
 from scoring.model_engine import Answered, LoadedModel, ModelEngine
 from scoring.onnx_engine import OnnxEngine
 from scoring.rows import Tensors, key_of, rows_of
+from scoring.signature import Signature, TensorSpec
 from scoring.work import Work
 from tests.scoring.little_models import FLOAT, FakeModel, mlp, table
 
@@ -216,6 +217,38 @@ def test_it_is_never_split_where_rows_depend_on_each_other() -> None:
 
 
 # Where it runs, and the start
+
+
+class WordModel(FakeModel):
+    """Takes rows of any length, and longer for long ones."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: time.sleep(0.05 if x.shape[1] > 100 else 0))
+        self.signature = Signature(
+            (TensorSpec("x", "float32", ("N", "words")),), (TensorSpec("y", "float32", ("N", "w")),)
+        )
+
+
+def test_a_row_longer_than_any_that_was_quick_runs_on_the_thread() -> None:
+    model = WordModel()
+
+    def batch(words: int) -> list[Tensors]:
+        return [{"x": np.ones((1, words), np.float32)}]
+
+    cost = CostModel()
+    cost.observe(1, 1e-4)
+    sizes = (10, 10, 15, 1000, 10, 1000, 10)
+    _run(lambda: model, *map(batch, sizes), cost=cost, inline_s=0.01)
+    loop = threading.current_thread().name
+    assert [name == loop for name in model.threads[-7:]] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_what_is_quick_runs_on_the_loop_and_what_is_slow_on_the_thread() -> None:
