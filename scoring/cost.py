@@ -31,6 +31,7 @@ UNKNOWN_S = 0.1
 """Assumed for a request before the first was measured."""
 _LEAST_S = 1e-7
 JITTER_WEIGHT = 0.05
+MANY_ROWS = 1 << 30
 SURE = 3.0
 """Jitters on top of the expected time: a deadline is promised only with this to spare."""
 
@@ -61,6 +62,13 @@ class CostModel:
     def surely(self, rows: int) -> float:
         """Seconds within which nearly every batch of ``rows`` rows is done."""
         return self.seconds(rows) + SURE * self.jitter if self.known else UNKNOWN_S
+
+    def rows_within(self, seconds: float) -> int:
+        """How many rows a batch may have that is surely done in ``seconds``; at least 1."""
+        left_s = seconds - self.b - SURE * self.jitter
+        if not self.known or self.a <= 0:
+            return MANY_ROWS
+        return max(1, min(MANY_ROWS, int(left_s / self.a)))
 
     @property
     def gain(self) -> float:

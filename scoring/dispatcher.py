@@ -31,7 +31,7 @@ from scoring.errors import (
     UnavailableError,
     WorkerDiedError,
 )
-from scoring.quarantine import Died, Quarantine, Survived, essence
+from scoring.quarantine import Died, Quarantine, Survived
 from scoring.work import DONE, RUNNING, WAITING, Line, Work
 
 In = TypeVar("In")
@@ -298,8 +298,10 @@ class Dispatcher(Generic[In, Out]):
                 batches=self.batches,
                 rows=head.rows,
             )
-        works = self._line.take(head, limit, SCAN)
         now = self._clock()
+        if head.deadline is not None and limit > 1:
+            limit = min(limit, self.cost.rows_within(head.deadline - now))
+        works = self._line.take(head, limit, SCAN)
         rows, has_deadline = 0, False
         for work in works:
             rows += work.rows
@@ -325,7 +327,7 @@ class Dispatcher(Generic[In, Out]):
         self._running.add(batch)
         self.batches += 1
         if self._recorder is not None:
-            self._recorder.set_running([essence(work.body) for work in works])
+            self._recorder.set_running([work.essence for work in works])
         try:
             self.engine.run(items, lambda answers: self._finished(batch, answers))
         except Exception as error:  # a bug in an engine must answer its requests, not hang them

@@ -6,7 +6,6 @@ exit_code = serve(config, script=environ)     # the script that environ names (a
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -42,18 +41,21 @@ def serve(
     # The pool of threads that numpy starts by itself is of no use here, and forking needs it gone.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     where = reopen or (lambda: config.what)
+    listeners: list[socket.socket] = []
     try:
         if config.cors_origins:
             Cors(config.cors_origins)  # raises ConfigError now, not in each process
         generation = _generation(config.what, script, environ)
         found = _plan(config, generation)
-        with contextlib.ExitStack() as stack:
-            ports = [config.port] + ([config.health_port] if config.health_port else [])
-            listeners = [stack.enter_context(_listen(config.host, port)) for port in ports]
-            return _supervise(config, found, generation, listeners, where, script, environ)
+        for port in (config.port, config.health_port):
+            if port is not None:
+                listeners.append(_listen(config.host, port))
     except (BundleError, ConfigError, ValueError, OSError) as error:
+        for listener in listeners:
+            listener.close()
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return _supervise(config, found, generation, listeners, where, script, environ)
 
 
 def _supervise(

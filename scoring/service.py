@@ -48,6 +48,7 @@ class ModelService:
         self.dispatcher = dispatcher
         self.aside = threading.Lock()
         self.key = f"{name}:{version}"
+        self.mark = self.key.encode()
         """What metrics call it."""
 
     def __repr__(self) -> str:

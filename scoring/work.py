@@ -51,7 +51,7 @@ class Work(Generic[In, Out]):
     run_s = 0.0
     batch_rows = 0
     name = b""
-    """What besides the body makes the request what it is (its method and target)."""
+    """What besides the body makes the request what it is: its model, or its method and target."""
 
     def __init__(
         self,
@@ -77,10 +77,15 @@ class Work(Generic[In, Out]):
             self.priority = priority
 
     @property
+    def essence(self) -> bytes:
+        """What it is, bounded in length: for the flight recorder."""
+        body = essence(self.body)
+        return self.name + b"\n" + body if self.name else body
+
+    @property
     def mark(self) -> bytes:
         """Its fingerprint, for the quarantine."""
-        body = essence(self.body)
-        return fingerprint(self.name, body) if self.name else fingerprint(body)
+        return fingerprint(self.essence)
 
     def forget(self) -> None:
         """Let go of what it holds; for one that is answered or dropped but may still be in line."""

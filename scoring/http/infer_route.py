@@ -129,6 +129,7 @@ class InferRoute:
             body=call.body,
             context=(call, service, request),
         )
+        work.name = service.mark
         call.work = work  # before it runs, which may be at once
         service.dispatcher.submit(work)
 

@@ -77,7 +77,8 @@ class ModelRoute:
                 return
         service = self._service()
         if service is None or not service.engine.ready:
-            call.reply(error_answer(503, "the model is still loading", [("Retry-After", "1")]))
+            text = "the model is not loaded (yet)"
+            call.reply(error_answer(503, text, [("Retry-After", "1")]))
             return
         dispatcher = call.dispatcher = service.dispatcher
         try:
@@ -135,6 +136,7 @@ class ModelRoute:
             body=call.body,
             context=(call, service),
         )
+        work.name = service.mark
         call.work = work  # before it runs, which may be at once
         if is_late or (deadline is not None and work.rows > 1):
             service.dispatcher.submit(work)

@@ -211,6 +211,9 @@ class ScoringProtocol(HttpToolsProtocol):
             return
         self._head_since, self._head_bytes = None, 0
         raw_head, self._raw_head = self._raw_head, b""
+        if len(raw_head) > self.front.head_bytes:
+            self._refuse(431, "the request's head is too large")
+            return
         parser = self.parser
         call.method = parser.get_method().decode("ascii")
         call.http_version = parser.get_http_version()

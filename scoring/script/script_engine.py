@@ -172,6 +172,12 @@ class ScriptEngine:
         except ScriptLoadError as error:
             self._not_loaded(first, error)
             return False
+        except (
+            Exception
+        ) as error:  # a bug of ours must not leave the place empty, or start() waiting
+            logger.exception("a worker could not be started")
+            self._not_loaded(first, ScriptLoadError("start", type(error).__name__))
+            return False
         ready_at = asyncio.get_running_loop().time()
         try:
             if not first.done():

@@ -59,6 +59,8 @@ logger = logging.getLogger("scoring.supervision.supervisor")
 
 G = TypeVar("G")
 
+RELOAD_S = 600.0
+"""How long a new generation may take to load; then the next SIGHUP is heard again."""
 ORPHAN_DRAIN_S = 1.0
 """What a process may still do when its supervisor was killed: whoever did that wants it gone."""
 FUTILE_STARTS = 4
@@ -436,6 +438,11 @@ class Supervisor(Generic[G]):
             self._man(self._incoming)
         except OSError as error:
             self._give_up_reload(f"cannot start a server process: {error.strerror}")
+        self._timers.after(RELOAD_S, partial(self._end_late_reload, self._generations))
+
+    def _end_late_reload(self, number: int) -> None:
+        if self._incoming is not None and self._incoming.number == number:
+            self._give_up_reload(f"it has not loaded in {RELOAD_S:g} s")
 
     def _promote(self, fleet: Fleet[G]) -> None:
         old, self._current, self._incoming = self._current, fleet, None

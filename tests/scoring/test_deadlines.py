@@ -186,3 +186,13 @@ def test_whatever_the_schedule_nothing_expired_is_run(
             waiting = {work.item for work in desk.dispatcher._line}
             assert not waiting & set(late), "expired, and nobody told the client"
             assert not waiting & ran
+
+
+def test_a_batch_is_no_larger_than_the_first_ones_deadline_allows() -> None:
+    with Desk() as desk:
+        desk.teach(a=0.1, b=1.0)
+        for item in range(10):
+            desk.ask(item, within=1.55 if item == 0 else 60.0)
+        desk.settle()
+        assert desk.engine.batches == [[0, 1, 2, 3, 4]], "ten would be late together"
+        assert not desk.answers
