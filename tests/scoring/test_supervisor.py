@@ -134,13 +134,13 @@ def test_an_ask_collects_the_answers_of_every_process() -> None:
         assert missing == "0"
 
 
+@pytest.mark.slow
 def test_an_ask_ends_when_a_process_dies_instead_of_answering() -> None:
     with supervised(2) as server, server.lines(2) as (one, other):
         victim = other.pid()
         os.kill(victim, signal.SIGSTOP)
         one.send("ask load\n")
-        with server.lines(2):
-            pass
+        time.sleep(0.3)  # nobody can tell from outside that the question has reached the parent
         os.kill(victim, signal.SIGKILL)
         assert one.read().endswith(" missing 1")
 
