@@ -1,7 +1,7 @@
 """Decides what happens to a request: pure, synchronous, no clock of its own.
 
-    admit(load, ask)      let in, or refuse at the door with the reason and when to come again
-    rows_limit(load, ...) how many rows the next batch may have
+    admit(load, ...)      let in, or refuse at the door with the reason and when to come again
+    rows_limit(cost, ...) how many rows the next batch may have
 
 Nothing ever waits on a timer: what has arrived while the engine was busy runs when it is free.
 Batches are counted in rows, never split, and only grow where the fitted cost says that it pays.

@@ -1,17 +1,21 @@
 import multiprocessing
 import subprocess
 import sys
+import time
 
 def init():
     pass
 
-def work(x):
-    return x + 1
+def hold(begun):
+    begun.set()
+    time.sleep(60)
 
 def run(data):
     context = multiprocessing.get_context("fork")
-    process = context.Process(target=__import__("time").sleep, args=(60,))
+    begun = context.Event()
+    process = context.Process(target=hold, args=(begun,))
     process.start()
+    begun.wait(10)
     process.terminate()
     process.join(10)
     child = subprocess.run([sys.executable, "-c", "print(6*7)"], capture_output=True, text=True)
