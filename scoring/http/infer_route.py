@@ -33,6 +33,9 @@ from scoring.watching.shadow import Shadow
 from scoring.work import ORDINARY, Work
 
 HEADER_LENGTH = b"inference-header-content-length"
+COMPRESSIBLE_BYTES = compression.MIN_BYTES // 8
+"""Of tensors; fewer make no answer, not even in JSON, that is worth compressing, and most clients
+name codings with each request."""
 MAX_DIGITS = 18
 """Of that; int() itself refuses some thousand."""
 
@@ -138,7 +141,8 @@ class InferRoute:
         if isinstance(outcome, ScoringError):
             call.reply(oip_answer(outcome))
             return
-        if outcome.batch.nbytes > INLINE_BYTES or b"accept-encoding" in call.named:
+        size = outcome.batch.nbytes
+        if size > INLINE_BYTES or (size >= COMPRESSIBLE_BYTES and b"accept-encoding" in call.named):
             coding = compression.choose(call.header(b"accept-encoding"))
             if coding is not None or outcome.batch.nbytes > INLINE_BYTES:
                 self._aside(work, outcome, lambda: _written(service, request, outcome, coding))
