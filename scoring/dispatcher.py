@@ -216,25 +216,6 @@ class Dispatcher(Generic[In, Out]):
             raise QuarantinedError
         work.alone = self.quarantine.is_suspect(mark)
 
-    async def ask(self, work_of: Callable[[Callable[..., None]], Work[In, Out]]) -> Out:
-        """The answer to ``work_of(done)``, awaited; for callers that are tasks anyway."""
-        answer: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
-
-        def done(work: Work[In, Out], outcome: Any) -> None:
-            if answer.done():
-                return
-            if isinstance(outcome, ScoringError):
-                answer.set_exception(outcome)
-            else:
-                answer.set_result(outcome)
-
-        work = work_of(done)
-        self.submit(work)
-        try:
-            return await answer
-        finally:
-            self.drop(work)
-
     def drop(self, work: Work[In, Out]) -> bool:
         """The client is gone: whether the request still waited, and now never runs. ``done`` is not
         called."""

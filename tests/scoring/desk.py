@@ -200,3 +200,23 @@ class Desk:
         """The one answer that ``item`` got."""
         (answer,) = self.answers[item]
         return answer
+
+
+async def ask(
+    dispatcher: Dispatcher[Any, Any], work_of: Callable[[Callable[..., None]], Work[Any, Any]]
+) -> Any:
+    """The answer to ``work_of(done)``, or what it fails with; dropped when cancelled."""
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def done(work: Work[Any, Any], outcome: Any) -> None:
+        if isinstance(outcome, ScoringError):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+    work = work_of(done)
+    dispatcher.submit(work)
+    try:
+        return await answer
+    finally:
+        dispatcher.drop(work)

@@ -19,14 +19,14 @@ from scoring.errors import (
     UnavailableError,
 )
 from scoring.work import State, Work
-from tests.scoring.desk import Desk, HandEngine
+from tests.scoring.desk import Desk, HandEngine, ask
 
 
 def test_an_item_comes_back_from_the_engine() -> None:
     async def scenario() -> None:
         dispatcher: Dispatcher[int, int] = Dispatcher(EchoEngine(), queue_limit=1)
         await dispatcher.start()
-        assert await dispatcher.ask(lambda done: Work(5, done)) == 5
+        assert await ask(dispatcher, lambda done: Work(5, done)) == 5
 
     asyncio.run(scenario())
 
@@ -164,7 +164,7 @@ def test_a_caller_that_is_cancelled_is_dropped() -> None:
         dispatcher: Dispatcher[int, int] = Dispatcher(engine, queue_limit=9)
         await dispatcher.start()
         asks = [
-            asyncio.create_task(dispatcher.ask(lambda done, n=n: Work(n, done)))  # type: ignore[misc]
+            asyncio.create_task(ask(dispatcher, lambda done, n=n: Work(n, done)))  # type: ignore[misc]
             for n in range(3)
         ]
         await asyncio.sleep(0)

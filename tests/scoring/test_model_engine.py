@@ -22,6 +22,7 @@ from scoring.onnx_engine import OnnxEngine
 from scoring.rows import Tensors, key_of, rows_of
 from scoring.signature import Signature, TensorSpec
 from scoring.work import Work
+from tests.scoring.desk import ask
 from tests.scoring.little_models import FLOAT, FakeModel, mlp, table
 
 Outcome = Sequence[Answered | ScoringError]
@@ -155,7 +156,7 @@ def test_a_bad_item_fails_alone_through_the_dispatcher_with_batches_of_a_real_mo
 
         values = [1, 2, 99, 3, -77, 4]
         answers = await asyncio.gather(
-            *(dispatcher.ask(lambda done, v=v: work(v, done)) for v in values),  # type: ignore[misc]
+            *(ask(dispatcher, lambda done, v=v: work(v, done)) for v in values),  # type: ignore[misc]
             return_exceptions=True,
         )
         for value, answer in zip(values, answers, strict=True):
