@@ -12,6 +12,7 @@ from registry import media_types
 from registry.blobs import BlobStore
 from registry.bundle_file import bundle_json, model_path
 from registry.image_request import ImageRequest
+from registry.image_tree import BUNDLE_ROOT
 from registry.layers import Entry, Layer, bytes_entry, write_layer
 from registry.records import Model
 
@@ -73,11 +74,13 @@ def _code_layer(
         entry_script=None if request.code is None else request.code.script,
         max_batch=request.max_batch,
     )
-    entries = [bytes_entry("bundle.json", description)]
+    entries = [bytes_entry(f"{BUNDLE_ROOT}/bundle.json", description)]
     if request.requirements is not None:
-        entries.append(bytes_entry(request.requirements_file, request.requirements.encode()))
+        entries.append(
+            bytes_entry(f"{BUNDLE_ROOT}/{request.requirements_file}", request.requirements.encode())
+        )
     for file in request.code.files if request.code is not None else ():
-        path = f"code/{file.path}"
+        path = f"{BUNDLE_ROOT}/code/{file.path}"
         entries.append(Entry(path, file.size_bytes, file.open, file.is_executable))
     return write_layer(store, entries, on_bytes)
 
@@ -91,7 +94,7 @@ def _model_layer(store: BlobStore, model: Model, cache: LayerCache, on_bytes: On
         return known
     entries = [
         Entry(
-            f"{model_path(model)}/{file.path}",
+            f"{BUNDLE_ROOT}/{model_path(model)}/{file.path}",
             file.size_bytes,
             partial(store.open, file.digest),
         )
@@ -104,7 +107,8 @@ def _model_layer(store: BlobStore, model: Model, cache: LayerCache, on_bytes: On
 
 def _put_json(store: BlobStore, document: Mapping[str, Any]) -> Layer:
     data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    return Layer(*store.put([data]))
+    digest, size = store.put([data])
+    return Layer(digest, size, digest)
 
 
 def _config(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def _config(layers: Sequence[Layer]) -> dict[str, Any]:
         "architecture": "amd64",
         "os": "linux",
         "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
 
 

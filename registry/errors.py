@@ -9,10 +9,17 @@ RegistryError
 +-- InvalidNameError      a name, tag or reference that is not allowed
 +-- InvalidSourceError    a file or folder that cannot be registered
 |   +-- InvalidOnnxError  an .onnx file that cannot be read or points outside its folder
+|   +-- RequirementsError a requirements or conda file that cannot be taken, or not be resolved
+|   +-- BaseImageError    a base image that cannot be read or does not fit
 +-- NotFoundError         no such model or image
 +-- InUseError            what should be deleted is used; ``users`` says by whom
 +-- ImmutableError        a change to what cannot change
 +-- ImageFailedError      the image was not made, or is not complete
+|   +-- ProofError        it was made, but does not score
++-- CancelledError        someone cancelled the activity
++-- RemoteError           another registry refused, failed or lied; ``status`` is its HTTP status
++-- TrustError            a signature or key that is missing, damaged or of someone else
++-- EngineError           the container engine is not there or failed
 +-- TargetError           the place to write to cannot be written
 |   +-- TargetExistsError what should be written is there already
 """
@@ -64,6 +71,14 @@ class InvalidOnnxError(InvalidSourceError):
     """An .onnx file that cannot be read or points outside its folder."""
 
 
+class RequirementsError(InvalidSourceError):
+    """A requirements or conda file that cannot be taken, or not be resolved."""
+
+
+class BaseImageError(InvalidSourceError):
+    """A base image that cannot be read or does not fit."""
+
+
 class NotFoundError(RegistryError):
     """No such model or image."""
 
@@ -86,6 +101,34 @@ class ImmutableError(RegistryError):
 
 class ImageFailedError(RegistryError):
     """The image was not made, or is not complete."""
+
+
+class ProofError(ImageFailedError):
+    """The image was made, but does not score; ``log`` is what it printed."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class CancelledError(RegistryError):
+    """Someone cancelled the activity."""
+
+
+class RemoteError(RegistryError):
+    """Another registry refused, failed or lied; ``status`` is its HTTP status, if it answered."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class TrustError(RegistryError):
+    """A signature or key that is missing, damaged or of someone else."""
+
+
+class EngineError(RegistryError):
+    """The container engine is not there or failed."""
 
 
 class TargetError(RegistryError):

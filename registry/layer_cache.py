@@ -26,7 +26,7 @@ class DatabaseLayerCache:
                 "SELECT digest, size_bytes FROM model_layers WHERE name = ? AND version = ?",
                 (model.name, model.version),
             ).fetchone()
-        return None if row is None else Layer(*row)
+        return None if row is None else Layer(row["digest"], row["size_bytes"], row["digest"])
 
     def add(self, model: Model, layer: Layer) -> None:
         """Remember the layer; nothing if the model was deleted meanwhile."""

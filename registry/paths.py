@@ -3,6 +3,9 @@
 <workspace>/
   workspace.db             SQLite: records
   leases/<id>              one file for each operation under way, locked by its process
+  activities/<id>.log      what an activity said, line by line
+  keys/                    the workspace's signing key (0600) and its public half
+  wheels/<sha256>/<name>   downloaded wheels, as their index serves them
   store/                   an OCI image layout (image-spec, image-layout.md)
     oci-layout, index.json
     blobs/sha256/<hex>     every stored file
@@ -26,6 +29,9 @@ class WorkspacePaths:
         self.root = root
         self.database = root / "workspace.db"
         self.leases = root / "leases"
+        self.activities = root / "activities"
+        self.keys = root / "keys"
+        self.wheels = root / "wheels"
         self.store = root / "store"
         self.blobs = self.store / "blobs" / "sha256"
         self.uploads = self.store / "uploads"
