@@ -84,11 +84,12 @@ class NotFoundError(RegistryError):
 
 
 class InUseError(RegistryError):
-    """``what`` is used by ``users`` (each ``name:version``) and cannot be deleted."""
+    """``what`` is used by ``users``, each an image ``name:version`` or another ``kind`` of user,
+    and cannot be deleted."""
 
-    def __init__(self, what: str, users: Sequence[str]) -> None:
+    def __init__(self, what: str, users: Sequence[str], kind: str = "image") -> None:
         super().__init__(
-            f"{what} is used by {', '.join(f'image {user}' for user in users)};"
+            f"{what} is used by {', '.join(f'{kind} {user}' for user in users)};"
             " delete what uses it first"
         )
         self.what = what

@@ -60,8 +60,41 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """A layer of an image: what it holds (base, dependencies, server, code, model), for people too,
+    and its bytes as stored."""
+
+    kind: str
+    title: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDetails:
+    """How an image was made; all None or empty of one that holds a bundle only.
+
+    ``lock`` has a line ``name==version --hash=...`` for each Python package; ``proof`` says where
+    it was seen to score, or why not; ``revision`` is the git commit of its code; ``referrers`` are
+    the digests of the manifests of its SBOM and its signature."""
+
+    kind: Literal["docker", "fpga"] = "docker"
+    platform: str | None = None
+    base: str | None = None
+    base_digest: str | None = None
+    python: str | None = None
+    layers: tuple[LayerRecord, ...] = ()
+    lock: str | None = None
+    proof: str | None = None
+    revision: str | None = None
+    referrers: tuple[str, ...] = ()
+    activity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """One version of an image. ``digest`` is its OCI manifest's; None when it failed."""
+    """One version of an image. ``digest`` is its OCI manifest's; None when it failed. ``users`` are
+    the deployments that run it."""
 
     name: str
     version: int
@@ -77,6 +110,8 @@ class Image:
     requirements: str | None
     models: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    details: ImageDetails = field(default_factory=ImageDetails)
+    users: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:

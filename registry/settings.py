@@ -1,0 +1,38 @@
+"""What a workspace has decided for all its images: kept in its database."""
+
+from __future__ import annotations
+
+from registry import names
+from registry.database import Database
+from registry.errors import InvalidNameError
+
+DEFAULT_BASE = "python:3.11-slim"
+NO_BASE = "none"
+"""The base of an image that is a bundle only: ``inferry serve`` runs it, no container engine."""
+MAX_REFERENCE_CHARS = 4096
+
+
+class Settings:
+    """The settings of one workspace."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def base(self) -> str:
+        """The base of images that name none."""
+        with self._database.read() as connection:
+            row = connection.execute("SELECT value FROM settings WHERE key = 'base'").fetchone()
+        return DEFAULT_BASE if row is None else str(row["value"])
+
+    def set_base(self, reference: str) -> None:
+        """Change it; ``reference`` is looked at when an image is made. Raises InvalidNameError."""
+        if not reference.strip():
+            raise InvalidNameError("the base is empty")
+        names.check_text(reference, "the base", MAX_REFERENCE_CHARS)
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO settings (key, value) VALUES ('base', ?)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (reference,),
+            )
