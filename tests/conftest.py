@@ -1,7 +1,8 @@
 """Applies to every test: under INFERRY_STRICT=1 (CI) a test that skips itself is a failure.
 
 A skip is right on a developer's machine that lacks an optional tool. CI installs them all, so that
-there a skip means a check that silently stopped checking."""
+there a skip means a check that silently stopped checking. Fixtures for real programs are in
+tests/engine.py."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
+pytest_plugins = ["tests.engine"]
 STRICT = os.environ.get("INFERRY_STRICT") == "1"
 
 
