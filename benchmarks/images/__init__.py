@@ -1,0 +1,1 @@
+"""The part ``images``: how fast images are made, how large they are, and how they travel."""
