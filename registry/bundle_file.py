@@ -46,6 +46,7 @@ def bundle_json(
     *,
     entry_script: str | None,
     max_batch: int | None = None,
+    lock_digest: str | None = None,
 ) -> bytes:
     """bundle.json of an image; the same inputs give the same bytes."""
     file = BundleFile(
@@ -59,6 +60,7 @@ def bundle_json(
             for m in models
         ],
         max_batch,
+        lock_digest,
     )
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
 

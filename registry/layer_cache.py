@@ -1,4 +1,4 @@
-"""Which layer was written for a model: kept in the database, so that the next image reuses it.
+"""Which layers were written before, kept in the database, so that the next image reuses them.
 
 Only a memory: purge frees a layer that no image uses any more, whatever is remembered here.
 """
@@ -14,13 +14,14 @@ from registry.records import Model
 
 
 class DatabaseLayerCache:
-    """The LayerCache of a workspace."""
+    """The layers of a workspace's models, and of whatever else has a key that covers its content.
+    What is found may be gone from the store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, model: Model) -> Layer | None:
-        """The layer, which may be gone from the store, or None."""
+        """The layer of ``model``, or None."""
         with self._database.read() as connection:
             row = connection.execute(
                 "SELECT digest, size_bytes FROM model_layers WHERE name = ? AND version = ?",
@@ -34,4 +35,21 @@ class DatabaseLayerCache:
             connection.execute(
                 "INSERT OR REPLACE INTO model_layers VALUES (?, ?, ?, ?)",
                 (model.name, model.version, layer.digest, layer.size_bytes),
+            )
+
+    def find_built(self, key: str) -> Layer | None:
+        """The layer that was built for ``key``, or None."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT digest, size_bytes, diff_id, media_type FROM built_layers WHERE key = ?",
+                (key,),
+            ).fetchone()
+        return None if row is None else Layer(**dict(row))
+
+    def add_built(self, key: str, layer: Layer) -> None:
+        """Remember the layer that was built for ``key``."""
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO built_layers VALUES (?, ?, ?, ?, ?)",
+                (key, layer.digest, layer.size_bytes, layer.diff_id, layer.media_type),
             )

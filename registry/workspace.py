@@ -19,16 +19,18 @@ from registry.models import Models
 from registry.paths import DEFAULT_FOLDER, WorkspacePaths
 from registry.purge import purge
 from registry.records import PurgeReport
+from registry.settings import Settings
 
 
 class Workspace:
-    """Models and images of one workspace. Any number of processes may have it open."""
+    """Models, images and activities of one workspace. Any number of processes may have it open."""
 
     def __init__(self, root: Path, clock: Clock = utc_now) -> None:
         self.root = root
         self._paths = WorkspacePaths(root)
         self._database = Database(self._paths.database)
         self._store = BlobStore(self._paths)
+        self.settings = Settings(self._database)
         self.models = Models(self._paths, self._database, self._store, clock)
         self.images = Images(self._paths, self._database, self._store, clock)
 
@@ -47,8 +49,11 @@ class Workspace:
         """Nothing stays open between calls; ``with`` marks where a workspace is used."""
 
     @classmethod
-    def init(cls, root: Path | str, *, clock: Clock = utc_now) -> Workspace:
-        """Make a workspace at ``root``, or open the one that is there."""
+    def init(
+        cls, root: Path | str, *, base: str | None = None, clock: Clock = utc_now
+    ) -> Workspace:
+        """Make a workspace at ``root``, or open the one that is there. ``base``: what its images
+        start from unless they say so, see ``Images.create``."""
         workspace = cls(Path(root).resolve(), clock)
         paths = workspace._paths
         if workspace.root.exists() and not workspace.root.is_dir():
@@ -61,6 +66,8 @@ class Workspace:
         except OSError as error:
             raise disk_error(error) from error
         workspace._database.migrate()
+        if base is not None:
+            workspace.settings.set_base(str(Path(base).resolve()) if Path(base).exists() else base)
         return workspace
 
     @classmethod

@@ -4,6 +4,7 @@ InferryError
 ├── AmbiguousTargetError     several things answer to one name
 ├── UnknownTargetError       nothing does
 ├── BadValueError            an option's or argument's value makes no sense
+├── NoCompilerError          nothing here can compile for an FPGA
 └── ScoringCallError         a server could not be reached, or refused
 """
 
@@ -28,6 +29,10 @@ class UnknownTargetError(InferryError):
 
 class BadValueError(InferryError):
     """An option's or argument's value makes no sense."""
+
+
+class NoCompilerError(InferryError):
+    """Nothing here can compile for an FPGA."""
 
 
 class ScoringCallError(InferryError):

@@ -51,7 +51,8 @@ def main() -> int:
     say("1. Train a classifier of handwritten digits and export it to ONNX")
     command([sys.executable, str(HERE / "train.py"), str(DEMO)])
     say("2. Register it, and package it with its scoring script")
-    inferry("init", ".demo/workspace")
+    # No base: a bundle, which inferry serve runs; a container would have to pull one (README).
+    inferry("init", ".demo/workspace", "--base", "none")
     inferry("model", "register", ".demo/model.onnx", "--name", "digits", "--tag", "stage=demo",
             "--property", "trained_on=sklearn.load_digits")  # fmt: skip
     inferry("image", "create", "digits-service", "--model", "digits",

@@ -12,13 +12,20 @@ from runtime.cli.workspace import DEFAULT_NAME
 
 @click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-def init(directory: Path | None) -> None:
-    """Make a workspace.
+@click.option(
+    "--base",
+    envvar="INFERRY_BASE",
+    metavar="REF",
+    help="What the workspace's images start from, see inferry image create."
+    " [default: $INFERRY_BASE, else python:3.11-slim]",
+)
+def init(directory: Path | None, base: str | None) -> None:
+    """Make a workspace, or change the base of one.
 
     DIR is the workspace folder itself. Default: $INFERRY_WORKSPACE, else ./.inferry, which the
     other commands find from any folder below."""
     from registry import Workspace
 
     target = directory or Path(os.environ.get("INFERRY_WORKSPACE") or DEFAULT_NAME)
-    with Workspace.init(target):
+    with Workspace.init(target, base=base):
         click.echo(f"Workspace {target.resolve()}")

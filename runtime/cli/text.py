@@ -21,3 +21,8 @@ def size(size_bytes: float) -> str:
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1024
     return f"{size_bytes:.1f} TiB"
+
+
+def printable_lines(text: str) -> str:
+    """``text`` with its line breaks, everything else as ``printable`` has it."""
+    return "\n".join(printable(line) for line in text.splitlines())

@@ -12,4 +12,4 @@ from registry import Workspace
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A new workspace in ``tmp_path / "ws"``."""
-    return Workspace.init(tmp_path / "ws")
+    return Workspace.init(tmp_path / "ws", base="none")

@@ -44,7 +44,7 @@ def _free(disk: Path) -> int:
 
 
 def test_a_model_that_does_not_fit_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
-    workspace = Workspace.init(small_disk / "ws")
+    workspace = Workspace.init(small_disk / "ws", base="none")
     folder = tmp_path / "big"
     folder.mkdir()
     _file(folder / "a-fits.bin", 2 * MIB)
@@ -66,7 +66,7 @@ def test_a_model_that_does_not_fit_leaves_nothing(small_disk: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_a_disk_that_is_full_to_any_level_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
     """With 0 to 200 kB left the failure comes from the upload, the database or its journal."""
-    workspace = Workspace.init(small_disk / "ws")
+    workspace = Workspace.init(small_disk / "ws", base="none")
     script = tmp_path / "score.py"
     script.write_text("def init(): ...\ndef run(data): return data\n")
     kept = _file(tmp_path / "kept.bin", 50_000)
@@ -100,7 +100,7 @@ def test_a_disk_that_is_full_to_any_level_loses_nothing(small_disk: Path, tmp_pa
 
 
 def test_a_full_disk_can_be_freed_with_delete_and_purge(small_disk: Path, tmp_path: Path) -> None:
-    workspace = Workspace.init(small_disk / "ws")
+    workspace = Workspace.init(small_disk / "ws", base="none")
     workspace.models.register(_file(tmp_path / "m.bin", 4 * MIB), name="m")
     with pytest.raises(StoreFullError):
         workspace.models.register(_file(tmp_path / "m.bin", 5 * MIB), name="m")
@@ -110,7 +110,7 @@ def test_a_full_disk_can_be_freed_with_delete_and_purge(small_disk: Path, tmp_pa
 
 
 def test_an_image_that_does_not_fit_is_recorded_as_failed(small_disk: Path, tmp_path: Path) -> None:
-    workspace = Workspace.init(small_disk / "ws")
+    workspace = Workspace.init(small_disk / "ws", base="none")
     script = tmp_path / "score.py"
     script.write_text("def init(): ...\ndef run(data): return data\n")
     workspace.models.register(_file(tmp_path / "m.bin", 5 * MIB), name="m")
@@ -126,6 +126,6 @@ def test_init_on_a_full_disk_says_so_and_works_later(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(_free(small_disk)))
     with pytest.raises(StoreFullError):
-        Workspace.init(small_disk / "ws")
+        Workspace.init(small_disk / "ws", base="none")
     ballast.unlink()
-    assert Workspace.init(small_disk / "ws").models.list() == []
+    assert Workspace.init(small_disk / "ws", base="none").models.list() == []

@@ -158,7 +158,11 @@ def test_equal_inputs_give_equal_digests_anywhere(tmp_path: Path) -> None:
             (root / "code" / name).write_text(f"# {name}\n")
             os.utime(root / "code" / name, (number * 1000, number * 1000))
         (root / "code/score.py").write_text(SCRIPT)
-        workspace = Workspace.init(root / "ws", clock=lambda n=number: f"203{n}-01-01T00:00:00Z")  # type: ignore[misc]
+        workspace = Workspace.init(
+            root / "ws",
+            base="none",
+            clock=lambda n=number: f"203{n}-01-01T00:00:00Z",  # type: ignore[misc]
+        )
         workspace.models.register(onnx_files.adder(root / "net.onnx"), name="net")
         image = workspace.images.create(
             "i", models=["net"], script=root / "code/score.py", source=root / "code"

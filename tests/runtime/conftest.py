@@ -23,6 +23,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     for name in ("INFERRY_WORKSPACE", "INFERRY_DEBUG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("INFERRY_BASE", "none")
 
     def call(*arguments: str) -> Done:
         code = run(list(arguments))

@@ -32,9 +32,10 @@ class Done:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's environment, without what would change the commands' behaviour."""
+    """This process's environment, without what would change the commands' behaviour. Images have no
+    base unless a test says so: none can be pulled here."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("INFERRY_", "AZUREML_"))}
-    return ours | {"PATH": f"{BIN}:{os.environ['PATH']}"} | extra
+    return ours | {"PATH": f"{BIN}:{os.environ['PATH']}", "INFERRY_BASE": "none"} | extra
 
 
 def inferry(*arguments: str, cwd: Path, stdin: str = "", **extra: str) -> Done:

@@ -57,7 +57,7 @@ def test_version(tmp_path: Path) -> None:
         ["model", "list", "--output", "xml"],
         ["model", "tag", "digits"],
         ["image", "create", "i"],
-        ["image", "create", "i", "--model", "m", "--kind", "fpga"],
+        ["image", "create", "i", "--model", "m", "--kind", "gpu"],
         ["image", "create", "i", "--model", "m", "--requirements", "r", "--conda", "c"],
         ["serve", "m.onnx", "--port", "70000"],
         ["serve", "m.onnx", "--workers", "0"],

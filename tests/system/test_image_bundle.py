@@ -10,7 +10,7 @@ from tests.registry import onnx_files
 
 
 def test_an_unpacked_image_opens_as_a_bundle(tmp_path: Path) -> None:
-    workspace = Workspace.init(tmp_path / "ws")
+    workspace = Workspace.init(tmp_path / "ws", base="none")
     script = tmp_path / "score.py"
     script.write_text("def init(): ...\ndef run(data): return data\n")
     workspace.models.register(onnx_files.adder(tmp_path / "net.onnx"), name="net")
@@ -23,7 +23,7 @@ def test_an_unpacked_image_opens_as_a_bundle(tmp_path: Path) -> None:
 
 
 def test_a_model_s_bundle_opens_without_a_script(tmp_path: Path) -> None:
-    workspace = Workspace.init(tmp_path / "ws")
+    workspace = Workspace.init(tmp_path / "ws", base="none")
     workspace.models.register(onnx_files.adder(tmp_path / "net.onnx"), name="net")
     bundle = open_bundle(workspace.models.bundle("net", tmp_path / "bundle"))
     assert bundle.model_file == tmp_path / "bundle/models/net/1/net.onnx"

@@ -42,7 +42,7 @@ def model_dir() -> Path:
 @pytest.fixture(scope="module")
 def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     folder = tmp_path_factory.mktemp("magika")
-    workspace = Workspace.init(folder / "workspace")
+    workspace = Workspace.init(folder / "workspace", base="none")
     model = workspace.models.register(model_dir / "model.onnx", name="magika")
     bundle = workspace.models.bundle(model.reference, folder / "bundle")
     with ModelServer() as running, running.serving(bundle):

@@ -50,7 +50,7 @@ def server() -> Iterator[ModelServer]:
 def test_a_registered_model_answers_its_node_test_over_http(
     part: int, server: ModelServer, tmp_path: Path
 ) -> None:
-    workspace = Workspace.init(tmp_path / "workspace")
+    workspace = Workspace.init(tmp_path / "workspace", base="none")
     cases = [served_case(case) for case in list(node_cases().values())[part::PARTS]]
     faults = {
         case.name: fault

@@ -49,7 +49,7 @@ def model() -> Path:
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     folder = tmp_path_factory.mktemp("angle")
-    workspace = Workspace.init(folder / "workspace")
+    workspace = Workspace.init(folder / "workspace", base="none")
     registered = workspace.models.register(model, name="text-angle")
     bundle = workspace.models.bundle(registered.reference, folder / "bundle")
     with ModelServer() as running, running.serving(bundle):
