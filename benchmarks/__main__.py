@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import drive, faults, health, models, overload, report, startup, user_load
+from benchmarks.images.part import images
 from benchmarks.outcome import Outcome, commit, keep, kept, load, now
 from benchmarks.rates import Plan
 
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[Plan], Outcome]] = {
     "health": health.health,
     "faults": faults.faults,
     "locust": user_load.locust,
+    "images": images,
 }
 
 

@@ -28,6 +28,7 @@ TITLES = {
     "health": "Health while busy",
     "faults": "Faults",
     "locust": "Locust",
+    "images": "Images",
 }
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contestants import BIN, PEERS
-from benchmarks.images.workspaces import NotMeasuredError, debian_base, output_of
+from benchmarks.images.workspaces import Command, NotMeasuredError, debian_base, output_of
 from benchmarks.outcome import ROOT
 
 PYTHON = "3.11"
@@ -66,7 +66,15 @@ def mlflow(flavour: str, model: Path, scratch: Path) -> Needs:
     program, environment = _peer("mlflow")
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     output_of([program / "python", PEERS / "mlflow_model.py", flavour, model, saved], environment)
-    command = [program / "mlflow", "models", "generate-dockerfile", "-m", saved, "-d", made]
+    command: Command = [
+        program / "mlflow",
+        "models",
+        "generate-dockerfile",
+        "-m",
+        saved,
+        "-d",
+        made,
+    ]
     output_of(command, environment)
     dockerfile = (made / "Dockerfile").read_text()
     server = re.findall(r"pip install (mlflow==\S+)", dockerfile)
@@ -108,7 +116,7 @@ def weigh(needs: Needs, scratch: Path) -> Weight:
     folder = _fresh(scratch / "weighed")
     listed, target = folder / "requirements.txt", folder / "site"
     listed.write_text("\n".join(needs.requirements) + "\n")
-    command = [BIN / "uv", "pip", "install", "--quiet", "--target", target, "-r", listed]
+    command: Command = [BIN / "uv", "pip", "install", "--quiet", "--target", target, "-r", listed]
     wanted = ["--python-version", PYTHON, "--python-platform", PLATFORM, "--only-binary", ":all:"]
     output_of([*command, *wanted, "--no-compile-bytecode"])
     plain, packed = _files_bytes(target), _gzip_bytes(target, folder / "packed.tar.gz")
