@@ -40,7 +40,7 @@ class BaseConfig:
     python_path: str
 
 
-def annotations(
+def image_annotations(
     name: str,
     version: int,
     models: Sequence[tuple[str, str]],
