@@ -75,7 +75,7 @@ def read_indexes(environment: Mapping[str, str]) -> Indexes:
 def only_wheelhouse(environment: Mapping[str, str], folder: Path) -> Indexes:
     """No index at all, just the wheels of a folder."""
     kept = {key: value for key, value in environment.items() if not UV_SETTINGS.fullmatch(key)}
-    arguments = ("--no-config", "--no-index", "--find-links", str(folder.absolute()))
+    arguments = ("--no-config", "--no-index", "--find-links", folder.absolute().as_uri())
     return Indexes(arguments, kept)
 
 
@@ -178,5 +178,7 @@ def _read(path: Path) -> str | None:
 
 
 def _absolute(link: str) -> str:
-    """uv runs in a folder of its own, so a relative folder needs this one."""
-    return link if "://" in link or link.startswith("file:") else os.path.abspath(link)
+    """uv runs in a folder of its own, so a relative folder needs this one; as a URL it may have
+    a comma, which separates links."""
+    is_url = "://" in link or link.startswith("file:")
+    return link if is_url else Path(os.path.abspath(link)).as_uri()

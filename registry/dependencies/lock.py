@@ -21,12 +21,13 @@ from registry.dependencies.standards import (
     canonical_version,
     wheel_name,
 )
-from registry.errors import RequirementsError
+from registry.errors import InvalidSourceError, RequirementsError
 from registry.platforms import Target, parse_platform
 
 MAX_PACKAGES = 2_000
 MAX_WHEEL_BYTES = 8 * 1024**3
 FORM = 1
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, RecursionError)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,250}\.whl")
 
@@ -87,7 +88,7 @@ class Lock:
                 parse_platform(document["platform"]), (python[0], python[1]), (glibc[0], glibc[1])
             )
             wheels = [_checked(LockedWheel(*fields)) for fields in document["wheels"]]
-        except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        except (*_DAMAGE, InvalidSourceError) as error:
             raise RequirementsError("the stored lock is damaged; lock anew with --relock") from (
                 error
             )
@@ -180,7 +181,7 @@ def _without_user(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise RequirementsError(f"the lock has the URL {ascii(url)[:80]}") from error
+        raise RequirementsError("the lock has a URL that cannot be") from error
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
 

@@ -80,7 +80,6 @@ def read_requirement(line: str, where: str) -> str | None:
     if line.startswith("-"):
         raise RequirementsError(f"{where}: {_option_complaint(line)}")
     text, *rest = _OPTION.split(line, maxsplit=1)
-    hashes = _read_hashes(rest[0] if rest else "", where)
     complaint = _complaint(text)
     if complaint:
         raise RequirementsError(f"{where}: {_shown(text)} {complaint}")
@@ -93,6 +92,7 @@ def read_requirement(line: str, where: str) -> str | None:
         ) from error
     if requirement.has_url:
         raise RequirementsError(f"{where}: {_shown(text)} {_NO_URL}")
+    hashes = _read_hashes(rest[0] if rest else "", where)
     if requirement.name == SERVER:
         return None
     return " ".join([requirement.text, *(f"--hash=sha256:{value}" for value in hashes)])

@@ -108,7 +108,7 @@ def _files(wheel: WheelFile, python_path: str) -> Iterator[Installed]:
                 raise RequirementsError(f"{wheel.file} has a script {path} that cannot be")
             data = with_python(wheel.read_checked(member), python_path)
             yield _made(wheel, f"{SCRIPTS_ROOT}/{path}", data, is_executable=True)
-        elif scheme != "headers" and not _is_hidden(path):
+        elif scheme != "headers" and not _is_in_library(_top(path)):
             _check_top(wheel, path)
             entry = Entry(
                 f"{PACKAGES_ROOT}/{path}",
@@ -152,10 +152,9 @@ def _check_top(wheel: WheelFile, path: str) -> None:
         )
 
 
-def _is_hidden(path: str) -> bool:
-    """Whether the standard library has this module, which then is the one that is imported."""
-    top = _top(path)
-    return top in sys.stdlib_module_names and top not in REMOVED_FROM_LIBRARY
+def _is_in_library(module: str) -> bool:
+    """Whether the standard library has it, which then is the one that is imported."""
+    return module in sys.stdlib_module_names and module not in REMOVED_FROM_LIBRARY
 
 
 def _top(path: str) -> str:
@@ -242,7 +241,7 @@ def _is_importable(name: str) -> bool:
     return (
         all(part.isidentifier() for part in parts)
         and not _NOT_IMPORTED & set(parts)
-        and not _is_hidden(parts[0])
+        and not _is_in_library(parts[0])
     )
 
 
