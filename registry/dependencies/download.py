@@ -5,13 +5,14 @@ Whoever reads them checks them.
 from __future__ import annotations
 
 import os
+import ssl
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from registry.dependencies.indexes import origin, read_indexes
+from registry.dependencies.indexes import Indexes, origin, read_indexes
 from registry.dependencies.lock import LockedWheel
 from registry.errors import RequirementsError
 
@@ -32,13 +33,13 @@ class Downloads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._credentials: dict[str, tuple[str, str]] = {}
+        self._clients: dict[bool, httpx.Client] = {}
+        self._indexes: Indexes | None = None
 
     def close(self) -> None:
         """Ends all connections."""
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients.values():
+            client.close()
 
     def chunks(self, wheel: LockedWheel) -> Iterator[bytes]:
         """Raises RequirementsError, or RetryError for what may pass."""
@@ -48,8 +49,7 @@ class Downloads:
         import httpx
 
         where = urlsplit(wheel.url).hostname
-        client = self._connected()
-        user = self._credentials.get(origin(wheel.url))
+        client, user = self._connected(wheel.url)
         auth = httpx.BasicAuth(*user) if user else httpx.USE_CLIENT_DEFAULT
         try:
             with client.stream("GET", wheel.url, auth=auth) as response:
@@ -69,19 +69,41 @@ class Downloads:
             reason = ascii(str(error) or type(error).__name__)[1:-1][:200]
             raise RetryError(f"{where} fails for {wheel.file}: {reason}") from error
 
-    def _connected(self) -> httpx.Client:
-        import httpx
-
+    def _connected(self, url: str) -> tuple[httpx.Client, tuple[str, str] | None]:
+        """A client for the URL, and the user and password of its index."""
         with self._lock:
-            if self._client is None:
-                self._credentials = read_indexes(os.environ).credentials()
-                self._client = httpx.Client(
-                    follow_redirects=True,
-                    timeout=TIMEOUT_S,
-                    headers={"Accept-Encoding": "identity"},
-                    auth=_netrc(),
-                )
-            return self._client
+            if self._indexes is None:
+                self._indexes = read_indexes(os.environ)
+            is_trusted = self._indexes.is_trusted(url)
+            if is_trusted not in self._clients:
+                self._clients[is_trusted] = _client(self._indexes.environment, is_trusted)
+            return self._clients[is_trusted], self._indexes.credentials().get(origin(url))
+
+
+def _client(environment: Mapping[str, str], is_trusted: bool) -> httpx.Client:
+    """With the certificates and the proxy that pip's settings name, where the environment names
+    none. A trusted host is one whose certificate is not looked at; the lock's hash is, always."""
+    import httpx
+
+    certificates = environment.get("SSL_CERT_FILE")
+    verify: bool | ssl.SSLContext = not is_trusted
+    if certificates and not is_trusted and "SSL_CERT_FILE" not in os.environ:
+        try:
+            verify = ssl.create_default_context(cafile=certificates)
+        except OSError as error:
+            raise RequirementsError(
+                "the certificates that pip's 'cert' names cannot be read"
+            ) from (error)
+    proxy = environment.get("HTTPS_PROXY")
+    is_pips = proxy is not None and not {"HTTPS_PROXY", "https_proxy"} & os.environ.keys()
+    return httpx.Client(
+        follow_redirects=True,
+        timeout=TIMEOUT_S,
+        headers={"Accept-Encoding": "identity"},
+        auth=_netrc(),
+        verify=verify,
+        proxy=proxy if is_pips else None,
+    )
 
 
 def _netrc() -> httpx.Auth | None:

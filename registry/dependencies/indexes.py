@@ -47,6 +47,12 @@ class Indexes:
                     found[origin(word)] = (user, password)
         return found
 
+    def is_trusted(self, url: str) -> bool:
+        """Whether the user said not to look at this host's certificate."""
+        hosts = self.environment.get("UV_INSECURE_HOST", "").split()
+        parts = urlsplit(url)
+        return parts.hostname in hosts or parts.netloc.rpartition("@")[2] in hosts
+
 
 def origin(url: str) -> str:
     """``https://host:port``, without a user."""

@@ -32,7 +32,8 @@ from registry.layers import Entry, bytes_entry
 
 SERVER_PACKAGE = "scoring"
 INSTALLER = b"inferry\n"
-MAX_SCRIPT_BYTES = 16 * 1024 * 1024
+MAX_SCRIPT_BYTES = 64 * 1024
+"""A larger one is a program."""
 MAX_NAMESPACE_BYTES = 4096
 _REMOVED = """
     aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap
@@ -104,19 +105,21 @@ def _files(wheel: WheelFile, python_path: str) -> Iterator[Installed]:
             continue
         scheme, path = _placed(wheel, member.path)
         if scheme == "scripts":
-            if member.size_bytes > MAX_SCRIPT_BYTES or "/" in path:
-                raise RequirementsError(f"{wheel.file} has a script {path} that cannot be")
-            data = with_python(wheel.read_checked(member), python_path)
-            yield _made(wheel, f"{SCRIPTS_ROOT}/{path}", data, is_executable=True)
+            yield _script(wheel, member, path, python_path)
         elif scheme != "headers" and not _is_in_library(_top(path)):
             _check_top(wheel, path)
-            entry = Entry(
-                f"{PACKAGES_ROOT}/{path}",
-                member.size_bytes,
-                partial(wheel.open, member),
-                member.is_executable,
-            )
-            yield Installed(entry, _record_hash(member.algorithm, member.digest), wheel, member)
+            yield _streamed(wheel, member, f"{PACKAGES_ROOT}/{path}", member.is_executable)
+
+
+def _script(wheel: WheelFile, member: Member, name: str, python_path: str) -> Installed:
+    """A program as it is, or a script for the image's Python."""
+    if "/" in name:
+        raise RequirementsError(f"{wheel.file} has a script {name} that cannot be")
+    path = f"{SCRIPTS_ROOT}/{name}"
+    if member.size_bytes > MAX_SCRIPT_BYTES:
+        return _streamed(wheel, member, path, True)
+    data = with_python(wheel.read_checked(member), python_path)
+    return _made(wheel, path, data, is_executable=True)
 
 
 def _commands(wheel: WheelFile, python_path: str) -> Iterator[Installed]:
@@ -180,6 +183,11 @@ def _from_packages(path: str) -> str:
     if path.startswith(f"{PACKAGES_ROOT}/"):
         return path.removeprefix(f"{PACKAGES_ROOT}/")
     return f"../{path.removeprefix(PACKAGES_ROOT.rpartition('/')[0] + '/')}"
+
+
+def _streamed(wheel: WheelFile, member: Member, path: str, is_executable: bool) -> Installed:
+    entry = Entry(path, member.size_bytes, partial(wheel.open, member), is_executable)
+    return Installed(entry, _record_hash(member.algorithm, member.digest), wheel, member)
 
 
 def _made(wheel: WheelFile, path: str, data: bytes, *, is_executable: bool = False) -> Installed:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -117,6 +123,46 @@ def test_without_a_network_the_message_says_so(env: dict[str, str]) -> None:
     with pytest.raises(RequirementsError, match=r"127\.0\.0\.1.* cannot be reached.*six") as raised:
         resolve(["six"], AMD64, environment=env)
     assert "secret" not in str(raised.value)
+
+
+def test_an_index_that_is_gone_is_replaced_by_the_cache_and_that_is_said(
+    house: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    wheel = house / "alone-2.0-py3-none-any.whl"
+    page = tmp_path / "index/simple/alone"
+    page.mkdir(parents=True)
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (page / "index.html").write_text(f'<a href="{wheel.name}#sha256={sha256}">{wheel.name}</a>')
+    shutil.copy(wheel, page)
+    with serving(tmp_path / "index") as url:
+        env["UV_DEFAULT_INDEX"] = f"{url}/simple"
+        first = resolve(["alone"], AMD64, environment=env)
+        assert first.wheels[0].url == f"{url}/simple/alone/{wheel.name}"
+    said: list[str] = []
+    assert resolve(["alone"], AMD64, environment=env, say=said.append) == first
+    assert "uv's cache" in said[0]
+    assert resolve(["alone"], AMD64, environment=env, offline=True) == first
+    with pytest.raises(RequirementsError, match="cannot be reached, and top is not in uv's cache"):
+        resolve(["alone", "top"], AMD64, environment=env)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The folder over HTTP, never to be kept without asking again."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            self.send_header("Cache-Control", "no-cache")
+            super().end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_missing_wheelhouse_is_refused(tmp_path: Path, env: dict[str, str]) -> None:

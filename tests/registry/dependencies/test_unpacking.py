@@ -80,6 +80,14 @@ def test_only_scripts_and_marked_files_are_executable(tmp_path: Path) -> None:
     assert executable == {"hello", "run", "tool"}
 
 
+def test_a_large_program_is_installed_as_it_is(tmp_path: Path) -> None:
+    program = b"\x7fELF" + bytes(range(256)) * 1000
+    files = {"demo-1.0.data/scripts/tool": program, "demo-1.0.data/scripts/small": b"\x7fELF"}
+    found = contents(wheel_entries([make_wheel(tmp_path, files=files)], PYTHON))
+    assert found[f"{SCRIPTS_ROOT}/tool"] == program
+    assert found[f"{SCRIPTS_ROOT}/small"] == b"\x7fELF"
+
+
 def test_record_lists_all_that_is_installed(tmp_path: Path) -> None:
     found = contents(wheel_entries([full_wheel(tmp_path)], PYTHON))
     record = f"{PACKAGES_ROOT}/demo-1.0.dist-info/RECORD"

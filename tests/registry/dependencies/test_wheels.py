@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from registry.dependencies import LockedWheel, WheelCache
 from registry.dependencies.lock import make_lock
@@ -27,6 +29,7 @@ class Site:
     """A server on the loopback; ``answers`` by path, ``asked`` the paths that were asked for."""
 
     url: str
+    server: ThreadingHTTPServer
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
@@ -46,7 +49,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Site(f"http://127.0.0.1:{server.server_port}")
+    found = Site(f"http://127.0.0.1:{server.server_port}", server)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield found
@@ -215,6 +218,31 @@ def test_the_password_of_the_index_is_sent_to_its_host_only(
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://joe:secret@127.0.0.1:9/simple")
     WheelCache(tmp_path / "two").fetch([wheel])
     assert site.authorizations == ["Basic am9lOnNlY3JldA==", None]
+
+
+def test_the_certificates_of_pip_are_used(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
+    site.url = site.url.replace("http:", "https:")
+    wheel = served(site, tmp_path)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(RequirementsError, match="CERTIFICATE_VERIFY_FAILED"):
+        WheelCache(tmp_path / "refused").fetch([wheel])
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1")
+    assert WheelCache(tmp_path / "trusted").fetch([wheel])
+    monkeypatch.delenv("PIP_TRUSTED_HOST")
+    monkeypatch.setenv("PIP_CERT", str(tmp_path / "ca.pem"))
+    assert WheelCache(tmp_path / "known").fetch([wheel])
+    monkeypatch.setenv("PIP_CERT", str(tmp_path / "gone.pem"))
+    with pytest.raises(RequirementsError, match="'cert'"):
+        WheelCache(tmp_path / "gone").fetch([wheel])
 
 
 def test_leftovers_of_a_killed_process_are_removed(site: Site, tmp_path: Path) -> None:
