@@ -150,6 +150,7 @@ def engine_base(debian_base: Path) -> str:
         if _docker(*look).stdout.decode().strip() != version:
             path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
             changes = ["--change", f"LABEL {LABEL}.base={version}", "--change", f"ENV {path}"]
+            _docker("image", "rm", ref)  # of an older tar, which would stay without a name
             Engine().run("import", *changes, str(debian_base), ref)
     return ref
 
