@@ -74,9 +74,7 @@ class Activities:
     ) -> Found:
         """The newest first."""
         with self._database.read() as connection:
-            found = rows.select(
-                connection, kind=kind, running_only=running_only, limit=min(limit, rows.KEPT)
-            )
+            found = rows.select(connection, kind=kind, running_only=running_only, limit=limit)
         seen = [self._as_it_is(activity) for activity in found]
         return [activity for activity in seen if activity.is_running or not running_only]
 

@@ -53,13 +53,12 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 
 def test_threads_write_whole_lines(activities: Activities) -> None:
     with activities.start(kind="image", subject="i") as activity:
-        threads = [
-            threading.Thread(
-                target=lambda n: [activity.log(f"{n} " + str(n) * 200) for _ in range(100)],
-                args=(n,),
-            )
-            for n in range(4)
-        ]
+
+        def speak(number: int) -> None:
+            for _ in range(100):
+                activity.log(f"{number} {str(number) * 200}")
+
+        threads = [threading.Thread(target=speak, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
