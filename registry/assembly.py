@@ -1,26 +1,27 @@
-"""Assembles an image: layers, config and manifest, into the store. Equal inputs, equal digests."""
+"""Puts the layers of an image into the store. Equal inputs, equal digests."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from registry import media_types
+from registry import bytecode
 from registry.blobs import BlobStore
 from registry.bundle_file import bundle_json, model_path
+from registry.container_config import ImageLayer
 from registry.image_request import ImageRequest
 from registry.image_tree import BUNDLE_ROOT
 from registry.layers import Entry, Layer, bytes_entry, write_layer
 from registry.records import Model
+from registry.server_files import server_digest, server_entries, server_folder
 
 OnBytes = Callable[[int], None]
+LOCK_FILE = "requirements.lock"
 
 
 class LayerCache(Protocol):
-    """Which layer was written for a model before."""
+    """Which layers were written before."""
 
     def find(self, model: Model) -> Layer | None:
         """The layer, which may be gone from the store, or None."""
@@ -30,68 +31,65 @@ class LayerCache(Protocol):
         """Remember the layer."""
         ...
 
+    def find_built(self, key: str) -> Layer | None:
+        """The same for a layer with a key that covers its content."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    """The image's manifest, and all blobs it is made of with it: size by digest."""
-
-    manifest: str
-    blobs: Mapping[str, int]
+    def add_built(self, key: str, layer: Layer) -> None:
+        """Remember the layer."""
+        ...
 
 
-def assemble(
+def server_layer(store: BlobStore, python: tuple[int, int], cache: LayerCache) -> ImageLayer:
+    """The scoring server that is installed here, for a base with that version of Python."""
+    folder = server_folder()
+    key = f"server {python} {bytecode.can_compile(python)} {server_digest(folder)}"
+    layer = cache.find_built(key)
+    if layer is None or not store.renew(layer.digest):
+        layer = write_layer(store, server_entries(folder, python), _uncounted, compress=True)
+        cache.add_built(key, layer)
+    return ImageLayer(layer, "server", "scoring server")
+
+
+def code_layer(
     store: BlobStore,
     name: str,
     version: int,
     request: ImageRequest,
-    cache: LayerCache,
-    log: list[str],
-    on_bytes: OnBytes,
-) -> Assembled:
-    """Write what the image needs; a line of ``log`` for each step.
-
-    Raises InvalidSourceError (the source changed), DamagedBlobError, StoreFullError."""
-    layers = [_code_layer(store, name, version, request, on_bytes)]
-    log.append(f"code layer {layers[0].digest} ({layers[0].size_bytes} bytes)")
-    for model in request.models:
-        layer = _model_layer(store, model, cache, on_bytes)
-        log.append(f"model layer {layer.digest} ({layer.size_bytes} bytes) {model.reference}")
-        layers.append(layer)
-    config = _put_json(store, _config(layers))
-    manifest = _put_json(store, _manifest(name, version, request, config, layers))
-    log.append(f"image {name}:{version} {manifest.digest}")
-    blobs = {layer.digest: layer.size_bytes for layer in (*layers, config, manifest)}
-    return Assembled(manifest.digest, blobs)
-
-
-def _code_layer(
-    store: BlobStore, name: str, version: int, request: ImageRequest, on_bytes: OnBytes
-) -> Layer:
+    lock: tuple[str, str] | None,
+) -> ImageLayer:
+    """bundle.json, the script with its folder, and what was asked and locked of Python packages;
+    ``lock`` is the lock's text and digest."""
     description = bundle_json(
         name,
         version,
         request.models,
         entry_script=None if request.code is None else request.code.script,
         max_batch=request.max_batch,
+        lock_digest=None if lock is None else lock[1],
     )
     entries = [bytes_entry(f"{BUNDLE_ROOT}/bundle.json", description)]
     if request.requirements is not None:
-        entries.append(
-            bytes_entry(f"{BUNDLE_ROOT}/{request.requirements_file}", request.requirements.encode())
-        )
+        path = f"{BUNDLE_ROOT}/{request.requirements_file}"
+        entries.append(bytes_entry(path, request.requirements.encode()))
+    if lock is not None:
+        entries.append(bytes_entry(f"{BUNDLE_ROOT}/{LOCK_FILE}", lock[0].encode()))
     for file in request.code.files if request.code is not None else ():
         path = f"{BUNDLE_ROOT}/code/{file.path}"
         entries.append(Entry(path, file.size_bytes, file.open, file.is_executable))
-    return write_layer(store, entries, on_bytes)
+    layer = write_layer(store, entries, _uncounted, compress=True)
+    return ImageLayer(layer, "code", "script" if request.code else "bundle")
 
 
-def _model_layer(store: BlobStore, model: Model, cache: LayerCache, on_bytes: OnBytes) -> Layer:
-    """The model's own layer. It is deterministic, so all its images share one blob, which is
-    written only when it is not there or damaged."""
+def model_layer(
+    store: BlobStore, model: Model, cache: LayerCache, on_bytes: OnBytes
+) -> tuple[ImageLayer, bool]:
+    """The model's own layer, and whether it was there. It is deterministic, so all its images share
+    one blob, which is written only when it is not there or damaged."""
     known = cache.find(model)
     if known is not None and store.renew(known.digest):
         on_bytes(known.size_bytes)
-        return known
+        return ImageLayer(known, "model", model.reference), True
     entries = [
         Entry(
             f"{BUNDLE_ROOT}/{model_path(model)}/{file.path}",
@@ -102,44 +100,8 @@ def _model_layer(store: BlobStore, model: Model, cache: LayerCache, on_bytes: On
     ]
     layer = write_layer(store, entries, on_bytes)
     cache.add(model, layer)
-    return layer
+    return ImageLayer(layer, "model", model.reference), False
 
 
-def _put_json(store: BlobStore, document: Mapping[str, Any]) -> Layer:
-    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    digest, size = store.put([data])
-    return Layer(digest, size, digest)
-
-
-def _config(layers: Sequence[Layer]) -> dict[str, Any]:
-    """No time in it: equal inputs give equal digests."""
-    return {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-    }
-
-
-def _manifest(
-    name: str, version: int, request: ImageRequest, config: Layer, layers: Sequence[Layer]
-) -> dict[str, Any]:
-    return {
-        "schemaVersion": 2,
-        "mediaType": media_types.MANIFEST,
-        "artifactType": media_types.BUNDLE,
-        "config": {
-            "mediaType": media_types.CONFIG,
-            "digest": config.digest,
-            "size": config.size_bytes,
-        },
-        "layers": [
-            {"mediaType": media_types.LAYER, "digest": layer.digest, "size": layer.size_bytes}
-            for layer in layers
-        ],
-        "annotations": {
-            "dev.inferry.name": name,
-            "dev.inferry.version": str(version),
-            "dev.inferry.models": ",".join(f"{m.reference}@{m.digest}" for m in request.models),
-        },
-    }
+def _uncounted(_count: int) -> None:
+    """Too small for a progress bar."""

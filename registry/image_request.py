@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry import tree
 from registry.errors import InvalidSourceError
 from registry.records import Model
 from registry.source import Code, missing_functions, read_code
+
+if TYPE_CHECKING:
+    from registry.dependencies import Wanted
 
 MAX_TEXT_BYTES = 1024 * 1024
 """Of a requirements or conda file."""
@@ -17,8 +21,8 @@ MAX_TEXT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """The parts of an image. ``requirements`` is the text of ``requirements_file``; ``notes`` go to
-    the image's log."""
+    """The parts of an image. ``requirements`` is the text of ``requirements_file``, ``wanted`` what
+    it means; ``notes`` go to the image's log."""
 
     models: tuple[Model, ...]
     code: Code | None
@@ -26,6 +30,7 @@ class ImageRequest:
     requirements_file: str
     max_batch: int | None
     notes: tuple[str, ...] = ()
+    wanted: Wanted | None = None
 
 
 def check_request(
@@ -37,7 +42,8 @@ def check_request(
     conda: Path | None,
     max_batch: int | None,
 ) -> ImageRequest:
-    """Read what is on disk and refuse what cannot work. Raises InvalidSourceError."""
+    """Read what is on disk and refuse what cannot work. Raises InvalidSourceError, and
+    RequirementsError for a requirements or conda file."""
     if requirements is not None and conda is not None:
         raise InvalidSourceError("give a requirements file or a conda file, not both")
     if source is not None and script is None:
@@ -50,14 +56,23 @@ def check_request(
     if script is None:
         _check_servable(distinct)
     listed = requirements if conda is None else conda
+    text = None if listed is None else _text_file(listed)
     return ImageRequest(
         distinct,
         None if script is None else read_code(script, source),
-        None if listed is None else _text_file(listed),
+        text,
         "requirements.txt" if conda is None else "conda.yml",
         max_batch,
         () if script is None else _notes(script),
+        None if text is None else _wanted(text, is_conda=conda is not None),
     )
+
+
+def _wanted(text: str, *, is_conda: bool) -> Wanted:
+    from registry import dependencies  # 50 ms that only who lists requirements pays
+
+    read = dependencies.read_conda if is_conda else dependencies.read_requirements
+    return read(text)
 
 
 def _check_servable(models: Sequence[Model]) -> None:

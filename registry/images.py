@@ -1,4 +1,4 @@
-"""Images: name + version + OCI digest of models and the script that scores them.
+"""Images: name + version + OCI digest of models, the script that scores them, and all they need.
 
 image = workspace.images.create("digits", models=["digits:1"], script=Path("score.py"))
 workspace.images.unpack("digits", Path("bundle"))
@@ -7,43 +7,60 @@ workspace.images.unpack("digits", Path("bundle"))
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from registry import media_types, names, tags
-from registry.assembly import assemble
+from registry import image_rows, media_types, names, tags, tree
+from registry.activities import Activities
 from registry.blobs import BlobStore, file_chunks
 from registry.clock import Clock
+from registry.container_config import holds_bundle
 from registry.database import Database
-from registry.errors import ImageFailedError, NotFoundError, RegistryError
+from registry.errors import ImageFailedError, InUseError, InvalidSourceError, RegistryError
 from registry.folders import new_folder, write_file
-from registry.image_request import check_request
-from registry.layer_cache import DatabaseLayerCache
+from registry.image_building import (
+    BuildLog,
+    BuildOptions,
+    Built,
+    ImageBuilder,
+    check_container_name,
+)
+from registry.image_request import ImageRequest, check_request
 from registry.layers import read_layer
-from registry.models import Progress, check_stored, find_version
-from registry.names import Reference
+from registry.models import check_stored, find_version
 from registry.paths import WorkspacePaths
+from registry.platforms import parse_platform, this_platform
 from registry.publishing import publishing
-from registry.records import Image, Model
+from registry.records import Image, ImageDetails, Model
+from registry.settings import Settings
 
 REF_NAME = "org.opencontainers.image.ref.name"
+MAX_SAMPLE_BYTES = 16 * 1024 * 1024
 Found = list[Image]
-Blobs = list[tuple[str, int]]
+OnChange = Callable[..., None]
 
 
 class Images:
     """The images of one workspace."""
 
     def __init__(
-        self, paths: WorkspacePaths, database: Database, store: BlobStore, clock: Clock
+        self,
+        paths: WorkspacePaths,
+        database: Database,
+        store: BlobStore,
+        clock: Clock,
+        settings: Settings,
+        activities: Activities,
     ) -> None:
         self._paths = paths
         self._database = database
         self._store = store
         self._clock = clock
+        self._settings = settings
+        self._activities = activities
+        self._builder = ImageBuilder(paths, database, clock)
 
     def create(
         self,
@@ -57,9 +74,24 @@ class Images:
         tags: Mapping[str, str] | None = None,
         description: str = "",
         max_batch: int | None = None,
-        on_progress: Progress | None = None,
+        base: str | None = None,
+        platform: str | None = None,
+        dockerfile: Path | str | None = None,
+        wheelhouse: Path | str | None = None,
+        sample: Path | str | None = None,
+        pull: bool = False,
+        relock: bool = False,
+        proof: bool = True,
+        on_change: OnChange | None = None,
     ) -> Image:
-        """Record the image and write its bundle into the store as layers.
+        """Make the image and record it.
+
+        ``base`` is a registry reference, ``docker:NAME`` of the Docker Engine, an OCI layout or the
+        tar of a root file system; default: the workspace's. With ``none`` the image is a bundle
+        only. ``dockerfile`` makes the base with the Docker Engine. ``platform`` is linux/amd64 or
+        linux/arm64, default: this machine's. ``wheelhouse`` is a folder that all Python packages
+        come from. ``sample`` is a request body that the proof scores. ``pull`` and ``relock`` ask
+        anew for what is remembered of the base and of the versions of packages.
 
         What is wrong with the inputs is refused before anything is recorded; what fails later
         leaves a record in state ``failed`` with its cause, and raises."""
@@ -76,42 +108,61 @@ class Images:
             conda=_path(conda),
             max_batch=max_batch,
         )
-        log = [f"models: {', '.join(model.reference for model in request.models)}", *request.notes]
-        with publishing(self._paths, self._database, self._store) as store:
-            version = self._reserve(name)
-            image = Image(
-                name,
-                version,
-                "failed",
-                description,
-                self._clock(),
-                None,
-                0,
-                "",
-                None,
-                "onnx" if request.code is None else "script",
-                None if request.code is None else request.code.script,
-                request.requirements,
-                tuple(model.reference for model in request.models),
-                checked_tags,
-            )
-            try:
-                on_bytes = _counter(sum(m.size_bytes for m in request.models), on_progress)
-                cache = DatabaseLayerCache(self._database)
-                made = assemble(store, name, version, request, cache, log, on_bytes)
-                image = replace(
-                    image,
-                    state="succeeded",
-                    digest=made.manifest,
-                    size_bytes=sum(made.blobs.values()),
-                    log="\n".join(log),
-                )
-                self._record(image, request.models, list(made.blobs.items()), store)
-            except BaseException as error:
-                self._record_failure(image, log, error)
-                raise
+        options = BuildOptions(
+            base=self._settings.base if base is None else base,
+            platform=this_platform() if platform is None else parse_platform(platform),
+            pull=pull,
+            relock=relock,
+            wheelhouse=_path(wheelhouse),
+            dockerfile=_path(dockerfile),
+            sample=None if sample is None else read_sample(Path(sample)),
+            proof=proof,
+        )
+        if options.has_base:
+            check_container_name(name)
+        with self._database.write() as connection:
+            version = image_rows.reserve_version(connection, name)
+        image = Image(
+            name,
+            version,
+            "failed",
+            description,
+            self._clock(),
+            None,
+            0,
+            "",
+            None,
+            "onnx" if request.code is None else "script",
+            None if request.code is None else request.code.script,
+            request.requirements,
+            tuple(model.reference for model in request.models),
+            checked_tags,
+        )
+        image = self._build(image, request, options, on_change)
         self.write_index()
         return image
+
+    def _build(
+        self,
+        image: Image,
+        request: ImageRequest,
+        options: BuildOptions,
+        on_change: OnChange | None,
+    ) -> Image:
+        lines: list[str] = []
+        with self._activities.start(
+            kind="image", subject=image.reference, on_change=on_change
+        ) as activity:
+            log = BuildLog(activity, lines)
+            try:
+                with publishing(self._paths, self._database, self._store) as store:
+                    built = self._builder.build(
+                        image.name, image.version, request, options, store, log
+                    )
+                    return self._record(image, request.models, built, store, lines, activity.id)
+            except BaseException as error:
+                self._record_failure(image, lines, error, activity.id)
+                raise
 
     def list(
         self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
@@ -126,7 +177,7 @@ class Images:
                 "SELECT * FROM image_versions WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version",
                 (name,),
             ).fetchall()
-            found = [_image(connection, row) for row in rows]
+            found = [image_rows.read(connection, row) for row in rows]
         matching = [
             image
             for image in found
@@ -137,7 +188,8 @@ class Images:
     def get(self, ref: str) -> Image:
         """The image ``name:version``, or the latest version of ``name``. Raises NotFoundError."""
         with self._database.read() as connection:
-            return _image(connection, _find(connection, names.parse_reference(ref, "image")))
+            row = image_rows.find(connection, names.parse_reference(ref, "image"))
+            return image_rows.read(connection, row)
 
     def tag(
         self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
@@ -147,24 +199,40 @@ class Images:
         for key in remove:
             names.check_name(key, "tag")
         with self._database.write() as connection:
-            row = _find(connection, names.parse_reference(ref, "image"))
+            row = image_rows.find(connection, names.parse_reference(ref, "image"))
             tags.change(connection, "image_tags", (row["name"], row["version"]), added, remove)
-            return _image(connection, row)
+            return image_rows.read(connection, row)
+
+    def hold(self, ref: str, user: str) -> Image:
+        """Say that ``user``, such as the deployment ``web``, runs the image: it cannot be deleted
+        until ``release``. Twice is once."""
+        names.check_name(user, "user")
+        with self._database.write() as connection:
+            row = image_rows.find(connection, names.parse_reference(ref, "image"))
+            connection.execute(
+                "INSERT OR IGNORE INTO image_users VALUES (?, ?, ?)",
+                (row["name"], row["version"], user),
+            )
+            return image_rows.read(connection, row)
+
+    def release(self, ref: str, user: str) -> Image:
+        """The opposite of ``hold``; nothing when it was not held."""
+        with self._database.write() as connection:
+            row = image_rows.find(connection, names.parse_reference(ref, "image"))
+            connection.execute(
+                "DELETE FROM image_users WHERE name = ? AND version = ? AND user = ?",
+                (row["name"], row["version"], user),
+            )
+            return image_rows.read(connection, row)
 
     def delete(self, ref: str) -> Image:
         """Delete one version, which frees its models for deletion. Of a name with several versions
-        the version must be said."""
+        the version must be said. Raises InUseError while a deployment runs it."""
         with self._database.write() as connection:
-            reference = names.parse_reference(ref, "image")
-            rows = connection.execute(
-                "SELECT version FROM image_versions WHERE name = ?", (reference.name,)
-            ).fetchall()
-            if reference.version is None and len(rows) > 1:
-                raise NotFoundError(
-                    f"image {reference} has {len(rows)} versions; say which one, such as"
-                    f" {reference.name}:{rows[0][0]}"
-                )
-            image = _image(connection, _find(connection, reference))
+            row = image_rows.find_only(connection, names.parse_reference(ref, "image"))
+            image = image_rows.read(connection, row)
+            if image.users:
+                raise InUseError(f"image {image.reference}", image.users, "deployment")
             connection.execute(
                 "DELETE FROM image_versions WHERE name = ? AND version = ?",
                 (image.name, image.version),
@@ -177,11 +245,10 @@ class Images:
 
         Raises ImageFailedError, DamagedBlobError, TargetExistsError."""
         image = self.get(ref)
-        if image.digest is None:
-            raise ImageFailedError(f"image {image.reference} was not made: {image.cause}")
-        manifest = json.loads(self._store.read(image.digest))
+        digest = made(image)
+        manifest = json.loads(self._store.read(digest))
         with new_folder(Path(target)) as folder:
-            for layer in manifest["layers"]:
+            for layer in filter(holds_bundle, manifest["layers"]):
                 with self._store.open(layer["digest"]) as file:
                     for path, content, is_executable in read_layer(file):
                         write_file(folder / path, file_chunks(content), is_executable=is_executable)
@@ -207,115 +274,58 @@ class Images:
                 ]
             )
 
-    def _reserve(self, name: str) -> int:
-        with self._database.write() as connection:
-            row = connection.execute(
-                "INSERT INTO images (name, next_version) VALUES (?, 2) ON CONFLICT (name)"
-                " DO UPDATE SET next_version = next_version + 1 RETURNING next_version - 1",
-                (name,),
-            ).fetchone()
-            return int(row[0])
-
     def _record(
-        self, image: Image, models: Sequence[Model], blobs: Blobs, store: BlobStore | None = None
-    ) -> None:
-        key = (image.name, image.version)
+        self,
+        image: Image,
+        models: Sequence[Model],
+        built: Built,
+        store: BlobStore,
+        lines: Sequence[str],
+        activity: str,
+    ) -> Image:
+        image = replace(
+            image,
+            state="succeeded",
+            digest=built.digest,
+            size_bytes=sum(built.blobs.values()),
+            log="\n".join(lines),
+            details=replace(built.details, activity=activity),
+        )
         with self._database.write() as connection:
-            if store is not None:
-                check_stored(store)
-            connection.execute(
-                "INSERT INTO image_versions (name, version, state, description, created_at, digest,"
-                " size_bytes, log, cause, engine, script, requirements)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *key,
-                    image.state,
-                    image.description,
-                    image.created_at,
-                    image.digest,
-                    image.size_bytes,
-                    image.log,
-                    image.cause,
-                    image.engine,
-                    image.script,
-                    image.requirements,
-                ),
-            )
-            try:
-                connection.executemany(
-                    "INSERT INTO image_models VALUES (?, ?, ?, ?)",
-                    [(*key, model.name, model.version) for model in models],
-                )
-            except sqlite3.IntegrityError as error:
-                raise NotFoundError("a model was deleted while its image was made") from error
-            connection.executemany(
-                "INSERT INTO image_blobs VALUES (?, ?, ?, ?)", [(*key, *blob) for blob in blobs]
-            )
-            tags.change(connection, "image_tags", key, image.tags, ())
+            check_stored(store)
+            image_rows.insert(connection, image, models, built.blobs)
+        return image
 
-    def _record_failure(self, image: Image, log: Sequence[str], error: BaseException) -> None:
+    def _record_failure(
+        self, image: Image, lines: Sequence[str], error: BaseException, activity: str
+    ) -> None:
         """Best effort: on a full disk there may be no room for the record either."""
         cause = str(error) if isinstance(error, RegistryError) else f"stopped: {error!r}"
         failed = replace(
             image,
-            state="failed",
-            digest=None,
-            size_bytes=0,
-            log="\n".join([*log, f"failed: {cause}"]),
+            log="\n".join([*lines, f"failed: {cause}"]),
             cause=cause,
+            details=ImageDetails(activity=activity),
         )
-        with suppress(RegistryError):
-            self._record(failed, (), [])
+        with suppress(RegistryError), self._database.write() as connection:
+            image_rows.insert(connection, failed, (), {})
+
+
+def made(image: Image) -> str:
+    """The digest of an image that was made. Raises ImageFailedError for one that was not."""
+    if image.digest is None:
+        raise ImageFailedError(f"image {image.reference} was not made: {image.cause}")
+    return image.digest
+
+
+def read_sample(path: Path) -> bytes:
+    """A request body for the proof. Raises InvalidSourceError."""
+    [file] = tree.walk(path)
+    if file.size_bytes > MAX_SAMPLE_BYTES:
+        raise InvalidSourceError(f"the sample '{path}' is larger than {MAX_SAMPLE_BYTES} bytes")
+    with file.open() as opened:
+        return opened.read()
 
 
 def _path(given: Path | str | None) -> Path | None:
     return None if given is None else Path(given)
-
-
-def _counter(total: int, on_progress: Progress | None) -> Callable[[int], None]:
-    """Adds up what is written, for a caller who wants to know how far it is."""
-    done = 0
-
-    def on_bytes(count: int) -> None:
-        nonlocal done
-        done += count
-        if on_progress is not None:
-            on_progress(min(done, total), total)
-
-    return on_bytes
-
-
-def _find(connection: sqlite3.Connection, reference: Reference) -> sqlite3.Row:
-    row = connection.execute(
-        "SELECT * FROM image_versions WHERE name = ?1 AND (?2 IS NULL OR version = ?2)"
-        " ORDER BY version DESC LIMIT 1",
-        (reference.name, reference.version),
-    ).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no image {reference}; see inferry image list")
-    assert isinstance(row, sqlite3.Row)
-    return row
-
-
-def _image(connection: sqlite3.Connection, row: sqlite3.Row) -> Image:
-    key = (row["name"], row["version"])
-    models = connection.execute(
-        "SELECT model, model_version FROM image_models WHERE name = ? AND version = ?"
-        " ORDER BY model, model_version",
-        key,
-    ).fetchall()
-    return Image(
-        *key,
-        state=row["state"],
-        description=row["description"],
-        created_at=row["created_at"],
-        digest=row["digest"],
-        size_bytes=row["size_bytes"],
-        log=row["log"],
-        cause=row["cause"],
-        engine=row["engine"],
-        script=row["script"],
-        requirements=row["requirements"],
-        models=tuple(f"{model['model']}:{model['model_version']}" for model in models),
-        tags=tags.read(connection, "image_tags", key),
-    )

@@ -149,7 +149,7 @@ def _packed(write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], obje
 
 
 def _gzip(data: bytes) -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, GZIP)
+    packer = zlib.compressobj(5, zlib.DEFLATED, GZIP)
     return packer.compress(data) + packer.flush()
 
 

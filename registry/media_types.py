@@ -1,4 +1,6 @@
-"""The media types of what the store holds."""
+"""The media types of what the store holds, and how a digest is written."""
+
+import re
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -16,3 +18,5 @@ BUNDLE = "application/vnd.inferry.bundle.v1"
 MODEL = "application/vnd.inferry.model.v1"
 """artifactType of a model's manifest."""
 MODEL_FILE = "application/vnd.inferry.model.file.v1"
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,7 +10,7 @@ from registry.errors import InvalidSourceError
 
 Architecture = Literal["amd64", "arm64"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_MACHINES: dict[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ class Target:
             f"{self.platform}, Python {self.python[0]}.{self.python[1]},"
             f" glibc {self.glibc[0]}.{self.glibc[1]}"
         )
+
+
+def this_platform() -> Platform:
+    """This machine's, or amd64 where images are made for neither."""
+    machine = os.uname().machine
+    return Platform(next((name for name, known in _MACHINES.items() if known == machine), "amd64"))
 
 
 def parse_platform(text: str) -> Platform:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from registry.activities import Activities
 from registry.blobs import BlobStore, disk_error
 from registry.clock import Clock, utc_now
 from registry.database import Database
@@ -31,8 +32,11 @@ class Workspace:
         self._database = Database(self._paths.database)
         self._store = BlobStore(self._paths)
         self.settings = Settings(self._database)
+        self.activities = Activities(self._paths, self._database, clock)
         self.models = Models(self._paths, self._database, self._store, clock)
-        self.images = Images(self._paths, self._database, self._store, clock)
+        self.images = Images(
+            self._paths, self._database, self._store, clock, self.settings, self.activities
+        )
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
-from runtime.cli.progress import progress
+from runtime.cli.progress import activity_progress, progress
+from runtime.cli.text import printable_lines, size
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.errors import BadValueError, NoCompilerError
 
 if TYPE_CHECKING:
     from registry import Image
@@ -36,8 +39,40 @@ def image() -> None:
 @click.option("--requirements", type=FILE, metavar="FILE", help="pip requirements of the script.")
 @click.option("--conda", type=FILE, metavar="FILE", help="Or its conda environment.")
 @click.option(
-    "--kind", type=click.Choice(["docker"]), default="docker", show_default=True, help="Of image."
+    "--kind",
+    type=click.Choice(["docker", "fpga"]),
+    default="docker",
+    show_default=True,
+    help="Of image.",
 )
+@click.option(
+    "--base",
+    envvar="INFERRY_BASE",
+    metavar="REF",
+    help="What the container starts from: a registry reference, docker:NAME of the Docker Engine,"
+    " oci:DIR, or the .tar of a root file system; none makes a bundle without container."
+    " [default: $INFERRY_BASE, else the workspace's]",
+)
+@click.option(
+    "--platform",
+    type=click.Choice(["linux/amd64", "linux/arm64"]),
+    help="What it runs on. [default: as this machine]",
+)
+@click.option(
+    "--dockerfile",
+    type=FILE,
+    metavar="FILE",
+    help="Makes the base with the Docker Engine, for what wheels cannot give.",
+)
+@click.option(
+    "--wheelhouse", type=FILE, metavar="DIR", help="Take all wheels from this folder, no index."
+)
+@click.option(
+    "--sample", type=FILE, metavar="FILE", help="A request body that the finished image must score."
+)
+@click.option("--pull", is_flag=True, help="Look for a newer base.")
+@click.option("--relock", is_flag=True, help="Look for newer Python packages.")
+@click.option("--no-proof", is_flag=True, help="Do not try whether the finished image scores.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Can change; may repeat.")
 @click.option("--description", default="", help="What it is, for people.")
 @click.option("--max-batch", type=click.IntRange(min=1), help="Most rows that run at once.")
@@ -45,38 +80,39 @@ def image() -> None:
 @workspace_option
 def create(
     name: str,
-    models: tuple[str, ...],
-    script: Path | None,
-    source: Path | None,
-    requirements: Path | None,
-    conda: Path | None,
     kind: str,
     tags: tuple[str, ...],
-    description: str,
-    max_batch: int | None,
+    models: tuple[str, ...],
+    no_proof: bool,
     output: str,
     workspace_dir: Path | None,
+    **options: Any,
 ) -> None:
-    """Package models, with the script that scores them if they need one, as image NAME."""
-    if requirements and conda:
+    """Package models, with the script that scores them if they need one, as image NAME.
+
+    The image is a container that serves on port 5001. It is made without a container engine and
+    without root, and it is tried before it counts as made."""
+    if options["requirements"] and options["conda"]:
         raise click.UsageError("--requirements and --conda exclude each other")
-    with open_workspace(workspace_dir) as workspace, progress("Packaging", output) as shown:
+    if options["dockerfile"] and options["base"] not in (None, os.environ.get("INFERRY_BASE")):
+        raise click.UsageError("--dockerfile makes the base, so --base makes no sense with it")
+    if kind == "fpga":
+        raise NoCompilerError("no FPGA compiler is installed")
+    with open_workspace(workspace_dir) as workspace:
         made = workspace.images.create(
             name,
             models=list(models),
-            script=script,
-            source=source,
-            requirements=requirements,
-            conda=conda,
             tags=pairs(tags, "tag"),
-            description=description,
-            max_batch=max_batch,
-            on_progress=shown,
+            proof=not no_proof,
+            on_change=activity_progress(output),
+            **options,
         )
     if output == "json":
         print_record(record(made), output)
-    else:
-        click.echo(f"Created {made.name}:{made.version}, digest {made.digest}")
+        return
+    click.echo(f"Created {made.name}:{made.version}, digest {made.digest}")
+    if made.details.proof is not None:
+        click.echo(f"Proof: {made.details.proof}")
 
 
 @image.command("list")
@@ -135,11 +171,123 @@ def delete(ref: str, workspace_dir: Path | None) -> None:
     click.echo(f"Deleted {gone.reference}; inferry purge frees its space")
 
 
+@image.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@workspace_option
+def log(ref: str, workspace_dir: Path | None) -> None:
+    """Print how an image was made, or why it was not."""
+    with open_workspace(workspace_dir) as workspace:
+        click.echo(printable_lines(workspace.images.get(ref).log))
+
+
+@image.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@workspace_option
+def lock(ref: str, workspace_dir: Path | None) -> None:
+    """Print the Python packages of an image, with hashes.
+
+    It is a requirements file: --requirements makes the same set again, anywhere and any day."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.images.get(ref)
+    if found.details.lock is None:
+        raise BadValueError(f"image {found.reference} has no Python packages of its own")
+    click.echo(found.details.lock, nl=False)
+
+
+@image.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("target", metavar="REGISTRY/NAME[:TAG]")
+@click.option("--insecure", is_flag=True, help="Plain HTTP to a registry on another machine.")
+@click.option("--ca", type=FILE, metavar="FILE", help="Certificates of authorities to trust.")
+@output_option
+@workspace_option
+def push(
+    ref: str, target: str, insecure: bool, ca: Path | None, output: str, workspace_dir: Path | None
+) -> None:
+    """Copy an image, its SBOM and its signature to another registry.
+
+    Logs in as docker login, podman login or $INFERRY_REGISTRY_USER and _PASSWORD say. Sends only
+    what is not there."""
+    with open_workspace(workspace_dir) as workspace, progress("Pushing", output) as shown:
+        pushed = workspace.images.push(
+            ref, target, insecure=insecure, ca_file=ca, on_progress=shown
+        )
+    if output == "json":
+        print_record(
+            {
+                "digest": pushed.digest,
+                "blobs_sent": pushed.blobs_sent,
+                "blobs_skipped": pushed.blobs_skipped,
+                "size_bytes": pushed.bytes_sent,
+            },
+            output,
+        )
+        return
+    click.echo(
+        f"Pushed {target}, digest {pushed.digest}: sent {size(pushed.bytes_sent)} in"
+        f" {pushed.blobs_sent} blobs, {pushed.blobs_skipped} were there"
+    )
+
+
+@image.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("target", type=FILE)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["oci", "docker"]),
+    default="oci",
+    show_default=True,
+    help="An OCI layout (a folder, or a .tar), or a .tar for docker load.",
+)
+@click.option("--force", is_flag=True, help="Overwrite TARGET.")
+@output_option
+@workspace_option
+def export(
+    ref: str, target: Path, form: str, force: bool, output: str, workspace_dir: Path | None
+) -> None:
+    """Write an image as the file or folder TARGET."""
+    with open_workspace(workspace_dir) as workspace, progress("Writing", output) as shown:
+        written = workspace.images.export(
+            ref, target, format=form, force=force, on_progress=shown
+        )
+    if output == "json":
+        print_record({"path": str(written), "format": form}, output)
+    else:
+        click.echo(f"Wrote {written}")
+
+
+@image.command()
+@click.argument("ref", metavar="NAME[:VERSION]")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="FILE|ed25519:...",
+    help="The public key to trust. [default: the workspace's]",
+)
+@output_option
+@workspace_option
+def verify(ref: str, keys: tuple[str, ...], output: str, workspace_dir: Path | None) -> None:
+    """Check every byte of an image, its signature and its SBOM."""
+    with open_workspace(workspace_dir) as workspace:
+        verified = workspace.images.verify(ref, keys=list(keys))
+    if output == "json":
+        print_record(verified, output)
+        return
+    click.echo(
+        f"Verified {verified['reference']}, digest {verified['digest']}, signed by"
+        f" {verified['key']}"
+    )
+
+
 def record(image: Image) -> Record:
     """An image as JSON has it."""
+    details = image.details
     return {
         "name": image.name,
         "version": image.version,
+        "kind": details.kind,
         "state": image.state,
         "cause": image.cause,
         "description": image.description,
@@ -150,6 +298,25 @@ def record(image: Image) -> Record:
         "engine": image.engine,
         "script": image.script,
         "requirements": image.requirements,
+        "platform": details.platform,
+        "base": details.base,
+        "base_digest": details.base_digest,
+        "python": details.python,
+        "layers": [
+            {
+                "kind": layer.kind,
+                "title": layer.title,
+                "size_bytes": layer.size_bytes,
+                "digest": layer.digest,
+            }
+            for layer in details.layers
+        ],
+        "lock": details.lock,
+        "proof": details.proof,
+        "revision": details.revision,
+        "referrers": list(details.referrers),
+        "activity": details.activity,
+        "deployments": list(image.users),
         "tags": dict(image.tags),
         "log": image.log,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tempfile
@@ -35,6 +36,11 @@ def reachable(workspace: Workspace) -> set[str]:
         if image.digest is not None:
             found |= _named_by(workspace, image.digest)
     return found
+
+
+def plain(data: bytes) -> bytes:
+    """What a blob holds, unpacked if it is a compressed layer."""
+    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
 def contents(folder: Path) -> dict[str, bytes]:

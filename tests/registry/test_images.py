@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from registry import Workspace
+from registry.activities import Activity
 from registry.errors import (
     DamagedBlobError,
     ImageFailedError,
@@ -31,6 +33,7 @@ from tests.registry.store_check import (
     blob_path,
     contents,
     manifest,
+    plain,
 )
 from tests.registry.test_models import DAMAGES, Damage
 
@@ -213,11 +216,13 @@ def test_the_store_is_a_valid_oci_layout(workspace: Workspace, script: Path) -> 
         document = json.loads(read(entry))
         assert entry["mediaType"] == document["mediaType"]
         config = json.loads(read(document["config"]))
-        layers = [layer["digest"] for layer in document["layers"]]
-        assert config["rootfs"] == {"type": "layers", "diff_ids": layers}  # they are not compressed
-        for layer in document["layers"]:
-            assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar"
-            with tarfile.open(fileobj=io.BytesIO(read(layer))) as archive:
+        tars = [plain(read(layer)) for layer in document["layers"]]
+        diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
+        assert config["rootfs"] == {"type": "layers", "diff_ids": diff_ids}
+        kinds = [layer["mediaType"].rpartition(".")[2] for layer in document["layers"]]
+        assert kinds == ["tar+gzip"] + ["tar"] * (len(kinds) - 1)  # code, then models
+        for tar in tars:
+            with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
                 assert archive.getnames()
     assert_clean(workspace)
 
@@ -338,7 +343,7 @@ def test_secrets_and_caches_are_in_no_blob(workspace: Workspace, script: Path) -
                 (folder / name).write_bytes(canary)
     (script.parent / "deep/kept.py").write_text("kept = True\n")
     image = workspace.images.create("i", models=["net"], script=script, source=script.parent)
-    blobs = [path.read_bytes() for path in blob_folder(workspace).iterdir()]
+    blobs = [plain(path.read_bytes()) for path in blob_folder(workspace).iterdir()]
     assert not any(canary in data for data in blobs)
     assert any(b"kept = True" in data for data in blobs)
     assert image.state == "succeeded"
@@ -487,12 +492,12 @@ def test_a_model_given_twice_is_packed_once(workspace: Workspace, script: Path) 
 def test_a_model_that_is_deleted_meanwhile_fails_the_image(
     workspace: Workspace, script: Path
 ) -> None:
-    def delete(done: int, total: int) -> None:
+    def delete(activity: Activity) -> None:
         if workspace.models.list(name="labels"):
             workspace.models.delete("labels")
 
     with pytest.raises(NotFoundError, match="deleted while its image was made"):
-        workspace.images.create("i", models=["labels"], script=script, on_progress=delete)
+        workspace.images.create("i", models=["labels"], script=script, on_change=delete)
     image = workspace.images.get("i")
     assert (image.state, image.digest, image.size_bytes) == ("failed", None, 0)
     assert image.cause == "a model was deleted while its image was made"

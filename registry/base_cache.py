@@ -1,0 +1,36 @@
+"""The bases that a workspace has read: a build uses one again without asking its registry."""
+
+from __future__ import annotations
+
+from registry.base import BaseImage, cache_key
+from registry.blobs import BlobStore
+from registry.database import Database
+from registry.platforms import Platform
+
+
+class BaseCache:
+    """What base_images remembers. A base whose layers are no longer in the store is forgotten."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, reference: str, platform: Platform, store: BlobStore) -> BaseImage | None:
+        """The base, all of it in the store and young for purge, or None."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT document FROM base_images WHERE reference = ? AND platform = ?",
+                (cache_key(reference), str(platform)),
+            ).fetchone()
+        if row is None:
+            return None
+        base = BaseImage.from_json(row["document"])
+        return base if all(store.renew(layer.digest) for layer in base.layers) else None
+
+    def add(self, reference: str, platform: Platform, base: BaseImage) -> None:
+        """Remember it."""
+        document = base.to_json()
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO base_images VALUES (?, ?, ?)",
+                (cache_key(reference), str(platform), document),
+            )

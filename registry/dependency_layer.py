@@ -1,0 +1,175 @@
+"""The Python packages of an image: which, in which versions, as one layer.
+
+A lock is remembered for what it was made from, so that the next image of the same requirements has
+the same packages, without asking an index; and the layer for its lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from registry import bytecode, dependencies
+from registry.blobs import BlobStore
+from registry.clock import Clock
+from registry.container_config import ImageLayer
+from registry.database import Database
+from registry.dependencies import Lock, Wanted, WheelCache
+from registry.dependencies.requirements import split_hashes
+from registry.dependencies.standards import parse_requirement
+from registry.errors import RequirementsError
+from registry.image_tree import PACKAGES_ROOT
+from registry.layer_cache import DatabaseLayerCache
+from registry.layers import Entry, write_layer
+from registry.paths import WorkspacePaths
+from registry.platforms import Target
+from registry.server_files import server_folder, server_imports
+
+FORM = "1"
+"""Of the layer: another one when the same wheels are laid out in another way."""
+
+
+class Progress(Protocol):
+    """What is told of the work; an Activity."""
+
+    def phase(self, name: str, total: int = 0) -> None:
+        """The next phase begins; ``total`` bytes, if known."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """So many bytes are done. Raises CancelledError."""
+        ...
+
+    def log(self, line: str) -> None:
+        """A line for the log."""
+        ...
+
+    def check(self) -> None:
+        """Raises CancelledError when someone has cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """The locked packages, their layer, and the files of their wheels that are at hand."""
+
+    lock: Lock
+    layer: ImageLayer
+    wheels: tuple[Path, ...]
+
+
+class PackageLayers:
+    """Makes and remembers the layers of one workspace."""
+
+    def __init__(self, paths: WorkspacePaths, database: Database, clock: Clock) -> None:
+        self._paths = paths
+        self._database = database
+        self._clock = clock
+        self._layers = DatabaseLayerCache(database)
+
+    def lock(
+        self,
+        wanted: Wanted | None,
+        target: Target,
+        *,
+        has_script: bool,
+        wheelhouse: Path | None,
+        relock: bool,
+        progress: Progress,
+    ) -> Lock:
+        """The versions of all packages. Without requirements, a script gets what the server and
+        onnxruntime need. Raises RequirementsError."""
+        asked = [] if wanted is None else list(wanted.requirements)
+        server = dependencies.server_requirements(
+            has_script=has_script, has_onnx=not has_script or wanted is None
+        )
+        pins = dependencies.server_pins()
+        key = _key(sorted(asked), sorted(server), str(target), pins, _listing(wheelhouse))
+        known = None if relock else self._find_lock(key)
+        if known is not None:
+            progress.log(f"packages: {len(known.wheels)} as locked before")
+            return known
+        progress.phase("Resolving")
+        lock = dependencies.resolve(
+            [*asked, *server],
+            target,
+            preferences=pins,
+            wheelhouse=wheelhouse,
+            cancelled=progress.check,
+            conda_names=() if wanted is None else wanted.conda_names,
+            say=progress.log,
+        )
+        self._add_lock(key, lock)
+        progress.log(f"packages: locked {len(lock.wheels)} for {target}")
+        return lock
+
+    def layer(
+        self,
+        lock: Lock,
+        wanted: Wanted | None,
+        python_path: str,
+        store: BlobStore,
+        progress: Progress,
+    ) -> Packages:
+        """The layer, written only when no layer of the same lock is in the store."""
+        cache = WheelCache(self._paths.wheels)
+        asked = () if wanted is None else tuple(sorted(map(_name, wanted.requirements)))
+        is_compiled = bytecode.can_compile(lock.target.python)
+        key = _key("packages", FORM, lock.digest, python_path, asked, is_compiled)
+        known = self._layers.find_built(key)
+        title = f"{len(lock.wheels)} Python packages"
+        if known is not None and store.renew(known.digest):
+            return Packages(lock, ImageLayer(known, "dependencies", title), cache.present(lock))
+        progress.phase("Downloading", sum(wheel.size_bytes or 0 for wheel in lock.wheels))
+        wheels = cache.fetch(lock.wheels, progress.advance, progress.check)
+        entries = dependencies.wheel_entries(wheels, python_path)
+        if is_compiled:
+            entries += self._compiled(entries, wheels, asked)
+        else:
+            progress.log("packages: not compiled, since this is another Python; starts are slower")
+        progress.phase("Packing", sum(entry.size_bytes for entry in entries))
+        layer = write_layer(store, entries, progress.advance, compress=True)
+        self._layers.add_built(key, layer)
+        return Packages(lock, ImageLayer(layer, "dependencies", title), tuple(wheels))
+
+    def _compiled(
+        self, entries: Sequence[Entry], wheels: Sequence[Path], asked: Collection[str]
+    ) -> list[Entry]:
+        modules = dependencies.top_level_modules(wheels)
+        whole = {module for name in asked for module in modules.get(name, ())}
+        imported = server_imports(server_folder())
+        return bytecode.compiled(entries, PACKAGES_ROOT, imported=imported, whole=whole)
+
+    def _find_lock(self, key: str) -> Lock | None:
+        with self._database.read() as connection:
+            row = connection.execute("SELECT document FROM locks WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Lock.from_json(row["document"])
+
+    def _add_lock(self, key: str, lock: Lock) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO locks VALUES (?, ?, ?)",
+                (key, lock.to_json(), self._clock()),
+            )
+
+
+def _name(requirement: str) -> str:
+    return parse_requirement(split_hashes(requirement)[0]).name
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _listing(wheelhouse: Path | None) -> list[tuple[str, int]]:
+    """What a folder of wheels holds, as far as it decides what is locked."""
+    if wheelhouse is None:
+        return []
+    try:
+        return sorted((path.name, path.stat().st_size) for path in wheelhouse.glob("*.whl"))
+    except OSError as error:
+        raise RequirementsError(f"cannot read '{wheelhouse}': {error.strerror}") from error
