@@ -1,0 +1,7 @@
+"""Why a self-test fails."""
+
+from __future__ import annotations
+
+
+class SelfTestError(Exception):
+    """``str()`` is one clear line."""
