@@ -60,6 +60,15 @@ def code_layer(
 ) -> ImageLayer:
     """bundle.json, the script with its folder, and what was asked and locked of Python packages;
     ``lock`` is the lock's text and digest."""
+    entries = code_entries(name, version, request, lock)
+    layer = write_layer(store, entries, _uncounted, compress=True)
+    return ImageLayer(layer, "code", "script" if request.code else "bundle")
+
+
+def code_entries(
+    name: str, version: int, request: ImageRequest, lock: tuple[str, str] | None
+) -> list[Entry]:
+    """The files of that layer."""
     description = bundle_json(
         name,
         version,
@@ -77,8 +86,7 @@ def code_layer(
     for file in request.code.files if request.code is not None else ():
         path = f"{BUNDLE_ROOT}/code/{file.path}"
         entries.append(Entry(path, file.size_bytes, file.open, file.is_executable))
-    layer = write_layer(store, entries, _uncounted, compress=True)
-    return ImageLayer(layer, "code", "script" if request.code else "bundle")
+    return entries
 
 
 def model_layer(

@@ -11,10 +11,10 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from registry import bytecode, dependencies
 from registry.blobs import BlobStore
+from registry.build_log import Progress
 from registry.clock import Clock
 from registry.container_config import ImageLayer
 from registry.database import Database
@@ -31,26 +31,6 @@ from registry.server_files import server_folder, server_imports
 
 FORM = "1"
 """Of the layer: another one when the same wheels are laid out in another way."""
-
-
-class Progress(Protocol):
-    """What is told of the work; an Activity."""
-
-    def phase(self, name: str, total: int = 0) -> None:
-        """The next phase begins; ``total`` bytes, if known."""
-        ...
-
-    def advance(self, count: int) -> None:
-        """So many bytes are done. Raises CancelledError."""
-        ...
-
-    def log(self, line: str) -> None:
-        """A line for the log."""
-        ...
-
-    def check(self) -> None:
-        """Raises CancelledError when someone has cancelled."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,13 @@ from registry.base import BaseImage, load_base
 from registry.base.reference import EngineImage, RegistryImage, parse_base
 from registry.base_cache import BaseCache
 from registry.blobs import BlobStore
+from registry.build_log import BuildLog
 from registry.clock import Clock
 from registry.container_config import BaseConfig, ImageLayer
 from registry.database import Database
-from registry.dependency_layer import PackageLayers, Progress
+from registry.dependency_layer import PackageLayers
+from registry.docker_engine import connect
+from registry.dockerfile_base import REFERENCE, dockerfile_base
 from registry.errors import InvalidNameError
 from registry.git_revision import git_revision
 from registry.image_request import ImageRequest
@@ -35,14 +38,15 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """How an image is made. ``base``: see registry.base; ``wheelhouse``: a folder that all wheels
-    come from; ``sample``: a request body that the proof scores."""
+    come from; ``dockerfile``: a text that makes the base; ``sample``: a request body that the proof
+    scores."""
 
     base: str
     platform: Platform = field(default_factory=Platform)
     pull: bool = False
     relock: bool = False
     wheelhouse: Path | None = None
-    dockerfile: Path | None = None
+    dockerfile: str | None = None
     sample: bytes | None = None
     proof: bool = True
 
@@ -59,22 +63,6 @@ class Built:
     digest: str
     blobs: Mapping[str, int]
     details: ImageDetails
-
-
-class BuildLog:
-    """The progress of a build that also keeps its lines for the image's record."""
-
-    def __init__(self, progress: Progress, lines: list[str]) -> None:
-        self._progress = progress
-        self._lines = lines
-        self.check = progress.check
-        self.advance = progress.advance
-        self.phase = progress.phase
-
-    def log(self, line: str) -> None:
-        """A line for both."""
-        self._lines.append(line)
-        self._progress.log(line)
 
 
 def check_container_name(name: str) -> None:
@@ -186,13 +174,29 @@ class ImageBuilder:
 
     def _base(self, work: _Work) -> BaseImage:
         options, store, log = work.options, work.store, work.log
+        if options.dockerfile is not None:
+            return dockerfile_base(
+                options.dockerfile,
+                work.name,
+                work.version,
+                work.request,
+                options.platform,
+                store,
+                connect(),
+                log,
+            )
         if not options.pull:
             known = self._bases.find(options.base, options.platform, store)
             if known is not None:
                 return known
         log.phase("Reading the base")
         base = load_base(
-            options.base, options.platform, store, on_bytes=log.advance, on_line=log.log
+            options.base,
+            options.platform,
+            store,
+            on_bytes=log.advance,
+            engine=connect,
+            on_line=log.log,
         )
         self._bases.add(options.base, options.platform, base)
         return base
@@ -233,6 +237,8 @@ def _documents(
 
 def _base_name(reference: str) -> str | None:
     """What the image says of its base: nothing of a file, whose name is this machine's own."""
+    if reference == REFERENCE:
+        return None
     parsed = parse_base(reference)
     if isinstance(parsed, RegistryImage):
         return str(parsed)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from registry.dependencies import Wanted
 
 MAX_TEXT_BYTES = 1024 * 1024
-"""Of a requirements or conda file."""
+"""Of a requirements, conda or Dockerfile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def check_request(
     if script is None:
         _check_servable(distinct)
     listed = requirements if conda is None else conda
-    text = None if listed is None else _text_file(listed)
+    text = None if listed is None else read_text(listed)
     return ImageRequest(
         distinct,
         None if script is None else read_code(script, source),
@@ -90,7 +90,8 @@ def _notes(script: Path) -> tuple[str, ...]:
     return tuple(f"note: {script.name} does not define {name}() itself" for name in missing)
 
 
-def _text_file(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A small file of UTF-8 text. Raises InvalidSourceError."""
     if path.is_dir():
         raise InvalidSourceError(f"'{path}' is a folder, not a file")
     [file] = tree.walk(path)

@@ -15,19 +15,19 @@ from pathlib import Path
 from registry import image_rows, media_types, names, tags, tree
 from registry.activities import Activities
 from registry.blobs import BlobStore, file_chunks
+from registry.build_log import BuildLog
 from registry.clock import Clock
 from registry.container_config import holds_bundle
 from registry.database import Database
 from registry.errors import ImageFailedError, InUseError, InvalidSourceError, RegistryError
 from registry.folders import new_folder, write_file
 from registry.image_building import (
-    BuildLog,
     BuildOptions,
     Built,
     ImageBuilder,
     check_container_name,
 )
-from registry.image_request import ImageRequest, check_request
+from registry.image_request import ImageRequest, check_request, read_text
 from registry.layers import read_layer
 from registry.models import check_stored, find_version
 from registry.paths import WorkspacePaths
@@ -114,7 +114,7 @@ class Images:
             pull=pull,
             relock=relock,
             wheelhouse=_path(wheelhouse),
-            dockerfile=_path(dockerfile),
+            dockerfile=None if dockerfile is None else read_text(Path(dockerfile)),
             sample=None if sample is None else read_sample(Path(sample)),
             proof=proof,
         )
@@ -149,19 +149,18 @@ class Images:
         options: BuildOptions,
         on_change: OnChange | None,
     ) -> Image:
-        lines: list[str] = []
         with self._activities.start(
             kind="image", subject=image.reference, on_change=on_change
         ) as activity:
-            log = BuildLog(activity, lines)
+            log = BuildLog(activity)
             try:
                 with publishing(self._paths, self._database, self._store) as store:
                     built = self._builder.build(
                         image.name, image.version, request, options, store, log
                     )
-                    return self._record(image, request.models, built, store, lines, activity.id)
+                    return self._record(image, request.models, built, store, log.lines, activity.id)
             except BaseException as error:
-                self._record_failure(image, lines, error, activity.id)
+                self._record_failure(image, log.lines, error, activity.id)
                 raise
 
     def list(
