@@ -1,0 +1,375 @@
+"""One HTTP exchange with a server that may be hostile; redirects, logins and retries are others'.
+
+The only module of this package that names httpx's transport, httpcore: one level below httpx a
+connection can be made to an address that was looked up once and checked, and every wait can be
+bounded and cancelled. Bodies arrive as they were sent: nothing is decompressed.
+
+    with connections.exchange("GET", url, headers) as answer:
+        answer.status, answer.header("content-type"), answer.read(limit)
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpcore
+
+from registry.errors import RemoteError
+from registry.remote import addresses
+from registry.remote.addresses import Reach
+from registry.remote.retrying import TransientError
+from registry.remote.urls import Url
+
+CONNECTIONS = 8
+SLICE_S = 0.25
+"""A cancelled operation ends within this time."""
+DRAINED_BYTES = 64 * 1024
+"""An answer of up to this size is read to its end, so that its connection can be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """``read_s`` between two pieces of a body; ``answer_s`` until all headers are there, and for
+    all of a small body."""
+
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    answer_s: float = 60.0
+
+
+USUAL_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent; ``open`` gives it from its start each time."""
+
+    size_bytes: int
+    open: Callable[[], Iterator[bytes]]
+
+
+class CutError(TransientError):
+    """The connection broke, or nothing came for too long."""
+
+
+class Answer:
+    """Status, headers and a body that is read once."""
+
+    def __init__(self, response: httpcore.Response, owner: Connections, url: Url) -> None:
+        self.status = response.status
+        self.url = url
+        self._response = response
+        self._owner = owner
+        self._is_read = False
+
+    def header(self, name: str) -> str | None:
+        """The first of that name."""
+        return next(iter(self.headers(name)), None)
+
+    def headers(self, name: str) -> list[str]:
+        """All of that name, given in lower case."""
+        wanted = name.encode()
+        return [v.decode("latin-1") for k, v in self._response.headers if k.lower() == wanted]
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What Content-Length says."""
+        text = self.header("content-length") or ""
+        return int(text[:18]) if text.isascii() and text.isdigit() else None
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body; of any length. Raises CutError if it ends early."""
+        with self._owner.translated(self.url):
+            yield from self._response.iter_stream()
+        self._is_read = True
+
+    def read(self, limit: int, what: str = "answer") -> bytes:
+        """All of a body of at most ``limit`` bytes. Raises RemoteError for a longer one."""
+        data = self.read_some(limit + 1)
+        if len(data) > limit:
+            raise RemoteError(f"{self.url.authority} sends a {what} of more than {limit} bytes")
+        return data
+
+    def read_some(self, limit: int) -> bytes:
+        """At most ``limit`` bytes of the body."""
+        parts: list[bytes] = []
+        size = 0
+        with self._owner.deadline():
+            for chunk in self.chunks():
+                parts.append(chunk)
+                size += len(chunk)
+                if size >= limit:
+                    break
+        return b"".join(parts)[:limit]
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if not self._is_read and (self.size_bytes or 0) <= DRAINED_BYTES:
+            with suppress(RemoteError):
+                self.read_some(DRAINED_BYTES + 1)
+        self._response.close()
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._response.close()
+
+
+class Connections:
+    """Connections to one registry and to where it sends us. Threads may share it.
+
+    ``check`` is called often while waiting, and raises to stop."""
+
+    def __init__(
+        self,
+        registry: Url,
+        *,
+        ca_file: Path | None = None,
+        check: Callable[[], None] = lambda: None,
+        timeouts: Timeouts = USUAL_TIMEOUTS,
+    ) -> None:
+        self._timeouts = timeouts
+        self._waits = _Waits(check)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls(ca_file),
+            max_connections=CONNECTIONS,
+            max_keepalive_connections=CONNECTIONS,
+            keepalive_expiry=30.0,
+            network_backend=_Backend(registry, self._waits),
+        )
+
+    def exchange(
+        self, method: str, url: Url, headers: Mapping[str, str], body: Body | None = None
+    ) -> Answer:
+        """Send and wait for the headers of the answer. Raises RemoteError, CutError."""
+        sent = {"Host": url.authority, "Accept-Encoding": "identity", **headers}
+        if body is not None or method in ("POST", "PUT", "PATCH"):
+            sent["Content-Length"] = str(body.size_bytes if body else 0)
+        times = self._timeouts
+        with self.translated(url), self.deadline(after_body=body is not None):
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    method,
+                    httpcore.URL(
+                        scheme=url.scheme.encode(),
+                        host=url.host.encode(),
+                        port=url.port,
+                        target=url.target.encode(),
+                    ),
+                    headers=[(k.encode(), v.encode()) for k, v in sent.items()],
+                    content=self._sent(body) if body is not None else None,
+                    extensions={
+                        "timeout": {
+                            "connect": times.connect_s,
+                            "read": times.read_s,
+                            "write": times.read_s,
+                            "pool": times.answer_s,
+                        }
+                    },
+                )
+            )
+        return Answer(response, self, url)
+
+    @contextmanager
+    def deadline(self, *, after_body: bool = False) -> Iterator[None]:
+        """For the block, this thread waits for reading at most ``answer_s`` in all; with
+        ``after_body`` from when the body was sent."""
+        self._waits.until(None if after_body else time.monotonic() + self._timeouts.answer_s)
+        try:
+            yield
+        finally:
+            self._waits.until(None)
+
+    @contextmanager
+    def translated(self, url: Url) -> Iterator[None]:
+        """Turns what the network does into RemoteErrors."""
+        try:
+            yield
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise _explained(error, url) from error
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._pool.close()
+
+    def _sent(self, body: Body) -> Iterator[bytes]:
+        for chunk in body.open():
+            self._waits.check()
+            yield chunk
+        self._waits.until(time.monotonic() + self._timeouts.answer_s)
+
+
+class _Waits:
+    """How long this thread may wait, and whether it still should."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+        self._local = threading.local()
+
+    def until(self, deadline: float | None) -> None:
+        self._local.deadline = deadline
+
+    def end(self, timeout_s: float | None) -> float:
+        end = time.monotonic() + (30.0 if timeout_s is None else timeout_s)
+        deadline: float | None = getattr(self._local, "deadline", None)
+        return end if deadline is None else min(end, deadline)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Looks a host up once, and connects only to what the registry may send us to."""
+
+    def __init__(self, registry: Url, waits: _Waits) -> None:
+        self._registry = registry
+        self._waits = waits
+        self._limit: Reach | None = None
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        failure: Exception | None = None
+        for address in self._allowed(host, port):
+            self._waits.check()
+            try:
+                stream = self._inner.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+                return _Stream(stream, self._waits)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
+
+    def _allowed(self, host: str, port: int) -> list[str]:
+        found = _resolved(host, port)
+        if (host, port) == (self._registry.host, self._registry.port):
+            if host == "localhost":  # plain HTTP is for this machine, whatever its hosts file says
+                found = [a for a in found if addresses.reach_of(a) == Reach.LOOPBACK]
+            if not found:
+                raise RemoteError("localhost has no loopback address; check /etc/hosts")
+            return found
+        if self._limit is None:
+            known = _resolved(self._registry.host, self._registry.port)
+            self._limit = addresses.limit_of(known)
+        allowed = addresses.within(found, self._limit)
+        if not allowed:
+            raise RemoteError(
+                f"the registry sends us to {host}, a {addresses.reach_of(found[0]).name.lower()}"
+                f" address ({found[0]}), which is not followed"
+            )
+        return allowed
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose reads end at the thread's deadline, or when the operation is stopped."""
+
+    def __init__(self, inner: httpcore.NetworkStream, waits: _Waits) -> None:
+        self._inner = inner
+        self._waits = waits
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        end = self._waits.end(timeout)
+        while True:
+            self._waits.check()
+            left = end - time.monotonic()
+            if left <= 0:
+                raise httpcore.ReadTimeout("nothing came")
+            with suppress(httpcore.ReadTimeout):
+                return self._inner.read(max_bytes, min(left, SLICE_S))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._waits)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _resolved(host: str, port: int) -> list[str]:
+    try:
+        found = addresses.resolve(host, port)
+    except (OSError, UnicodeError):
+        found = []
+    if not found:
+        raise RemoteError(f"there is no host {host}; check its name and the network (DNS)")
+    return found
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """The system's certificate authorities, and the given one."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError):
+            raise RemoteError(
+                f"the CA file {ca_file} cannot be read; it must hold certificates in PEM form"
+            ) from None
+    return context
+
+
+def _explained(error: Exception, url: Url) -> RemoteError:
+    host = url.authority
+    # httpcore passes what happened as the argument; its pool takes the cause away.
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return RemoteError(
+            f"the certificate of {host} is not trusted ({cause.verify_message}); give the"
+            " authority that signed it as the CA file"
+        )
+    if isinstance(error, httpcore.ConnectError):
+        return _not_connected(cause, host)
+    if isinstance(error, httpcore.ConnectTimeout):
+        return RemoteError(f"{host} does not answer; check its name, its port and the network")
+    was_cut = "closed" in str(error) or "disconnected" in str(error)
+    if isinstance(error, httpcore.ProtocolError) and not was_cut:
+        return RemoteError(f"{host} does not answer as HTTP should; check its name and port")
+    if isinstance(error, httpcore.TimeoutException):
+        return CutError(f"{host} stopped answering; try again")
+    return CutError(f"{host} cut the connection; try again")
+
+
+def _not_connected(cause: object, host: str) -> RemoteError:
+    if isinstance(cause, ssl.SSLError):
+        return RemoteError(
+            f"{host} does not speak TLS; if it is a registry with plain HTTP, say that it is"
+            " insecure"
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return RemoteError(f"nothing listens at {host}; check that the registry runs, and the port")
+    if isinstance(cause, ConnectionResetError | BrokenPipeError):
+        return CutError(f"{host} cut the connection; try again")
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no reason"
+    return RemoteError(f"{host} cannot be reached ({reason.lower()}); check the network")
