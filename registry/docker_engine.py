@@ -134,10 +134,11 @@ def connect(timeout_s: int = CONNECT_TIMEOUT_S) -> DockerEngine:
     within ``timeout_s``."""
     try:
         import docker
+        from docker.utils import kwargs_from_env
     except ImportError as error:
         raise EngineError("the package docker is not installed") from error
     with _said("no Docker Engine answers"):
-        settings: dict[str, Any] = docker.utils.kwargs_from_env()
+        settings = kwargs_from_env()
         first = docker.APIClient(version="auto", timeout=timeout_s, **settings)
         version = first.version()
         first.timeout = ANSWER_TIMEOUT_S

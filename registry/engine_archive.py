@@ -13,12 +13,11 @@ import os
 import secrets
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from registry.blobs import Readable, file_chunks
+from registry.blobs import Readable
 from registry.errors import EngineError
 
 _END = bytes(1024)
@@ -26,11 +25,12 @@ _END = bytes(1024)
 
 @dataclass(frozen=True, slots=True)
 class EngineLayer:
-    """A layer to load: digest of the plain tar, and its stored bytes, plain or gzip."""
+    """A layer to load: digest of the plain tar, and its stored bytes, plain or gzip:
+    ``EngineLayer(layer.diff_id, layer.size_bytes, partial(store.chunks, layer.digest))``."""
 
     diff_id: str
     size_bytes: int
-    open: Callable[[], AbstractContextManager[Readable]]
+    chunks: Callable[[], Iterator[bytes]]
 
 
 class LoadingEngine(Protocol):
@@ -92,8 +92,7 @@ def load_tar(
         if name not in sent:
             sent.add(name)
             yield _header(name, layer.size_bytes)
-            with layer.open() as content:
-                yield from file_chunks(content)
+            yield from layer.chunks()
             yield _padding(layer.size_bytes)
     yield _END
 

@@ -12,6 +12,7 @@ a folder that happens to be called ``python`` hides no image.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def parse_base(text: str) -> BaseReference:
     looks_like_path = text.startswith(("/", "./", "../")) or text in (".", "..")
     if _is_layout(path):
         return Layout(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return RootArchive(path)
     if looks_like_path or text.lower().endswith(ARCHIVE_ENDINGS):
         raise BaseImageError(f"base {shown(text)}: {_missing(path)}")
@@ -134,7 +135,7 @@ def shown(text: str) -> str:
 def _layout(text: str) -> Layout:
     """The longest folder that is there: a path may have a colon in it."""
     folder, colon, tag = text.rpartition(":")
-    if Path(text).is_dir() or not colon:
+    if os.path.isdir(text) or not colon:
         folder, tag = text, ""
     if not _is_layout(Path(folder)):
         raise BaseImageError(f"base {shown(f'oci:{text}')}: {shown(folder)} is no OCI image layout")
@@ -148,13 +149,14 @@ def _engine_name(text: str) -> str:
 
 
 def _is_layout(path: Path) -> bool:
-    return (path / "oci-layout").is_file() and (path / "index.json").is_file()
+    # os.path's: False, too, for what is too long to be a path.
+    return os.path.isfile(path / "oci-layout") and os.path.isfile(path / "index.json")
 
 
 def _missing(path: Path) -> str:
-    if path.is_dir():
+    if os.path.isdir(path):
         return "this folder is no OCI image layout (it has no oci-layout and index.json)"
-    return "it is no file" if path.exists() else "there is no such file"
+    return "it is no file" if os.path.lexists(path) else "there is no such file"
 
 
 def _stamp(path: Path) -> str:

@@ -217,10 +217,11 @@ def _read_records(data: bytes, said: _Described, *, is_global: bool) -> None:
     at = 0
     while at < len(data):
         space = data.find(b" ", at, at + 10)
-        digits = data[at:space] if space > 0 else b""
-        end = at + int(digits) if digits.isdigit() else 0
+        digits = data[at : max(space, at)]
+        end = at + int(digits) if digits.isdigit() else at
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if end <= space or end > len(data) or data[end - 1] != 0x0A or not equals:
+        is_whole = at < space < end <= len(data) and data[end - 1] == 0x0A
+        if not is_whole or not equals:
             raise BaseImageError("it is damaged: a PAX header cannot be read")
         at = end
         if key.startswith(b"GNU.sparse"):
