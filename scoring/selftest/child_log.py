@@ -25,6 +25,7 @@ class LogCopy:
         self._lock = threading.Lock()
         self._copied = self._left_out = 0
         self._tail = b""
+        self._last = b"\n"
 
     def add(self, data: bytes) -> None:
         """Copy it, or keep its end."""
@@ -37,15 +38,18 @@ class LogCopy:
                 self._tail = (self._tail + data[fits:])[-TAIL_BYTES:]
 
     def finish(self) -> None:
-        """Copy the end that was kept."""
+        """Copy the end that was kept, and end the last line: what comes next is another one."""
         with self._lock:
             left_out = self._left_out - len(self._tail)
             if left_out:
                 self._put(b"\n... %d bytes left out ...\n" % left_out)
             self._put(self._tail)
             self._left_out, self._tail = 0, b""
+            if self._last != b"\n":
+                self._put(b"\n")
 
     def _put(self, data: bytes) -> None:
+        self._last = data[-1:] or self._last
         with contextlib.suppress(OSError):  # nobody reads it
             self._to.write(data)
             self._to.flush()
