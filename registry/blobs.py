@@ -155,14 +155,14 @@ class BlobStore:
         dry_run: bool,
         only: Set[str] | None = None,
     ) -> tuple[int, int]:
-        """Within ``still()``: remove blobs and uploads that are not in ``keep`` and were last
-        published before ``older_than`` (seconds since 1970); of blobs, with ``only``, just these.
-        Returns their number and bytes."""
+        """Within ``still()``: remove blobs and uploads that are not in ``keep`` (digests, names of
+        uploads) and were last published before ``older_than`` (seconds since 1970); of blobs, with
+        ``only``, just these. Returns their number and bytes."""
         count = size = 0
         blobs = self._paths.blobs.iterdir() if only is None else map(self._paths.blob, only)
         for path in (*blobs, *self._paths.uploads.iterdir()):
             is_blob = path.parent == self._paths.blobs
-            if is_blob and f"sha256:{path.name}" in keep:
+            if (f"sha256:{path.name}" if is_blob else path.name) in keep:
                 continue
             with suppress(FileNotFoundError):  # an upload that was given up meanwhile
                 status = path.stat()
@@ -176,6 +176,22 @@ class BlobStore:
     def has(self, digest: str) -> bool:
         """Whether there is such a blob, damaged or not."""
         return self._paths.blob(digest).exists()
+
+    def size(self, digest: str) -> int | None:
+        """The size of the blob, damaged or not; None when there is none."""
+        try:
+            with disk_errors_said():
+                return self._paths.blob(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def open_unverified(self, digest: str) -> IO[bytes]:
+        """The blob for a reader that verifies it. Raises DamagedBlobError when it is missing."""
+        return self._open(digest)
+
+    def adopt(self, upload: Path, digest: str) -> None:
+        """Publish a file of uploads/ that was hashed and synced elsewhere, and is read-only."""
+        self._publish(upload, digest)
 
     def renew(self, digest: str) -> bool:
         """Whether the blob is there and whole. To purge it is as young as one just published."""

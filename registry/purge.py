@@ -14,10 +14,17 @@ from registry.errors import DamagedBlobError
 from registry.paths import WorkspacePaths
 from registry.records import PurgeReport
 
-_DIGESTS = """
+_KEPT = """
 SELECT digest FROM model_versions UNION SELECT digest FROM model_files
 UNION SELECT digest FROM image_blobs
+UNION SELECT digest FROM manifests UNION SELECT digest FROM manifest_blobs
+UNION SELECT digest FROM held_blobs WHERE expires_at > :now
+UNION SELECT id FROM blob_uploads WHERE expires_at > :now
 """
+_EXPIRED = (
+    "DELETE FROM held_blobs WHERE expires_at <= :now",
+    "DELETE FROM blob_uploads WHERE expires_at <= :now",
+)
 
 
 def purge(
@@ -25,10 +32,14 @@ def purge(
 ) -> PurgeReport:
     """Sweep while the database is held for writing and the store is still: an operation that has
     published blobs either committed before (its records name them) or still has its lease, and
-    then its blobs are younger than that."""
+    then its blobs are younger than that. What clients of ``/v2/`` push and pull is held by rows
+    that expire."""
     with database.write() as connection, store.still():
         older_than = _oldest(paths)
         keep = _reachable(connection, store)
+        if not dry_run:
+            for statement in _EXPIRED:
+                connection.execute(statement, {"now": time.time()})
         return PurgeReport(*store.sweep(keep, older_than=older_than, dry_run=dry_run))
 
 
@@ -50,7 +61,7 @@ def _oldest(paths: WorkspacePaths) -> float:
 
 
 def _reachable(connection: sqlite3.Connection, store: BlobStore) -> set[str]:
-    keep = {row[0] for row in connection.execute(_DIGESTS)}
+    keep = {row[0] for row in connection.execute(_KEPT, {"now": time.time()})}
     manifests = [row[0] for row in connection.execute("SELECT digest FROM model_versions")]
     return keep | {_config_digest(store, digest) for digest in set(manifests)}
 

@@ -1,0 +1,110 @@
+"""Tokens: who may read or write over the network.
+
+A token is shown once and kept as its SHA-256 (it is 32 random bytes, so nothing is to be guessed).
+A workspace that ever had a token stays closed to everyone without: a revoked or expired one must
+not open it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from registry import names
+from registry.database import Database
+from registry.errors import InvalidNameError, NotFoundError
+
+PREFIX = "ify_"
+Access = Literal["read", "write"]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token without its secret; times are seconds since 1970."""
+
+    name: str
+    access: Access
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+
+
+class Tokens:
+    """The tokens of one workspace."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def create(self, name: str, access: Access, lifetime_s: float | None) -> str:
+        """Make one; returns the secret, which is kept nowhere. Raises InvalidNameError."""
+        names.check_name(name, "token name")
+        secret = PREFIX + secrets.token_urlsafe(32)
+        now = self._clock()
+        expires_at = None if lifetime_s is None else now + lifetime_s
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO tokens (name, access, sha256, created_at, expires_at)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (name, access, _sha256(secret), now, expires_at),
+                )
+        except sqlite3.IntegrityError as error:
+            raise InvalidNameError(
+                f"there is a token '{name}' already; revoke it or take another name"
+            ) from error
+        return secret
+
+    def list(self) -> list[Token]:
+        """All that were ever made, the oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT * FROM tokens ORDER BY id").fetchall()
+        return [
+            Token(
+                row["name"], row["access"], row["created_at"], row["expires_at"], row["revoked_at"]
+            )
+            for row in rows
+        ]
+
+    def revoke(self, name: str) -> None:
+        """From now on it opens nothing. Raises NotFoundError."""
+        with self._database.write() as connection:
+            done = connection.execute(
+                "UPDATE tokens SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL",
+                (self._clock(), name),
+            )
+        if done.rowcount == 0:
+            raise NotFoundError(f"there is no token '{name}'; see inferry registry token list")
+
+    def are_needed(self) -> bool:
+        """Whether the workspace ever had a token."""
+        with self._database.read() as connection:
+            return connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
+
+    def access(self, secret: str | None) -> Access | None:
+        """What the bearer of ``secret`` may do: None is nothing. In a workspace without tokens
+        everyone may write; the server sees to it that only this machine can ask."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT * FROM tokens").fetchall()
+        if not rows:
+            return "write"
+        given = _sha256(secret or "")
+        found: Access | None = None
+        for row in rows:  # all of them, so that the time tells nothing
+            if hmac.compare_digest(row["sha256"], given) and _is_live(row, self._clock()):
+                found = row["access"]
+        return found
+
+
+def _is_live(row: sqlite3.Row, now: float) -> bool:
+    return row["revoked_at"] is None and (row["expires_at"] is None or now < row["expires_at"])
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

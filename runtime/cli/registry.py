@@ -1,0 +1,144 @@
+"""``inferry registry``: serve the workspace's images at ``/v2/``, and say who may come in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from runtime.cli.output import output_option, print_record, print_records
+from runtime.cli.workspace import open_workspace, workspace_option
+
+if TYPE_CHECKING:
+    from registry.distribution import Distribution
+    from registry.distribution.tokens import Token
+
+DAY_S = 86_400.0
+_file = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def registry() -> None:
+    """Serve the workspace's images to docker, podman, skopeo and devices."""
+
+
+@registry.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
+@click.option("--tls-cert", type=_file, help="The certificate with its chain, PEM.")
+@click.option("--tls-key", type=_file, help="The certificate's key, PEM.")
+@click.option(
+    "--insecure-http", is_flag=True, help="Listen beyond this machine without TLS all the same."
+)
+@click.option(
+    "--public-host",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which a proxy on this machine is reached; several are allowed.",
+)
+@click.option("--max-connections", type=click.IntRange(1, 100_000), default=512, show_default=True)
+@click.option("--access-log", is_flag=True, help="Print a line for each request.")
+@workspace_option
+def serve(
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure_http: bool,
+    public_host: tuple[str, ...],
+    max_connections: int,
+    access_log: bool,
+    workspace_dir: Path | None,
+) -> None:
+    """Serve the registry until Ctrl-C or SIGTERM.
+
+    Without tokens (inferry registry token create) only this machine can reach it, and everyone on
+    it may read and write. Beyond this machine it needs tokens and TLS."""
+    from runtime.registry_service.config import ServiceConfig
+    from runtime.registry_service.server import serve as run  # 0.2 s that only serve pays
+
+    config = ServiceConfig(
+        host=host,
+        port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        is_insecure=insecure_http,
+        public_hosts=public_host,
+        has_access_log=access_log,
+        max_connections=max_connections,
+    )
+    run(_distribution(workspace_dir), config, click.echo)
+
+
+@registry.group()
+def token() -> None:
+    """Who may read from and write to the registry."""
+
+
+@token.command()
+@click.argument("name")
+@click.option("--access", type=click.Choice(["read", "write"]), default="read", show_default=True)
+@click.option(
+    "--expires-days", type=click.FloatRange(min=0, min_open=True), help="[default: never]"
+)
+@output_option
+@workspace_option
+def create(
+    name: str,
+    access: Literal["read", "write"],
+    expires_days: float | None,
+    output: str,
+    workspace_dir: Path | None,
+) -> None:
+    """Make a token and print it, this once: docker login --username NAME --password-stdin.
+
+    With the first token the registry closes to everyone who has none."""
+    lifetime_s = None if expires_days is None else expires_days * DAY_S
+    secret = _distribution(workspace_dir).tokens.create(name, access, lifetime_s)
+    if output == "json":
+        print_record({"name": name, "access": access, "token": secret}, output)
+    else:
+        click.echo(secret)
+
+
+@token.command(name="list")
+@output_option
+@workspace_option
+def list_(output: str, workspace_dir: Path | None) -> None:
+    """List tokens, without their secrets."""
+    records = [_record(token) for token in _distribution(workspace_dir).tokens.list()]
+    print_records(records, ["name", "access", "created_at", "expires_at", "revoked_at"], output)
+
+
+@token.command()
+@click.argument("name")
+@workspace_option
+def revoke(name: str, workspace_dir: Path | None) -> None:
+    """Make a token useless, at once."""
+    _distribution(workspace_dir).tokens.revoke(name)
+    click.echo(f"Revoked {name}")
+
+
+def _distribution(workspace_dir: Path | None) -> Distribution:
+    with open_workspace(workspace_dir) as workspace:
+        from registry.distribution import Distribution
+
+        return Distribution.open(workspace.root)
+
+
+def _record(token: Token) -> dict[str, str | None]:
+    return {
+        "name": token.name,
+        "access": token.access,
+        "created_at": _time(token.created_at),
+        "expires_at": _time(token.expires_at),
+        "revoked_at": _time(token.revoked_at),
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,77 @@
+"""The body of a request, bounded in time; knows whether all of it was read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.types import Message, Receive
+
+from registry.distribution.errors import TooLargeError
+from runtime.registry_service.refusals import GoneError, SlowBodyError
+
+STALL_S = 60.0
+DRAIN_S = 2.0
+DRAIN_BYTES = 16 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
+
+
+class RequestBody:
+    """Read at most once."""
+
+    def __init__(self, receive: Receive, *, size: int | None, is_awaited: bool) -> None:
+        self._receive = receive
+        self.size = size
+        """The Content-Length; None when it is not said."""
+        self._is_awaited = is_awaited
+        """Whether the client waits for our consent (Expect: 100-continue)."""
+        self.is_read = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces worth a write. Raises GoneError, SlowBodyError."""
+        held = bytearray()
+        while not self.is_read:
+            held += await self._next()
+            if len(held) >= PIECE_BYTES:
+                yield bytes(held)
+                held = bytearray()
+        if held:
+            yield bytes(held)
+
+    async def all(self, limit: int, what: str) -> bytes:
+        """All of a small body. Raises TooLargeError, GoneError, SlowBodyError."""
+        if self.size is not None and self.size > limit:
+            raise TooLargeError(what, limit)
+        data = bytearray()
+        while not self.is_read:
+            data += await self._next()
+            if len(data) > limit:
+                raise TooLargeError(what, limit)
+        return bytes(data)
+
+    async def drain(self) -> bool:
+        """Read on after a refusal, so that a client that is still sending sees the answer; whether
+        the connection can go on."""
+        if self._is_awaited and not self.is_read:
+            return False
+        rest = DRAIN_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while not self.is_read and rest > 0:
+                    rest -= len(await self._next())
+        except (GoneError, SlowBodyError, TimeoutError):
+            return False
+        return self.is_read
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(STALL_S):
+                message: Message = await self._receive()
+        except TimeoutError:
+            raise SlowBodyError from None
+        self._is_awaited = False
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        self.is_read = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body
