@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from registry.errors import CancelledError
+
 
 class Progress(Protocol):
     """What is told of long work; a RunningActivity."""
@@ -34,6 +36,14 @@ class BuildLog:
         self.check = progress.check
         self.advance = progress.advance
         self.phase = progress.phase
+
+    def is_cancelled(self) -> bool:
+        """Whether ``check`` would raise."""
+        try:
+            self.check()
+        except CancelledError:
+            return True
+        return False
 
     def log(self, line: str) -> None:
         """A line for both."""

@@ -35,11 +35,13 @@ FORM = "1"
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """The locked packages, their layer, and the files of their wheels that are at hand."""
+    """The locked packages, their layer, the files of their wheels that are at hand, and the modules
+    of those packages that were asked for, as far as their wheels are."""
 
     lock: Lock
     layer: ImageLayer
     wheels: tuple[Path, ...]
+    modules: tuple[str, ...]
 
 
 class PackageLayers:
@@ -103,26 +105,22 @@ class PackageLayers:
         known = self._layers.find_built(key)
         title = f"{len(lock.wheels)} Python packages"
         if known is not None and store.renew(known.digest):
-            return Packages(lock, ImageLayer(known, "dependencies", title), cache.present(lock))
+            present = cache.present(lock)
+            return Packages(
+                lock, ImageLayer(known, "dependencies", title), present, _modules(present, asked)
+            )
         progress.phase("Downloading", sum(wheel.size_bytes or 0 for wheel in lock.wheels))
         wheels = cache.fetch(lock.wheels, progress.advance, progress.check)
         entries = dependencies.wheel_entries(wheels, python_path)
         if is_compiled:
-            entries += self._compiled(entries, wheels, asked)
+            entries += _compiled(entries, _modules(wheels, asked))
         else:
             progress.log("packages: not compiled, since this is another Python; starts are slower")
         progress.phase("Packing", sum(entry.size_bytes for entry in entries))
         layer = write_layer(store, entries, progress.advance, compress=True)
         self._layers.add_built(key, layer)
-        return Packages(lock, ImageLayer(layer, "dependencies", title), tuple(wheels))
-
-    def _compiled(
-        self, entries: Sequence[Entry], wheels: Sequence[Path], asked: Collection[str]
-    ) -> list[Entry]:
-        modules = dependencies.top_level_modules(wheels)
-        whole = {module for name in asked for module in modules.get(name, ())}
-        imported = server_imports(server_folder())
-        return bytecode.compiled(entries, PACKAGES_ROOT, imported=imported, whole=whole)
+        modules = _modules(wheels, asked)
+        return Packages(lock, ImageLayer(layer, "dependencies", title), tuple(wheels), modules)
 
     def _find_lock(self, key: str) -> Lock | None:
         with self._database.read() as connection:
@@ -135,6 +133,17 @@ class PackageLayers:
                 "INSERT OR REPLACE INTO locks VALUES (?, ?, ?)",
                 (key, lock.to_json(), self._clock()),
             )
+
+
+def _modules(wheels: Sequence[Path], asked: Collection[str]) -> tuple[str, ...]:
+    """What can be imported of the packages that were asked for."""
+    found = dependencies.top_level_modules(wheels) if asked else {}
+    return tuple(module for name in asked for module in found.get(name, ()))
+
+
+def _compiled(entries: Sequence[Entry], modules: Collection[str]) -> list[Entry]:
+    imported = server_imports(server_folder())
+    return bytecode.compiled(entries, PACKAGES_ROOT, imported=imported, whole=frozenset(modules))
 
 
 def _name(requirement: str) -> str:

@@ -15,7 +15,6 @@ from registry.blobs import BlobStore, file_chunks
 from registry.build_log import BuildLog
 from registry.bundle_file import model_path
 from registry.docker_engine import ContainerEngine
-from registry.errors import CancelledError
 from registry.folders import write_file
 from registry.image_request import ImageRequest
 from registry.image_tree import ROOT
@@ -39,13 +38,6 @@ def dockerfile_base(
     the step that failed, BaseImageError for what has no Python, CancelledError."""
     tag = f"inferry-base-{uuid.uuid4().hex}"
 
-    def is_cancelled() -> bool:
-        try:
-            log.check()
-        except CancelledError:
-            return True
-        return False
-
     log.phase("Building the base")
     with TemporaryDirectory(prefix="inferry-context-") as folder:
         _write_context(Path(folder), name, version, request, store)
@@ -55,7 +47,7 @@ def dockerfile_base(
             platform,
             tag=tag,
             on_line=log.log,
-            is_cancelled=is_cancelled,
+            is_cancelled=log.is_cancelled,
         )
     try:
         log.phase("Reading the base")

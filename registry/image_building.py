@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from registry import assembly, container_config
+from registry.attestation import Attached, Facts, attest
 from registry.base import BaseImage, load_base
 from registry.base.reference import EngineImage, RegistryImage, parse_base
 from registry.base_cache import BaseCache
@@ -20,15 +21,17 @@ from registry.build_log import BuildLog
 from registry.clock import Clock
 from registry.container_config import BaseConfig, ImageLayer
 from registry.database import Database
-from registry.dependency_layer import PackageLayers
+from registry.dependency_layer import PackageLayers, Packages
 from registry.docker_engine import connect
 from registry.dockerfile_base import REFERENCE, dockerfile_base
+from registry.engine_at_hand import engine_at_hand
 from registry.errors import InvalidNameError
 from registry.git_revision import git_revision
 from registry.image_request import ImageRequest
 from registry.layer_cache import DatabaseLayerCache
 from registry.paths import WorkspacePaths
 from registry.platforms import Platform
+from registry.proof import ProofPlan, UnpackedLayers, prove
 from registry.records import ImageDetails, LayerRecord
 from registry.settings import NO_BASE
 
@@ -58,11 +61,13 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was made: the manifest's digest, and the size of each blob of the image by digest."""
+    """What was made: the manifest's digest, the size of each blob of the image by digest, and what
+    refers to the manifest."""
 
     digest: str
     blobs: Mapping[str, int]
     details: ImageDetails
+    attached: tuple[Attached, ...]
 
 
 def check_container_name(name: str) -> None:
@@ -120,57 +125,116 @@ class ImageBuilder:
         work.log.phase("Packing", work.model_bytes)
         layers = [_code_layer(work, None), *self._model_layers(work)]
         config = container_config.bundle_config(layers)
-        notes = _annotations(work, None, {})
-        digest, blobs = _documents(work, layers, config, notes, is_container=False)
-        return Built(digest, blobs, ImageDetails(layers=_records(layers)))
+        documents = _documents(work, layers, config, _annotations(work, None, {}), False)
+        return self._attested(work, documents, ImageDetails(layers=_records(layers)))
 
     def _container(self, work: _Work) -> Built:
-        options, request, store, log = work.options, work.request, work.store, work.log
         base = self._base(work)
-        target = base.target
-        log.log(f"base {base.reference} {base.digest}: {target}")
-        if request.wanted is not None:
-            request.wanted.check_python(base.python.version)
-        lock = self._packages.lock(
-            request.wanted,
-            target,
-            has_script=request.code is not None,
-            wheelhouse=options.wheelhouse,
-            relock=options.relock,
-            progress=log,
-        )
-        packages = self._packages.layer(lock, request.wanted, base.python.path, store, log)
+        work.log.log(f"base {base.reference} {base.digest}: {base.target}")
+        packages = self._locked(work, base)
+        lock = packages.lock
         base_name = _base_name(base.reference)
-        log.phase("Packing", work.model_bytes)
+        work.log.phase("Packing", work.model_bytes)
         layers = [
             *(ImageLayer(layer, "base", base_name or "base") for layer in base.layers),
             packages.layer,
-            assembly.server_layer(store, target.python, self._layers),
+            assembly.server_layer(work.store, base.python.version, self._layers),
             _code_layer(work, (lock.text(), lock.digest)),
+            *self._model_layers(work),
         ]
-        layers += self._model_layers(work)
-        revision = _revision(request)
-        extra = {
-            "dev.inferry.lock": lock.digest,
-            "org.opencontainers.image.base.digest": base.digest,
-        }
-        if base_name is not None:
-            extra["org.opencontainers.image.base.name"] = base_name
-        labels = _annotations(work, revision, extra)
+        revision = _revision(work.request)
+        of_base = _base_annotations(base, base_name)
+        labels = _annotations(work, revision, {"dev.inferry.lock": lock.digest, **of_base})
         config = container_config.container_config(
-            BaseConfig(base.config, base.python.path), options.platform, layers, labels
+            BaseConfig(base.config, base.python.path), base.platform, layers, labels
         )
-        digest, blobs = _documents(work, layers, config, labels, is_container=True)
+        documents = _documents(work, layers, config, labels, True)
         details = ImageDetails(
-            platform=str(options.platform),
+            platform=str(base.platform),
             base=base.reference,
             base_digest=base.digest,
             python=".".join(map(str, base.python.version)),
             layers=_records(layers),
             lock=lock.text(),
             revision=revision,
+            proof=self._proven(work, base, packages, layers, documents),
         )
-        return Built(digest, blobs, details)
+        return self._attested(work, documents, details, base_name, packages)
+
+    def _locked(self, work: _Work, base: BaseImage) -> Packages:
+        wanted, options = work.request.wanted, work.options
+        if wanted is not None:
+            wanted.check_python(base.python.version)
+            for note in wanted.notes:
+                work.log.log(note)
+        lock = self._packages.lock(
+            wanted,
+            base.target,
+            has_script=work.request.code is not None,
+            wheelhouse=options.wheelhouse,
+            relock=options.relock,
+            progress=work.log,
+        )
+        return self._packages.layer(lock, wanted, base.python.path, work.store, work.log)
+
+    def _proven(
+        self,
+        work: _Work,
+        base: BaseImage,
+        packages: Packages,
+        layers: Sequence[ImageLayer],
+        documents: _Documents,
+    ) -> str:
+        """How it was seen to score. Raises ProofError when it does not."""
+        if not work.options.proof:
+            return "none: left out on request"
+        work.log.phase("Proving")
+        plan = ProofPlan(
+            f"{work.name}:{work.version}",
+            tuple(layers),
+            work.request.models,
+            base.target,
+            base.python.path,
+            documents.config,
+            packages.modules,
+            work.options.sample,
+        )
+        proof = prove(
+            plan,
+            store=work.store,
+            unpacked=UnpackedLayers(self._paths.unpacked),
+            engine=engine_at_hand(),
+            on_line=work.log.log,
+            is_cancelled=work.log.is_cancelled,
+        )
+        said = f"{proof.how}: {proof.detail}"
+        work.log.log(f"proof: {said}")
+        return said
+
+    def _attested(
+        self,
+        work: _Work,
+        documents: _Documents,
+        details: ImageDetails,
+        base_name: str | None = None,
+        packages: Packages | None = None,
+    ) -> Built:
+        work.log.phase("Signing")
+        facts = Facts(
+            work.name,
+            work.version,
+            documents.digest,
+            documents.size_bytes,
+            work.request.models,
+            details,
+            base_name,
+            None if packages is None else packages.lock,
+            () if packages is None else packages.wheels,
+        )
+        attached = attest(work.store, self._paths.keys, facts)
+        referrers = tuple(each.digest for each in attached)
+        details = replace(details, referrers=referrers)
+        return Built(documents.digest, documents.blobs, details, attached)
 
     def _base(self, work: _Work) -> BaseImage:
         options, store, log = work.options, work.store, work.log
@@ -218,21 +282,38 @@ def _code_layer(work: _Work, lock: tuple[str, str] | None) -> ImageLayer:
     return layer
 
 
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """The manifest's digest and size, the config, and the sizes of all blobs of the image."""
+
+    digest: str
+    size_bytes: int
+    config: bytes
+    blobs: Mapping[str, int]
+
+
 def _documents(
     work: _Work,
     layers: Sequence[ImageLayer],
     config: Mapping[str, Any],
     notes: Mapping[str, str],
-    *,
     is_container: bool,
-) -> tuple[str, dict[str, int]]:
-    """Config and manifest: the manifest's digest, and all blobs of the image."""
-    stored = work.store.put([container_config.encoded(config)])
+) -> _Documents:
+    """Stores config and manifest."""
+    data = container_config.encoded(config)
+    stored = work.store.put([data])
     manifest = container_config.manifest(*stored, layers, notes, is_container=is_container)
     digest, size = work.store.put([container_config.encoded(manifest)])
     work.log.log(f"image {work.name}:{work.version} {digest}")
     blobs = {layer.layer.digest: layer.layer.size_bytes for layer in layers}
-    return digest, {**blobs, stored[0]: stored[1], digest: size}
+    return _Documents(digest, size, data, {**blobs, stored[0]: stored[1], digest: size})
+
+
+def _base_annotations(base: BaseImage, base_name: str | None) -> dict[str, str]:
+    found = {"org.opencontainers.image.base.digest": base.digest}
+    return (
+        found if base_name is None else {**found, "org.opencontainers.image.base.name": base_name}
+    )
 
 
 def _base_name(reference: str) -> str | None:

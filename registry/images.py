@@ -19,6 +19,7 @@ from registry.build_log import BuildLog
 from registry.clock import Clock
 from registry.container_config import holds_bundle
 from registry.database import Database
+from registry.distribution.manifest_rows import add_manifest, remove_manifests_of
 from registry.errors import ImageFailedError, InUseError, InvalidSourceError, RegistryError
 from registry.folders import new_folder, write_file
 from registry.image_building import (
@@ -236,6 +237,8 @@ class Images:
                 "DELETE FROM image_versions WHERE name = ? AND version = ?",
                 (image.name, image.version),
             )
+            if image.digest is not None:
+                remove_manifests_of(connection, image.name, image.digest)
         self.write_index()
         return image
 
@@ -293,6 +296,17 @@ class Images:
         with self._database.write() as connection:
             check_stored(store)
             image_rows.insert(connection, image, models, built.blobs)
+            for each in built.attached:
+                add_manifest(
+                    connection,
+                    image.name,
+                    each.digest,
+                    media_types.MANIFEST,
+                    each.size_bytes,
+                    each.subject,
+                    each.artifact_type,
+                    each.blobs,
+                )
         return image
 
     def _record_failure(

@@ -6,6 +6,7 @@
   activities/<id>.log      what an activity said, line by line
   keys/                    the workspace's signing key (0600) and its public half
   wheels/<sha256>/<name>   downloaded wheels, as their index serves them
+  unpacked/<hex>/          layers as folders, for proofs; the newest few
   store/                   an OCI image layout (image-spec, image-layout.md)
     oci-layout, index.json
     blobs/sha256/<hex>     every stored file
@@ -32,6 +33,7 @@ class WorkspacePaths:
         self.activities = root / "activities"
         self.keys = root / "keys"
         self.wheels = root / "wheels"
+        self.unpacked = root / "unpacked"
         self.store = root / "store"
         self.blobs = self.store / "blobs" / "sha256"
         self.uploads = self.store / "uploads"

@@ -34,7 +34,8 @@ def reachable(workspace: Workspace) -> set[str]:
         found |= {file.digest for file in model.files} | _named_by(workspace, model.digest)
     for image in workspace.images.list():
         if image.digest is not None:
-            found |= _named_by(workspace, image.digest)
+            for digest in (image.digest, *image.details.referrers):
+                found |= _named_by(workspace, digest)
     return found
 
 
