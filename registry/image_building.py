@@ -6,14 +6,14 @@ layer and the documents.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from registry import assembly, container_config
 from registry.attestation import Attached, Facts, attest
-from registry.base import BaseImage, load_base
+from registry.base import BaseImage, PullRegistry, load_base
 from registry.base.reference import EngineImage, RegistryImage, parse_base
 from registry.base_cache import BaseCache
 from registry.blobs import BlobStore
@@ -26,13 +26,14 @@ from registry.docker_engine import connect
 from registry.dockerfile_base import REFERENCE, dockerfile_base
 from registry.engine_at_hand import engine_at_hand
 from registry.errors import InvalidNameError
+from registry.fpga_artifact import FpgaContents, write_artifact
 from registry.git_revision import git_revision
 from registry.image_request import ImageRequest
 from registry.layer_cache import DatabaseLayerCache
 from registry.paths import WorkspacePaths
 from registry.platforms import Platform
 from registry.proof import ProofPlan, UnpackedLayers, prove
-from registry.records import ImageDetails, LayerRecord
+from registry.records import ImageDetails, LayerRecord, Model
 from registry.settings import NO_BASE
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -119,6 +120,26 @@ class ImageBuilder:
             log.log(note)
         work = _Work(name, version, request, options, store, log)
         return self._container(work) if options.has_base else self._bundle(work)
+
+    def build_fpga(
+        self,
+        name: str,
+        version: int,
+        models: Sequence[Model],
+        contents: FpgaContents,
+        store: BlobStore,
+        log: BuildLog,
+    ) -> Built:
+        """An FPGA artifact of what a compiler gave. Raises InvalidSourceError."""
+        log.log(f"models: {', '.join(model.reference for model in models)}")
+        log.phase("Packing")
+        artifact = write_artifact(store, name, version, contents, models, log.advance)
+        log.log(f"image {name}:{version} {artifact.manifest}")
+        details = ImageDetails(kind="fpga", proof="none: it runs on a board only")
+        facts = Facts(name, version, artifact.manifest, artifact.size_bytes, models, details)
+        attached = attest(store, self._paths.keys, facts)
+        details = replace(details, referrers=tuple(each.digest for each in attached))
+        return Built(artifact.manifest, artifact.blobs, details, attached)
 
     def _bundle(self, work: _Work) -> Built:
         """An image without base: what inferry serve runs."""
@@ -259,6 +280,7 @@ class ImageBuilder:
             options.platform,
             store,
             on_bytes=log.advance,
+            pull=_pull(log),
             engine=connect,
             on_line=log.log,
         )
@@ -307,6 +329,25 @@ def _documents(
     work.log.log(f"image {work.name}:{work.version} {digest}")
     blobs = {layer.layer.digest: layer.layer.size_bytes for layer in layers}
     return _Documents(digest, size, data, {**blobs, stored[0]: stored[1], digest: size})
+
+
+def _pull(log: BuildLog) -> PullRegistry:
+    def pull(
+        reference: str, platform: Platform, store: BlobStore, on_bytes: Callable[[int], None]
+    ) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+        from registry.remote.pulling import pull_image  # httpx: 0.2 s that only a pull pays
+
+        found = pull_image(
+            reference,
+            platform,
+            store,
+            on_bytes,
+            cancelled=log.is_cancelled,
+            on_total=lambda total: log.phase("Pulling the base", total),
+        )
+        return found.digest, found.manifest, found.config
+
+    return pull
 
 
 def _base_annotations(base: BaseImage, base_name: str | None) -> dict[str, str]:

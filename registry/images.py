@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from registry import image_rows, media_types, names, tags, tree
-from registry.activities import Activities
+from registry import image_rows, image_transfer, media_types, names, tags, tree
+from registry.activities import Activities, OnChange
 from registry.blobs import BlobStore, file_chunks
 from registry.build_log import BuildLog
 from registry.clock import Clock
@@ -22,25 +23,29 @@ from registry.database import Database
 from registry.distribution.manifest_rows import add_manifest, remove_manifests_of
 from registry.errors import ImageFailedError, InUseError, InvalidSourceError, RegistryError
 from registry.folders import new_folder, write_file
+from registry.fpga_artifact import ENGINE, FpgaContents, unpack_artifact
 from registry.image_building import (
     BuildOptions,
     Built,
     ImageBuilder,
     check_container_name,
 )
-from registry.image_request import ImageRequest, check_request, read_text
+from registry.image_request import check_request, read_text
 from registry.layers import read_layer
-from registry.models import check_stored, find_version
+from registry.models import Progress, check_stored, find_version
 from registry.paths import WorkspacePaths
 from registry.platforms import parse_platform, this_platform
 from registry.publishing import publishing
 from registry.records import Image, ImageDetails, Model
 from registry.settings import Settings
+from registry.trust import Verified
+
+if TYPE_CHECKING:
+    from registry.remote.pushing import PushReport
 
 REF_NAME = "org.opencontainers.image.ref.name"
 MAX_SAMPLE_BYTES = 16 * 1024 * 1024
 Found = list[Image]
-OnChange = Callable[..., None]
 
 
 class Images:
@@ -121,9 +126,35 @@ class Images:
         )
         if options.has_base:
             check_container_name(name)
+        image = self._reserved(
+            name,
+            description,
+            "onnx" if request.code is None else "script",
+            None if request.code is None else request.code.script,
+            request.requirements,
+            request.models,
+            checked_tags,
+        )
+
+        def build(store: BlobStore, log: BuildLog) -> Built:
+            return self._builder.build(name, image.version, request, options, store, log)
+
+        return self._build(image, request.models, build, on_change)
+
+    def _reserved(
+        self,
+        name: str,
+        description: str,
+        engine: str,
+        script: str | None,
+        requirements: str | None,
+        models: Sequence[Model],
+        tags: Mapping[str, str],
+    ) -> Image:
+        """What is recorded if nothing comes of it, with a version of its own."""
         with self._database.write() as connection:
             version = image_rows.reserve_version(connection, name)
-        image = Image(
+        return Image(
             name,
             version,
             "failed",
@@ -133,21 +164,18 @@ class Images:
             0,
             "",
             None,
-            "onnx" if request.code is None else "script",
-            None if request.code is None else request.code.script,
-            request.requirements,
-            tuple(model.reference for model in request.models),
-            checked_tags,
+            engine,
+            script,
+            requirements,
+            tuple(model.reference for model in models),
+            tags,
         )
-        image = self._build(image, request, options, on_change)
-        self.write_index()
-        return image
 
     def _build(
         self,
         image: Image,
-        request: ImageRequest,
-        options: BuildOptions,
+        models: Sequence[Model],
+        build: Callable[[BlobStore, BuildLog], Built],
         on_change: OnChange | None,
     ) -> Image:
         with self._activities.start(
@@ -156,13 +184,13 @@ class Images:
             log = BuildLog(activity)
             try:
                 with publishing(self._paths, self._database, self._store) as store:
-                    built = self._builder.build(
-                        image.name, image.version, request, options, store, log
-                    )
-                    return self._record(image, request.models, built, store, log.lines, activity.id)
+                    built = build(store, log)
+                    image = self._record(image, models, built, store, log.lines, activity.id)
             except BaseException as error:
                 self._record_failure(image, log.lines, error, activity.id)
                 raise
+        self.write_index()
+        return image
 
     def list(
         self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
@@ -248,6 +276,8 @@ class Images:
         Raises ImageFailedError, DamagedBlobError, TargetExistsError."""
         image = self.get(ref)
         digest = made(image)
+        if image.details.kind == "fpga":
+            return unpack_artifact(self._store, digest, Path(target))
         manifest = json.loads(self._store.read(digest))
         with new_folder(Path(target)) as folder:
             for layer in filter(holds_bundle, manifest["layers"]):
@@ -255,6 +285,80 @@ class Images:
                     for path, content, is_executable in read_layer(file):
                         write_file(folder / path, file_chunks(content), is_executable=is_executable)
         return Path(target)
+
+    def push(
+        self,
+        ref: str,
+        target: str,
+        *,
+        insecure: bool = False,
+        ca_file: Path | str | None = None,
+        on_progress: Progress | None = None,
+    ) -> PushReport:
+        """Copy the image, its SBOM and its signature to another registry, such as
+        ``host:5000/team/digits``; only what is not there is sent. Raises RemoteError."""
+        image = self.get(ref)
+        return image_transfer.push(
+            self._store,
+            image,
+            made(image),
+            target,
+            insecure=insecure,
+            ca_file=_path(ca_file),
+            on_progress=on_progress,
+        )
+
+    def export(
+        self,
+        ref: str,
+        target: Path | str,
+        *,
+        format: Literal["oci", "docker"] = "oci",
+        force: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Path:
+        """Write the image as an OCI layout (a folder, or a ``.tar``), or as a tar for
+        ``docker load``. Raises TargetExistsError (unless ``force``), TargetError."""
+        image = self.get(ref)
+        return image_transfer.export(
+            self._store,
+            image,
+            made(image),
+            Path(target),
+            form=format,
+            force=force,
+            on_progress=on_progress,
+        )
+
+    def verify(self, ref: str, *, keys: Sequence[str] = ()) -> Verified:
+        """Check every byte, the signature and the SBOM; ``keys`` are the public keys to trust,
+        files or ``ed25519:...``, by default the workspace's own. Raises TrustError,
+        DamagedBlobError."""
+        image = self.get(ref)
+        return image_transfer.verify(self._store, self._paths, image, made(image), keys)
+
+    def create_fpga(
+        self,
+        name: str,
+        *,
+        models: Sequence[str],
+        contents: FpgaContents,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        on_change: OnChange | None = None,
+    ) -> Image:
+        """Make an FPGA image of what a compiler gave: an OCI artifact, not a container."""
+        names.check_name(name, "image name")
+        checked_tags = names.check_pairs(tags or {}, "tag")
+        names.check_text(description, "the description")
+        with self._database.read() as connection:
+            found = [find_version(connection, ref) for ref in models]
+        image = self._reserved(name, description, ENGINE, None, None, found, checked_tags)
+
+        def build(store: BlobStore, log: BuildLog) -> Built:
+            return self._builder.build_fpga(name, image.version, found, contents, store, log)
+
+        return self._build(image, found, build, on_change)
 
     def write_index(self) -> None:
         """Make index.json name just the images that are there. Callers race freely: each writes

@@ -249,7 +249,11 @@ def export(
     """Write an image as the file or folder TARGET."""
     with open_workspace(workspace_dir) as workspace, progress("Writing", output) as shown:
         written = workspace.images.export(
-            ref, target, format=form, force=force, on_progress=shown
+            ref,
+            target,
+            format="docker" if form == "docker" else "oci",
+            force=force,
+            on_progress=shown,
         )
     if output == "json":
         print_record({"path": str(written), "format": form}, output)
@@ -272,12 +276,25 @@ def verify(ref: str, keys: tuple[str, ...], output: str, workspace_dir: Path | N
     """Check every byte of an image, its signature and its SBOM."""
     with open_workspace(workspace_dir) as workspace:
         verified = workspace.images.verify(ref, keys=list(keys))
+    stated = verified.statement
+    signers = [key.key_id for key in verified.keys]
     if output == "json":
-        print_record(verified, output)
+        print_record(
+            {
+                "name": stated.name,
+                "version": stated.version,
+                "digest": stated.manifest_digest,
+                "platform": stated.platform,
+                "keys": signers,
+                "lock_digest": stated.lock_digest,
+                "sbom_digest": stated.sbom_digest,
+            },
+            output,
+        )
         return
     click.echo(
-        f"Verified {verified['reference']}, digest {verified['digest']}, signed by"
-        f" {verified['key']}"
+        f"Verified {stated.reference}, digest {stated.manifest_digest},"
+        f" signed by key {', '.join(signers)}"
     )
 
 

@@ -65,7 +65,7 @@ def test_a_model_that_does_not_fit_leaves_nothing(small_disk: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_disk_that_is_full_to_any_level_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
-    """With 0 to 200 kB left the failure comes from the upload, the database or its journal."""
+    """With 0 to 600 kB left the failure comes from the upload, the database or its journal."""
     workspace = Workspace.init(small_disk / "ws", base="none")
     script = tmp_path / "score.py"
     script.write_text("def init(): ...\ndef run(data): return data\n")
@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_to_any_level_loses_nothing(small_disk: Path, tmp_pa
     workspace.models.register(kept, name="kept")
     refused = made = 0
     ballast = small_disk / "ballast"
-    for left in range(0, 200 * 1024, 4096):
+    for left in range(0, 600 * 1024, 12 * 1024):
         ballast.write_bytes(bytes(max(0, _free(small_disk) - left)))
         for _ in range(3):
             try:
