@@ -9,6 +9,7 @@ from pathlib import Path
 from registry.blobs import BlobStore
 from registry.database import Database
 from registry.distribution.catalog import Catalog
+from registry.distribution.kept_connections import ServedDatabase
 from registry.distribution.manifests import Manifests
 from registry.distribution.referrers import ReferrerLists
 from registry.distribution.repository_blobs import RepositoryBlobs
@@ -45,4 +46,4 @@ class Distribution:
     ) -> Distribution:
         """That of the workspace at ``root``, which is there and up to date (Workspace.open)."""
         paths = WorkspacePaths(root)
-        return cls(paths, Database(paths.database), BlobStore(paths), clock, limits)
+        return cls(paths, ServedDatabase(paths.database), BlobStore(paths), clock, limits)

@@ -29,11 +29,15 @@ class RepositoryBlobs:
     def size(self, repository: str, digest: str) -> int:
         """Its size; it is held from now on, since a client that looks relies on it. Raises
         BLOB_UNKNOWN."""
-        size = self._seen(repository, digest)
         now = self._clock()
         with self._database.read() as connection:
-            if held_blobs.are_held(connection, repository, [digest], now):
-                return size
+            is_held = held_blobs.are_held(connection, repository, [digest], now)
+            is_visible = is_held or held_blobs.is_visible(connection, repository, digest)
+        size = self._store.size(digest) if is_visible else None
+        if size is None:
+            raise _unknown(digest)
+        if is_held:
+            return size
         # A disk that cannot be written is no reason not to be read.
         with suppress(StoreFullError, WorkspaceDamagedError), self._database.write() as connection:
             if self._store.size(digest) is None:
@@ -69,14 +73,6 @@ class RepositoryBlobs:
                 raise DistributionError(
                     Code.DENIED, "a manifest names it; delete that first", digest
                 )
-
-    def _seen(self, repository: str, digest: str) -> int:
-        with self._database.read() as connection:
-            is_visible = held_blobs.is_visible(connection, repository, digest)
-        size = self._store.size(digest) if is_visible else None
-        if size is None:
-            raise _unknown(digest)
-        return size
 
 
 def _unknown(digest: str) -> DistributionError:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry.distribution import Code, Distribution, DistributionError
 from runtime.registry_service.blobs import blobs
-from runtime.registry_service.call import Call, in_thread
+from runtime.registry_service.call import Call
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.damage import DamageWatch
 from runtime.registry_service.door import READING, check_browser, token_of
@@ -83,7 +83,7 @@ class RegistryApp:
         if route is not None and route.kind is Kind.HEALTH and method in READING:
             return Response("ok\n", media_type="text/plain")
         check_browser(self._config, method, headers)
-        if (refused := await self._refused(method, headers)) is not None:
+        if (refused := self._refused(method, headers)) is not None:
             return refused
         if route is None:
             return error_response(404, Code.NAME_INVALID, "there is no such path; see /v2/")
@@ -93,9 +93,11 @@ class RegistryApp:
             return response
         return await HANDLERS[route.kind](self._call(scope, method, route, headers, body))
 
-    async def _refused(self, method: str, headers: Headers) -> Response | None:
+    def _refused(self, method: str, headers: Headers) -> Response | None:
         token = token_of(headers.get("authorization"))
-        access = await in_thread(self._distribution.tokens.access, token)
+        # Not in a thread: it reads a few rows on a kept connection, in a quarter of the time that a
+        # thread takes to answer; readers of the database wait for no writer.
+        access = self._distribution.tokens.access(token)
         if access is None:
             return error_response(401, Code.UNAUTHORIZED, "a token is needed: docker login")
         if access != "write" and method not in READING:

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from runtime.registry_service.byte_range import Span
-from runtime.registry_service.protocol import EXTENSION, STALL_S, Body
+from runtime.registry_service.protocol import EXTENSION, Body
+from runtime.registry_service.sending import STALL_S
 
 CHUNK_BYTES = 256 * 1024
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import IO, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from runtime.registry_service.sending import Sending
+
 EXTENSION = "inferry.body"
-SLICE_BYTES = 4 * 1024 * 1024
-STALL_S = 300.0
-"""A client must take SLICE_BYTES in this time."""
 HEAD_S = 20.0
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -44,28 +44,28 @@ class Body:
 
     async def send_file(self, file: IO[bytes], offset: int, count: int) -> None:
         """Send that part of the file as the body, whose head is sent already."""
-        loop = asyncio.get_running_loop()
-        try:
-            while count and not self.is_gone:
-                size = min(count, SLICE_BYTES)
-                async with asyncio.timeout(STALL_S):
-                    sent = await loop.sendfile(
-                        self._protocol.transport, file, offset, size, fallback=False
-                    )
-                if sent != size:  # the file was cut short
-                    break
-                offset, count = offset + sent, count - sent
-        except (OSError, RuntimeError):  # it went away, or stalled (TimeoutError is an OSError)
-            pass
-        if count:
-            self.abort()
-        else:
+        transport = self._protocol.transport
+        is_sent = count == 0
+        if not is_sent and not self.is_gone:
+            await self._protocol.flow.drain()  # the head is on its way, before the file
+            while transport.get_write_buffer_size() and not self.is_gone:
+                await asyncio.sleep(0.01)
+            if not self.is_gone:
+                sending = Sending(transport.get_extra_info("socket").fileno(), file, offset, count)
+                self._protocol.sending = sending
+                is_sent = await sending.done()
+                self._protocol.sending = None
+        if is_sent:
             self._cycle.expected_content_length = 0
+        else:
+            self.abort()
 
 
 class RegistryProtocol(HttpToolsProtocol):
     """One connection."""
 
+    sending: Sending | None = None
+    """What is sent past the transport just now."""
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _is_head_too_large = False
@@ -73,11 +73,17 @@ class RegistryProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A head must come soon."""
         super().connection_made(transport)
+        if (peer := transport.get_extra_info("socket")) is not None:
+            # asyncio does so only for sockets that were made with their protocol's number; without,
+            # a short body waits 40 ms for the acknowledgement of its head.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more is expected."""
+        """Nothing more is expected, nothing more is sent."""
         self._head_came()
+        if self.sending is not None:
+            self.sending.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
