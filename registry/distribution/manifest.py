@@ -22,7 +22,7 @@ _INDEXES = (media_types.INDEX, media_types.DOCKER_LIST)
 
 class _Descriptor(msgspec.Struct):
     digest: str
-    size: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
     media_type: str = msgspec.field(default="", name="mediaType")
 
 
@@ -35,6 +35,9 @@ class _Document(msgspec.Struct):
     manifests: list[_Descriptor] | None = None
     subject: _Descriptor | None = None
     annotations: dict[str, str] | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def media_type_of(data: bytes) -> str | None:
 
 def _decode(data: bytes) -> _Document:
     try:
-        document = msgspec.json.decode(data, type=_Document)
+        document = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _invalid(f"the manifest cannot be read: {error}") from None
     except RecursionError:
