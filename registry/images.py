@@ -7,44 +7,31 @@ workspace.images.unpack("digits", Path("bundle"))
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from registry import image_rows, image_transfer, media_types, names, tags, tree
+from registry import image_rows, media_types, names, tags
 from registry.activities import Activities, OnChange
 from registry.blobs import BlobStore, file_chunks
-from registry.build_log import BuildLog
 from registry.clock import Clock
 from registry.container_config import holds_bundle
 from registry.database import Database
-from registry.distribution.manifest_rows import add_manifest, remove_manifests_of
-from registry.errors import ImageFailedError, InUseError, InvalidSourceError, RegistryError
+from registry.errors import ImageFailedError, InUseError
 from registry.folders import new_folder, write_file
-from registry.fpga_artifact import ENGINE, FpgaContents, unpack_artifact
-from registry.image_building import (
-    BuildOptions,
-    Built,
-    ImageBuilder,
-    check_container_name,
-)
-from registry.image_request import check_request, read_text
 from registry.layers import read_layer
-from registry.models import Progress, check_stored, find_version
+from registry.models import Progress
 from registry.paths import WorkspacePaths
-from registry.platforms import parse_platform, this_platform
-from registry.publishing import publishing
-from registry.records import Image, ImageDetails, Model
+from registry.records import Image
 from registry.settings import Settings
-from registry.trust import Verified
 
 if TYPE_CHECKING:
+    from registry.fpga_artifact import FpgaContents
+    from registry.image_making import ImageMaker
     from registry.remote.pushing import PushReport
+    from registry.trust import Verified
 
 REF_NAME = "org.opencontainers.image.ref.name"
-MAX_SAMPLE_BYTES = 16 * 1024 * 1024
 Found = list[Image]
 
 
@@ -66,7 +53,6 @@ class Images:
         self._clock = clock
         self._settings = settings
         self._activities = activities
-        self._builder = ImageBuilder(paths, database, clock)
 
     def create(
         self,
@@ -101,96 +87,46 @@ class Images:
 
         What is wrong with the inputs is refused before anything is recorded; what fails later
         leaves a record in state ``failed`` with its cause, and raises."""
-        names.check_name(name, "image name")
-        checked_tags = names.check_pairs(tags or {}, "tag")
-        names.check_text(description, "the description")
-        with self._database.read() as connection:
-            found = [find_version(connection, ref) for ref in models]
-        request = check_request(
-            found,
+        return self._maker().create(
+            name,
+            models=models,
             script=_path(script),
             source=_path(source),
             requirements=_path(requirements),
             conda=_path(conda),
+            tags=tags or {},
+            description=description,
             max_batch=max_batch,
-        )
-        options = BuildOptions(
-            base=self._settings.base if base is None else base,
-            platform=this_platform() if platform is None else parse_platform(platform),
+            base=base,
+            platform=platform,
+            dockerfile=_path(dockerfile),
+            wheelhouse=_path(wheelhouse),
+            sample=_path(sample),
             pull=pull,
             relock=relock,
-            wheelhouse=_path(wheelhouse),
-            dockerfile=None if dockerfile is None else read_text(Path(dockerfile)),
-            sample=None if sample is None else read_sample(Path(sample)),
             proof=proof,
-        )
-        if options.has_base:
-            check_container_name(name)
-        image = self._reserved(
-            name,
-            description,
-            "onnx" if request.code is None else "script",
-            None if request.code is None else request.code.script,
-            request.requirements,
-            request.models,
-            checked_tags,
+            on_change=on_change,
         )
 
-        def build(store: BlobStore, log: BuildLog) -> Built:
-            return self._builder.build(name, image.version, request, options, store, log)
-
-        return self._build(image, request.models, build, on_change)
-
-    def _reserved(
+    def create_fpga(
         self,
         name: str,
-        description: str,
-        engine: str,
-        script: str | None,
-        requirements: str | None,
-        models: Sequence[Model],
-        tags: Mapping[str, str],
+        *,
+        models: Sequence[str],
+        contents: FpgaContents,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        on_change: OnChange | None = None,
     ) -> Image:
-        """What is recorded if nothing comes of it, with a version of its own."""
-        with self._database.write() as connection:
-            version = image_rows.reserve_version(connection, name)
-        return Image(
+        """Make an FPGA image of what a compiler gave: an OCI artifact, not a container."""
+        return self._maker().create_fpga(
             name,
-            version,
-            "failed",
-            description,
-            self._clock(),
-            None,
-            0,
-            "",
-            None,
-            engine,
-            script,
-            requirements,
-            tuple(model.reference for model in models),
-            tags,
+            models=models,
+            contents=contents,
+            tags=tags or {},
+            description=description,
+            on_change=on_change,
         )
-
-    def _build(
-        self,
-        image: Image,
-        models: Sequence[Model],
-        build: Callable[[BlobStore, BuildLog], Built],
-        on_change: OnChange | None,
-    ) -> Image:
-        with self._activities.start(
-            kind="image", subject=image.reference, on_change=on_change
-        ) as activity:
-            log = BuildLog(activity)
-            try:
-                with publishing(self._paths, self._database, self._store) as store:
-                    built = build(store, log)
-                    image = self._record(image, models, built, store, log.lines, activity.id)
-            except BaseException as error:
-                self._record_failure(image, log.lines, error, activity.id)
-                raise
-        self.write_index()
-        return image
 
     def list(
         self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
@@ -266,6 +202,8 @@ class Images:
                 (image.name, image.version),
             )
             if image.digest is not None:
+                from registry.distribution.manifest_rows import remove_manifests_of  # 20 ms
+
                 remove_manifests_of(connection, image.name, image.digest)
         self.write_index()
         return image
@@ -277,6 +215,8 @@ class Images:
         image = self.get(ref)
         digest = made(image)
         if image.details.kind == "fpga":
+            from registry.fpga_artifact import unpack_artifact  # few need it
+
             return unpack_artifact(self._store, digest, Path(target))
         manifest = json.loads(self._store.read(digest))
         with new_folder(Path(target)) as folder:
@@ -298,6 +238,8 @@ class Images:
         """Copy the image, its SBOM and its signature to another registry, such as
         ``host:5000/team/digits``; only what is not there is sent. Raises RemoteError."""
         image = self.get(ref)
+        from registry import image_transfer  # httpx, cryptography: 0.3 s
+
         return image_transfer.push(
             self._store,
             image,
@@ -320,6 +262,8 @@ class Images:
         """Write the image as an OCI layout (a folder, or a ``.tar``), or as a tar for
         ``docker load``. Raises TargetExistsError (unless ``force``), TargetError."""
         image = self.get(ref)
+        from registry import image_transfer  # 0.1 s
+
         return image_transfer.export(
             self._store,
             image,
@@ -335,30 +279,9 @@ class Images:
         files or ``ed25519:...``, by default the workspace's own. Raises TrustError,
         DamagedBlobError."""
         image = self.get(ref)
+        from registry import image_transfer  # 0.1 s
+
         return image_transfer.verify(self._store, self._paths, image, made(image), keys)
-
-    def create_fpga(
-        self,
-        name: str,
-        *,
-        models: Sequence[str],
-        contents: FpgaContents,
-        tags: Mapping[str, str] | None = None,
-        description: str = "",
-        on_change: OnChange | None = None,
-    ) -> Image:
-        """Make an FPGA image of what a compiler gave: an OCI artifact, not a container."""
-        names.check_name(name, "image name")
-        checked_tags = names.check_pairs(tags or {}, "tag")
-        names.check_text(description, "the description")
-        with self._database.read() as connection:
-            found = [find_version(connection, ref) for ref in models]
-        image = self._reserved(name, description, ENGINE, None, None, found, checked_tags)
-
-        def build(store: BlobStore, log: BuildLog) -> Built:
-            return self._builder.build_fpga(name, image.version, found, contents, store, log)
-
-        return self._build(image, found, build, on_change)
 
     def write_index(self) -> None:
         """Make index.json name just the images that are there. Callers race freely: each writes
@@ -380,52 +303,18 @@ class Images:
                 ]
             )
 
-    def _record(
-        self,
-        image: Image,
-        models: Sequence[Model],
-        built: Built,
-        store: BlobStore,
-        lines: Sequence[str],
-        activity: str,
-    ) -> Image:
-        image = replace(
-            image,
-            state="succeeded",
-            digest=built.digest,
-            size_bytes=sum(built.blobs.values()),
-            log="\n".join(lines),
-            details=replace(built.details, activity=activity),
-        )
-        with self._database.write() as connection:
-            check_stored(store)
-            image_rows.insert(connection, image, models, built.blobs)
-            for each in built.attached:
-                add_manifest(
-                    connection,
-                    image.name,
-                    each.digest,
-                    media_types.MANIFEST,
-                    each.size_bytes,
-                    each.subject,
-                    each.artifact_type,
-                    each.blobs,
-                )
-        return image
+    def _maker(self) -> ImageMaker:
+        from registry.image_making import ImageMaker  # 0.1 s that who only looks does not pay
 
-    def _record_failure(
-        self, image: Image, lines: Sequence[str], error: BaseException, activity: str
-    ) -> None:
-        """Best effort: on a full disk there may be no room for the record either."""
-        cause = str(error) if isinstance(error, RegistryError) else f"stopped: {error!r}"
-        failed = replace(
-            image,
-            log="\n".join([*lines, f"failed: {cause}"]),
-            cause=cause,
-            details=ImageDetails(activity=activity),
+        return ImageMaker(
+            self._paths,
+            self._database,
+            self._store,
+            self._clock,
+            self._settings,
+            self._activities,
+            self.write_index,
         )
-        with suppress(RegistryError), self._database.write() as connection:
-            image_rows.insert(connection, failed, (), {})
 
 
 def made(image: Image) -> str:
@@ -433,15 +322,6 @@ def made(image: Image) -> str:
     if image.digest is None:
         raise ImageFailedError(f"image {image.reference} was not made: {image.cause}")
     return image.digest
-
-
-def read_sample(path: Path) -> bytes:
-    """A request body for the proof. Raises InvalidSourceError."""
-    [file] = tree.walk(path)
-    if file.size_bytes > MAX_SAMPLE_BYTES:
-        raise InvalidSourceError(f"the sample '{path}' is larger than {MAX_SAMPLE_BYTES} bytes")
-    with file.open() as opened:
-        return opened.read()
 
 
 def _path(given: Path | str | None) -> Path | None:
