@@ -140,7 +140,7 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
     """Show all that is known of an image."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.images.get(ref)
-    print_record(record(found), output)
+    print_record(record(found) if output == "json" else overview(found), output)
 
 
 @image.command()
@@ -296,6 +296,25 @@ def verify(ref: str, keys: tuple[str, ...], output: str, workspace_dir: Path | N
         f"Verified {stated.reference}, digest {stated.manifest_digest},"
         f" signed by key {', '.join(signers)}"
     )
+
+
+def overview(image: Image) -> Record:
+    """An image for people: what is long has commands of its own."""
+    known = {key: value for key, value in record(image).items() if value not in (None, [], {}, "")}
+    layers = [
+        f"{layer.kind:12}  {size(layer.size_bytes):>10}  {layer.title}"
+        for layer in image.details.layers
+    ]
+    known.pop("log", None)
+    if image.details.lock is not None:
+        packages = len(image.details.lock.splitlines())
+        known["lock"] = f"{packages} packages: inferry image lock {image.reference}"
+    if layers:
+        known["layers"] = layers
+    known["size"] = size(image.size_bytes)
+    known.pop("size_bytes", None)
+    known["log"] = f"inferry image log {image.reference}"
+    return known
 
 
 def record(image: Image) -> Record:
