@@ -136,7 +136,7 @@ def test_docker_logs_in_with_a_token_and_only_with_it(
     engine.run("image", "rm", ref)
     engine.run("--config", str(as_device), "pull", ref)
     tokens.revoke("device")
-    with pytest.raises(AssertionError, match="no basic auth|unauthorized"):
+    with pytest.raises(AssertionError, match=r"no basic auth|unauthorized"):
         engine.run("--config", str(as_device), "pull", ref)
 
 

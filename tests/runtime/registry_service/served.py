@@ -46,10 +46,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(workspace: Path, *options: str) -> Iterator[Served]:
-    """``inferry registry serve`` for the block, on a port that the kernel chose."""
+def serving(workspace: Path, *options: str, before: str = "") -> Iterator[Served]:
+    """``inferry registry serve`` for the block, on a port that the kernel chose; the process runs
+    the Python statement ``before`` first."""
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "serve", "--port", "0", *options],
+        [sys.executable, "-c", f"{before}\n{COMMAND}", "serve", "--port", "0", *options],
         env={**os.environ, "INFERRY_WORKSPACE": str(workspace)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
