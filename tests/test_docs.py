@@ -7,7 +7,6 @@ that takes the place of 8000. ```python blocks run too; ```text blocks do not.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -21,11 +20,15 @@ import pytest
 
 from runtime.cli.main import cli
 from scoring.metrics.families import FAMILIES
-from tests.runtime.server import Server, free_port, train_digits
+from tests.engine import Engine
+from tests.runtime.server import Server, environment, free_port, train_digits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SERVING_GUIDE = (ROOT / "docs/guides/serving.md").read_text()
+CONTAINER = "\n## In a container\n"
+READY = {"registry": "/healthz"}
+"""Where a server that is not the scoring server says that it is ready."""
 CLI_GUIDE = (ROOT / "docs/guides/cli.md").read_text()
 BLOCK = re.compile(r"(<!-- test: server -->\n)?^```(bash|python)\n(.*?)^```$", re.M | re.S)
 
@@ -61,13 +64,32 @@ def test_the_blocks_of_the_readme_run_and_answer_as_it_says(tmp_path: Path) -> N
         pytest.skip("README calls curl")
     train_digits(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    output = run_blocks(blocks(README), tmp_path)
+    before, _, after = README.partition(CONTAINER)
+    rest = before + after[after.index("\n## ") :]
+    output = run_blocks(blocks(rest), tmp_path)
     assert "Registered digits:1" in output
     assert re.search(r'"label": ?\[4\]', output)
     assert '"predictions": [6]' in output
     assert "\n[4]{" in output
     assert '"openapi"' in output
     assert "digits 2 {'stage': 'python'}" in output
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_the_blocks_of_the_container_section_run_and_answer_as_it_says(
+    tmp_path: Path, engine: Engine, debian_base: Path
+) -> None:
+    train_digits(tmp_path)
+    section = README.partition(CONTAINER)[2].partition("\n## ")[0]
+    begin = Block("bash", False, "inferry init; inferry model register model.onnx --name digits")
+    output = run_blocks([begin, *blocks(section)], tmp_path, str(debian_base))
+    assert "container: " in output
+    assert "signed by key" in output
+    assert re.search(r'"label": ?\[4\]', output)
+    for image in engine.run("images", "--format", "{{.Repository}}:{{.Tag}}").split():
+        if image.endswith("/digits-box:1"):
+            engine.owned(image)
 
 
 @pytest.mark.slow
@@ -89,8 +111,8 @@ def test_the_serving_guide_names_metrics_that_are_there() -> None:
     assert named <= set(FAMILIES)
 
 
-def run_blocks(found: list[Block], folder: Path) -> str:
-    """Runs the blocks in ``folder``; returns what they printed."""
+def run_blocks(found: list[Block], folder: Path, base: str = "none") -> str:
+    """Runs the blocks in ``folder``; returns what they printed. ``base``: of images."""
     output, server, port = "", None, "8000"
     try:
         for block in found:
@@ -98,10 +120,11 @@ def run_blocks(found: list[Block], folder: Path) -> str:
                 if server is not None:
                     assert server.stop() == 0
                 port = str(free_port())
-                server = Server(block.code.replace("8000", port).split(), cwd=folder)
-                server.wait_until_ready(int(port))
+                command = block.code.replace("8000", port).split()
+                server = Server(command, cwd=folder, INFERRY_BASE=base)
+                server.wait_until_ready(int(port), READY.get(command[1], "/readyz"))
             else:
-                output += run_block(block, folder, port)
+                output += run_block(block, folder, port, base)
         assert server is not None
         assert server.stop() == 0
         server = None
@@ -111,7 +134,7 @@ def run_blocks(found: list[Block], folder: Path) -> str:
     return output
 
 
-def run_block(block: Block, folder: Path, port: str) -> str:
+def run_block(block: Block, folder: Path, port: str, base: str) -> str:
     code = block.code.replace("8000", port)
     command = {
         "bash": ["bash", "-euo", "pipefail", "-c", code],
@@ -120,7 +143,7 @@ def run_block(block: Block, folder: Path, port: str) -> str:
     done = subprocess.run(
         command[block.language],
         cwd=folder,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env=environment(INFERRY_BASE=base),
         capture_output=True,
         text=True,
         timeout=60,
@@ -151,7 +174,14 @@ def test_the_guide_describes_no_command_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/guides/cli.md", "docs/guides/serving.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/guides/cli.md",
+        "docs/guides/images.md",
+        "docs/guides/serving.md",
+    ],
 )
 def test_links_lead_to_files(page: str) -> None:
     text = (ROOT / page).read_text()

@@ -26,7 +26,13 @@ def registry() -> None:
 
 @registry.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5000,
+    show_default=True,
+    help="0 takes a free one, which the line that it is ready names.",
+)
 @click.option("--tls-cert", type=_file, help="The certificate with its chain, PEM.")
 @click.option("--tls-key", type=_file, help="The certificate's key, PEM.")
 @click.option(
@@ -79,9 +85,17 @@ def token() -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--access", type=click.Choice(["read", "write"]), default="read", show_default=True)
 @click.option(
-    "--expires-days", type=click.FloatRange(min=0, min_open=True), help="[default: never]"
+    "--access",
+    type=click.Choice(["read", "write"]),
+    default="read",
+    show_default=True,
+    help="What it allows; write includes read.",
+)
+@click.option(
+    "--expires-days",
+    type=click.FloatRange(min=0, min_open=True),
+    help="After which it is worthless. [default: never]",
 )
 @output_option
 @workspace_option

@@ -96,12 +96,12 @@ class Server:
             time.sleep(0.02)
         raise AssertionError(f"not ready; it said:\n{self.log}")
 
-    def wait_until_ready(self, port: int) -> None:
-        """Returns when /readyz says so."""
+    def wait_until_ready(self, port: int, path: str = "/readyz") -> None:
+        """Returns when ``path`` says so."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError, urllib.error.URLError):
-                status, _body = request(f"http://127.0.0.1:{port}/readyz")
+                status, _body = request(f"http://127.0.0.1:{port}{path}")
                 if status == 200:
                     return
             time.sleep(0.02)
