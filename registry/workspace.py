@@ -12,6 +12,7 @@ from typing import Self
 
 from registry.activities import Activities
 from registry.blobs import BlobStore, disk_error
+from registry.cache_purge import purge_caches
 from registry.clock import Clock, utc_now
 from registry.database import Database
 from registry.errors import NoWorkspaceError, WorkspaceDamagedError
@@ -97,7 +98,10 @@ class Workspace:
 
     def purge(self, *, dry_run: bool = False) -> PurgeReport:
         """Free what nothing uses any more; with ``dry_run`` only say how much that is."""
-        report = purge(self._paths, self._database, self._store, dry_run=dry_run)
+        of_store = purge(self._paths, self._database, self._store, dry_run=dry_run)
+        of_caches = purge_caches(self._paths, self._database, self._store, dry_run=dry_run)
         if not dry_run:
             self.images.write_index()
-        return report
+        return PurgeReport(
+            of_store.blobs + of_caches.blobs, of_store.size_bytes + of_caches.size_bytes
+        )

@@ -44,7 +44,13 @@ def registry() -> None:
     metavar="NAME",
     help="A name by which a proxy on this machine is reached; several are allowed.",
 )
-@click.option("--max-connections", type=click.IntRange(1, 100_000), default=512, show_default=True)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1, 100_000),
+    default=512,
+    show_default=True,
+    help="At once; more wait.",
+)
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
 @workspace_option
 def serve(

@@ -356,10 +356,16 @@ def test_the_revision_is_the_commit_of_the_code(
 
 
 def test_purge_keeps_all_of_an_image_and_frees_all_of_a_deleted_one(workspace: Workspace) -> None:
+    wheels = set((workspace.root / "wheels").iterdir())
     workspace.purge()
     image = workspace.images.get("i")
     for layer in image.details.layers:
         assert blob_path(workspace, layer.digest).exists()
+    assert set((workspace.root / "wheels").iterdir()) == wheels
     workspace.images.delete("i")
-    workspace.purge()
+    planned = workspace.purge(dry_run=True)
+    assert set((workspace.root / "wheels").iterdir()) == wheels
+    assert workspace.purge() == planned
+    assert planned.size_bytes > 10_000_000
+    assert list((workspace.root / "wheels").iterdir()) == []
     assert_clean(workspace)
