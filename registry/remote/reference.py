@@ -116,8 +116,12 @@ def _refuse_foreign(text: str) -> None:
 
 def _split_host(text: str) -> tuple[str, str]:
     head, slash, rest = text.partition("/")
-    is_host = "." in head or ":" in head or head == "localhost" or head != head.lower()
+    is_host = _is_host(head) or head != head.lower()
     return (head, rest) if slash and is_host else (DOCKER_HUB, text)
+
+
+def _is_host(text: str) -> bool:
+    return "." in text or ":" in text or text == "localhost"
 
 
 def _check_host(text: str, host: str) -> str:
@@ -132,8 +136,10 @@ def _check_host(text: str, host: str) -> str:
             raise _invalid(text, f"{_shown(name)} is no IPv6 address") from None
     if port is not None and not 1 <= int(port) <= 65535:
         raise _invalid(text, f"{port} is no port")
-    host = host.lower()
-    return DOCKER_HUB if host in HUB_NAMES else host
+    lower = host.lower()
+    if not _is_host(lower):
+        return host  # a name such as HOST is one by its capitals only
+    return DOCKER_HUB if lower in HUB_NAMES else lower
 
 
 def _check_path(text: str, path: str) -> None:
