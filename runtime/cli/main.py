@@ -22,12 +22,15 @@ import click
 from runtime.cli.text import one_line
 
 COMMANDS = {
-    "activity": ("runtime.cli.activity:activity", "Look at long work, follow it, cancel it."),
+    "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
     "init": ("runtime.cli.init:init", "Make a workspace."),
     "model": ("runtime.cli.model:model", "Register models and look after them."),
     "purge": ("runtime.cli.purge:purge", "Free the space of files that nothing uses any more."),
-    "registry": ("runtime.cli.registry:registry", "Serve the images to docker and devices."),
+    "registry": (
+        "runtime.cli.registry:registry",
+        "Serve the workspace's images to docker, podman, skopeo and devices.",
+    ),
     "score": ("runtime.cli.score:score", "Send data to a scoring server and print the answer."),
     "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
 }
