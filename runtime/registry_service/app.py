@@ -107,8 +107,16 @@ class RegistryApp:
     def _call(
         self, scope: Scope, method: str, route: Route, headers: Headers, body: RequestBody
     ) -> Call:
-        query = dict(parse_qsl(scope["query_string"].decode("ascii", "replace"), max_num_fields=64))
+        query = _query(scope["query_string"])
         return Call(self._distribution, self.damage, method, route, headers, query, body)
+
+
+def _query(text: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(text.decode("ascii", "replace"), True, max_num_fields=64)
+    except ValueError:
+        raise DistributionError(Code.NAME_INVALID, "the path has too many parameters") from None
+    return dict(pairs)
 
 
 def _content_length(headers: Headers) -> int | None:

@@ -28,10 +28,16 @@ class RequestBody:
         self.is_read = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body in pieces worth a write. Raises GoneError, SlowBodyError."""
+        """The body in pieces worth a write; what came before a cut, too. Raises GoneError,
+        SlowBodyError."""
         held = bytearray()
         while not self.is_read:
-            held += await self._next()
+            try:
+                held += await self._next()
+            except (GoneError, SlowBodyError):
+                if held:
+                    yield bytes(held)
+                raise
             if len(held) >= PIECE_BYTES:
                 yield bytes(held)
                 held = bytearray()

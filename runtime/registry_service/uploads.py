@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from starlette.responses import Response
 
 from registry.distribution import Code, DistributionError
-from registry.distribution.errors import UploadRangeError
+from registry.distribution.errors import UploadBusyError, UploadRangeError
 from registry.distribution.grammar import (
     ChunkRange,
     check_digest,
@@ -16,6 +19,9 @@ from registry.distribution.uploads import Session
 from runtime.registry_service.call import Call, in_thread
 from runtime.registry_service.paths import blob_path, upload_path
 from runtime.registry_service.refusals import refusal
+
+BUSY_TURNS = 10
+BUSY_TURN_S = 0.05
 
 
 async def begin(call: Call) -> Response:
@@ -41,7 +47,7 @@ async def proceed(call: Call) -> Response:
         await in_thread(uploads.cancel, repository, upload)
         return Response(status_code=204)
     digest = check_digest(call.query.get("digest", "")) if call.method == "PUT" else None
-    session = await in_thread(uploads.open, repository, upload)
+    session = await _opened(call, upload)
     try:
         await _receive(call, session)
         if digest is not None:
@@ -54,6 +60,16 @@ async def proceed(call: Call) -> Response:
         return refused
     finally:
         session.close()
+
+
+async def _opened(call: Call, upload: str) -> Session:
+    """A client that resumes after a cut may be faster than we notice the cut: wait a little for the
+    request before it."""
+    for _ in range(BUSY_TURNS):
+        with suppress(UploadBusyError):
+            return await in_thread(call.distribution.uploads.open, call.repository, upload)
+        await asyncio.sleep(BUSY_TURN_S)
+    return await in_thread(call.distribution.uploads.open, call.repository, upload)
 
 
 async def _at_once(call: Call, upload: str, digest: str) -> Response:
