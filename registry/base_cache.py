@@ -1,8 +1,9 @@
-"""The bases that a workspace has read: a build uses one again without asking its registry."""
+"""The bases that a workspace has read: a build uses one again without asking its registry. Their
+key is registry.base's cache_key, of an image of the Docker Engine with its id."""
 
 from __future__ import annotations
 
-from registry.base import BaseImage, cache_key
+from registry.base import BaseImage
 from registry.blobs import BlobStore
 from registry.database import Database
 from registry.platforms import Platform
@@ -14,23 +15,23 @@ class BaseCache:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, reference: str, platform: Platform, store: BlobStore) -> BaseImage | None:
+    def find(self, key: str, platform: Platform, store: BlobStore) -> BaseImage | None:
         """The base, all of it in the store and young for purge, or None."""
         with self._database.read() as connection:
             row = connection.execute(
                 "SELECT document FROM base_images WHERE reference = ? AND platform = ?",
-                (cache_key(reference), str(platform)),
+                (key, str(platform)),
             ).fetchone()
         if row is None:
             return None
         base = BaseImage.from_json(row["document"])
         return base if all(store.renew(layer.digest) for layer in base.layers) else None
 
-    def add(self, reference: str, platform: Platform, base: BaseImage) -> None:
+    def add(self, key: str, platform: Platform, base: BaseImage) -> None:
         """Remember it."""
         document = base.to_json()
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO base_images VALUES (?, ?, ?)",
-                (cache_key(reference), str(platform), document),
+                (key, str(platform), document),
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 from registry import assembly, container_config
 from registry.attestation import Attached, Facts, attest
-from registry.base import BaseImage, PullRegistry, load_base
+from registry.base import BaseImage, PullRegistry, cache_key, load_base
 from registry.base.reference import EngineImage, RegistryImage, parse_base
 from registry.base_cache import BaseCache
 from registry.blobs import BlobStore
@@ -270,8 +270,9 @@ class ImageBuilder:
                 connect(),
                 log,
             )
+        key = _base_key(options.base)
         if not options.pull:
-            known = self._bases.find(options.base, options.platform, store)
+            known = self._bases.find(key, options.platform, store)
             if known is not None:
                 return known
         log.phase("Reading the base")
@@ -284,7 +285,7 @@ class ImageBuilder:
             engine=connect,
             on_line=log.log,
         )
-        self._bases.add(options.base, options.platform, base)
+        self._bases.add(key, options.platform, base)
         return base
 
     def _model_layers(self, work: _Work) -> list[ImageLayer]:
@@ -355,6 +356,15 @@ def _base_annotations(base: BaseImage, base_name: str | None) -> dict[str, str]:
     return (
         found if base_name is None else {**found, "org.opencontainers.image.base.name": base_name}
     )
+
+
+def _base_key(reference: str) -> str:
+    """By which a base is remembered. The name of an image of the engine soon means another one, so
+    its id is part of it."""
+    parsed = parse_base(reference)
+    if isinstance(parsed, EngineImage):
+        return f"{cache_key(reference)} {connect().image_id(parsed.name)}"
+    return cache_key(reference)
 
 
 def _base_name(reference: str) -> str | None:
