@@ -83,9 +83,10 @@ def verify(
 ) -> Verified:
     """Read every byte of the image, and check its signature and SBOM; ``keys`` are trusted: files
     or ``ed25519:...``, by default the workspace's own. Raises TrustError, DamagedBlobError."""
-    manifest = json.loads(store.read(digest))
-    for blob in (manifest["config"], *manifest["layers"]):
-        store.open(blob["digest"]).close()
+    for each in (digest, *image.details.referrers):
+        manifest = json.loads(store.read(each))
+        for blob in (manifest["config"], *manifest["layers"]):
+            store.open(blob["digest"]).close()
     trusted = [_public_key(key) for key in keys] or [trust.WorkspaceKey.load(paths.keys).public]
     return attestation.check(store, image, trusted)
 
