@@ -9,7 +9,8 @@ from collections.abc import Callable
 from registry.blobs import BlobStore
 from registry.errors import RemoteError
 from registry.remote.documents import Descriptor
-from registry.remote.http import Answer, CutError
+from registry.remote.failures import CutError
+from registry.remote.http import Answer
 from registry.remote.repository import Repository
 from registry.remote.retrying import wait_s
 from registry.remote.transfers import Transfer, Watermark

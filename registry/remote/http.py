@@ -11,7 +11,6 @@ bounded and cancelled. Bodies arrive as they were sent: nothing is decompressed.
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,8 +24,9 @@ import httpcore
 from registry.errors import RemoteError
 from registry.remote import addresses
 from registry.remote.addresses import Reach
-from registry.remote.retrying import TransientError
+from registry.remote.failures import CutError, not_connected, trusted
 from registry.remote.urls import Url
+from registry.remote.waits import USUAL_TIMEOUTS, Timeouts, Waits
 
 CONNECTIONS = 8
 SLICE_S = 0.25
@@ -36,28 +36,11 @@ DRAINED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """``read_s`` between two pieces of a body; ``answer_s`` until all headers are there, and for
-    all of a small body."""
-
-    connect_s: float = 10.0
-    read_s: float = 30.0
-    answer_s: float = 60.0
-
-
-USUAL_TIMEOUTS = Timeouts()
-
-
-@dataclass(frozen=True, slots=True)
 class Body:
     """What is sent; ``open`` gives it from its start each time."""
 
     size_bytes: int
     open: Callable[[], Iterator[bytes]]
-
-
-class CutError(TransientError):
-    """The connection broke, or nothing came for too long."""
 
 
 class Answer:
@@ -146,9 +129,9 @@ class Connections:
         timeouts: Timeouts = USUAL_TIMEOUTS,
     ) -> None:
         self._timeouts = timeouts
-        self._waits = _Waits(check)
+        self._waits = Waits(check)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(ca_file),
+            ssl_context=trusted(ca_file),
             max_connections=CONNECTIONS,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=30.0,
@@ -216,26 +199,10 @@ class Connections:
         self._waits.until(time.monotonic() + self._timeouts.answer_s)
 
 
-class _Waits:
-    """How long this thread may wait, and whether it still should."""
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        self.check = check
-        self._local = threading.local()
-
-    def until(self, deadline: float | None) -> None:
-        self._local.deadline = deadline
-
-    def end(self, timeout_s: float | None) -> float:
-        end = time.monotonic() + (30.0 if timeout_s is None else timeout_s)
-        deadline: float | None = getattr(self._local, "deadline", None)
-        return end if deadline is None else min(end, deadline)
-
-
 class _Backend(httpcore.NetworkBackend):
     """Looks a host up once, and connects only to what the registry may send us to."""
 
-    def __init__(self, registry: Url, waits: _Waits) -> None:
+    def __init__(self, registry: Url, waits: Waits) -> None:
         self._registry = registry
         self._waits = waits
         self._limit: Reach | None = None
@@ -285,7 +252,7 @@ class _Backend(httpcore.NetworkBackend):
 class _Stream(httpcore.NetworkStream):
     """A connection whose reads end at the thread's deadline, or when the operation is stopped."""
 
-    def __init__(self, inner: httpcore.NetworkStream, waits: _Waits) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, waits: Waits) -> None:
         self._inner = inner
         self._waits = waits
 
@@ -327,30 +294,12 @@ def _resolved(host: str, port: int) -> list[str]:
     return found
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    """The system's certificate authorities, and the given one."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError):
-            raise RemoteError(
-                f"the CA file {ca_file} cannot be read; it must hold certificates in PEM form"
-            ) from None
-    return context
-
-
 def _explained(error: Exception, url: Url) -> RemoteError:
     host = url.authority
     # httpcore passes what happened as the argument; its pool takes the cause away.
     cause = error.args[0] if error.args else None
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return RemoteError(
-            f"the certificate of {host} is not trusted ({cause.verify_message}); give the"
-            " authority that signed it as the CA file"
-        )
     if isinstance(error, httpcore.ConnectError):
-        return _not_connected(cause, host)
+        return not_connected(cause, host)
     if isinstance(error, httpcore.ConnectTimeout):
         return RemoteError(f"{host} does not answer; check its name, its port and the network")
     was_cut = "closed" in str(error) or "disconnected" in str(error)
@@ -359,17 +308,3 @@ def _explained(error: Exception, url: Url) -> RemoteError:
     if isinstance(error, httpcore.TimeoutException):
         return CutError(f"{host} stopped answering; try again")
     return CutError(f"{host} cut the connection; try again")
-
-
-def _not_connected(cause: object, host: str) -> RemoteError:
-    if isinstance(cause, ssl.SSLError):
-        return RemoteError(
-            f"{host} does not speak TLS; if it is a registry with plain HTTP, say that it is"
-            " insecure"
-        )
-    if isinstance(cause, ConnectionRefusedError):
-        return RemoteError(f"nothing listens at {host}; check that the registry runs, and the port")
-    if isinstance(cause, ConnectionResetError | BrokenPipeError):
-        return CutError(f"{host} cut the connection; try again")
-    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no reason"
-    return RemoteError(f"{host} cannot be reached ({reason.lower()}); check the network")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from registry.remote.client import RegistryClient
 from registry.remote.credentials import Credentials, find_credentials
-from registry.remote.http import USUAL_TIMEOUTS, Timeouts
 from registry.remote.reference import ImageReference
+from registry.remote.waits import USUAL_TIMEOUTS, Timeouts
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,10 @@ def _manifest_for(repository: Repository, target: str, platform: Platform) -> Do
     if not document.is_index:
         return document
     chosen = documents.for_platform(document, platform, repository.name(target))
-    return repository.manifest(chosen.digest)
+    manifest = repository.manifest(chosen.digest)
+    if manifest.is_index:
+        raise RemoteError(f"{repository.name(target)} names an index where a manifest is due")
+    return manifest
 
 
 def _has(store: BlobStore, blob: Descriptor, what: str) -> bool:

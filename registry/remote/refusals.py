@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from registry.errors import RemoteError
+from registry.remote.reference import HUB_API
 from registry.remote.retrying import RETRIED, TransientError
 
 MAX_CHARS = 300
@@ -60,10 +61,11 @@ def _one(error: dict[str, object]) -> str:
 
 
 def _advice(host: str, status: int, asked_s: float | None) -> str:
+    login = "docker login" if host == HUB_API else f"docker login {host}"
     if status == 401:
-        return f"; log in with: docker login {host}"
+        return f"; log in with: {login}"
     if status == 403:
-        return f"; the user has no such right: check it, or use docker login {host} as another"
+        return f"; the user has no such right: check it, or use {login} as another"
     if status == 404:
         return "; check the reference, and that it was pushed"
     if status == 413:

@@ -105,8 +105,12 @@ class Authorizer:
                 f"{self._registry.authority} asks for a token but not says from where"
             )
         url = followed(self._registry, realm, self._registry)
+        ours = {scope.rpartition(":")[0] for scope in scopes}
         asked = challenge.parameters.get("scope", "").split(" ")
-        wanted = list(dict.fromkeys([*scopes, *filter(None, asked)]))
+        wanted = [
+            *scopes,
+            *(scope for scope in asked if scope.rpartition(":")[0] not in {*ours, ""}),
+        ]
         service = challenge.parameters.get("service", "")
         if self._credentials.identity_token and url.is_safe:
             return self._exchange_identity(url, service, wanted)

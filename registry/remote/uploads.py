@@ -83,6 +83,7 @@ class Upload:
             self._repository.client.pause(wait)
             if self._repository.has_blob(self._blob.digest, self._blob.size_bytes):
                 return None  # only the answer was lost
+        # docker-registry 2.8 forgets an upload that was cut; others, ours too, go on.
         resumed = None if is_lost else self._resumed(url)
         return resumed or self._begin(None)
 
@@ -176,7 +177,7 @@ class Upload:
         """A registry that names a least size of pieces is not sent smaller ones."""
         least = answer.header("oci-chunk-min-length") or ""
         if self._piece_bytes is not None and least.isascii() and least.isdigit():
-            self._piece_bytes = max(PIECE_BYTES, min(int(least[:12]), MAX_PIECE_BYTES))
+            self._piece_bytes = max(self._piece_bytes, min(int(least[:12]), MAX_PIECE_BYTES))
 
     def _whole(self) -> Iterator[bytes]:
         """Verified at its end: a damaged one breaks the request off before it is complete."""

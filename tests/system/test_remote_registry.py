@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import itertools
 import json
+import socket
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from registry.errors import RemoteError
 from registry.platforms import Platform
@@ -18,6 +27,7 @@ from registry.remote.pulling import list_tags, pull_image, pull_manifest_bytes
 from registry.remote.pushing import PushReport, push_image
 from registry.remote.referrers import list_referrers
 from tests.engine import PASSWORD, USER, DockerRegistry, Registries, program
+from tests.registry.remote.hostile_registry import Exchange, HostileRegistry
 from tests.registry.remote.small_images import (
     SBOM,
     blobs_in,
@@ -221,3 +231,149 @@ def test_what_is_not_there_is_said_in_the_registrys_words(docker_registry: Docke
     ) as refused:
         pull_manifest_bytes(f"{docker_registry.host}/none:1", options=NOBODY)
     assert refused.value.status == 404
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class TokenService:
+    """Gives the user what it asks for, and others only pull, as signed tokens (JWT, RS256)."""
+
+    def __init__(self, host: HostileRegistry, leaf: trustme.LeafCert, life_s: int) -> None:
+        self.issued: list[list[str]] = []
+        self._life_s = life_s
+        pem = leaf.private_key_pem.bytes()
+        key = serialization.load_pem_private_key(pem, None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        self._key = key
+        lines = leaf.cert_chain_pems[0].bytes().decode().split("-----")[2]
+        self._certificate = "".join(lines.split())
+        host.on("GET", r"/token\?.*", self._issue)
+
+    def _issue(self, exchange: Exchange) -> None:
+        known = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        may_push = exchange.headers.get("Authorization") == known
+        scopes = parse_qs(urlsplit(exchange.path).query).get("scope", [])
+        self.issued.append(scopes)
+        access = []
+        for kind, name, actions in (scope.split(":") for scope in scopes):
+            allowed = [a for a in actions.split(",") if may_push or a == "pull"]
+            access.append({"type": kind, "name": name, "actions": allowed})
+        now = int(time.time())
+        claims: dict[str, object] = {
+            "iss": "issuer",
+            "sub": USER,
+            "aud": "service",
+            "jti": "1",
+            "access": access,
+        }
+        claims |= {"iat": now, "nbf": now - 60, "exp": now + 300}
+        header = {"typ": "JWT", "alg": "RS256", "x5c": [self._certificate]}
+        signed = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        answer = {"token": f"{signed}.{_base64url(signature)}", "expires_in": self._life_s}
+        exchange.reply(200, json.dumps(answer).encode())
+
+
+def test_tokens_are_fetched_from_the_service_that_the_registry_names(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    leaf = authority.issue_cert("issuer.example", key_type=trustme.KeyType.RSA)
+    store = new_store(tmp_path / "ws")
+    one, two = (put_image(store, [content * 100_000]) for content in (b"1", b"2"))
+    base = json.loads(store.read(one))["layers"][0]["digest"]
+    with HostileRegistry() as host:
+        service = TokenService(host, leaf, 300)
+        monkeypatch.setenv("REGISTRY_AUTH", "token")
+        monkeypatch.setenv("REGISTRY_AUTH_TOKEN_REALM", f"http://{host.host}/token")
+        monkeypatch.setenv("REGISTRY_AUTH_TOKEN_SERVICE", "service")
+        monkeypatch.setenv("REGISTRY_AUTH_TOKEN_ISSUER", "issuer")
+        monkeypatch.setenv("REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE", str(tmp_path / "ca.pem"))
+        registry = registries()
+        ref = f"{registry.host}/team/digits:1"
+        push_image(ref, one, store, nothing, options=KEYS)
+        assert service.issued == [["repository:team/digits:pull,push"]]
+        other = f"{registry.host}/team/other:1"
+        mounts = {base: "team/digits"}
+        assert push_image(other, one, store, nothing, mounts=mounts, options=KEYS).blobs_sent == 1
+        push_image(ref, two, store, nothing, options=KEYS)
+        back = new_store(tmp_path / "back")
+        assert pull_image(ref, AMD64, back, nothing, options=NOBODY).digest == two
+        with pytest.raises(RemoteError, match="401"):
+            push_image(f"{registry.host}/team/new:1", one, store, nothing, options=NOBODY)
+
+
+class CuttingProxy:
+    """Passes bytes on to a server; cuts connections after so many bytes from the client."""
+
+    def __init__(self, host: str, cuts: list[int]) -> None:
+        name, _, port = host.rpartition(":")
+        self._to = (name, int(port))
+        self._cuts = cuts
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return "{}:{}".format(*self._listening.getsockname())
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._to)
+            self._sockets += [near, far]
+            threading.Thread(target=self._pass, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self._pass, args=(far, near, False), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, counts: bool) -> None:
+        passed = 0
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+                passed += len(data)
+                if counts and self._cuts and passed > self._cuts[0]:
+                    self._cuts.pop(0)
+                    break
+        except OSError:
+            pass
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
+            end.close()  # what still comes is answered by a reset
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._listening.close()
+        for end in self._sockets:
+            end.close()
+
+
+def test_a_push_whose_connection_is_cut_twice_arrives(
+    docker_registry: DockerRegistry, tmp_path: Path
+) -> None:
+    store, back = new_store(tmp_path / "a"), new_store(tmp_path / "b")
+    content = b"".join(n.to_bytes(4, "big") for n in itertools.islice(itertools.count(), 3_000_000))
+    digest = put_image(store, [content])
+    cuts = [5_000_000, 3_000_000]
+    proxy = CuttingProxy(docker_registry.host, cuts)
+    try:
+        done: list[int] = []
+        quick = RemoteOptions(environment={}, sleep=lambda seconds: None)
+        report = push_image(f"{proxy.host}/x:1", digest, store, done.append, options=quick)
+    finally:
+        proxy.close()
+    assert cuts == []
+    layers = json.loads(store.read(digest))
+    total = layers["layers"][0]["size"] + layers["config"]["size"]
+    assert sum(done) == total
+    assert report.bytes_sent >= total
+    ref = f"{docker_registry.host}/x:1"
+    assert pull_image(ref, AMD64, back, nothing, options=NOBODY).digest == digest

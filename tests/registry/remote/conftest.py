@@ -10,8 +10,8 @@ import pytest
 
 from registry.blobs import BlobStore
 from registry.remote.credentials import Credentials
-from registry.remote.http import Timeouts
 from registry.remote.options import RemoteOptions
+from registry.remote.waits import Timeouts
 from tests.registry.remote.hostile_registry import HostileRegistry
 from tests.registry.remote.small_images import new_store
 

@@ -198,7 +198,7 @@ def test_headers_that_are_a_bomb_or_no_http_are_refused(
         exchange.cut()
 
     registry.on("GET", MANIFESTS, send)
-    with pytest.raises(RemoteError, match=r"as HTTP should|cut the connection"):
+    with pytest.raises(RemoteError, match=r"as HTTP should|cut the connection|stopped answering"):
         pull(registry, ours, time)
     assert blobs_in(ours) == set()
 
@@ -339,7 +339,7 @@ def test_an_index_that_names_itself_or_another_index_ends(
     fields = json.loads(theirs.read(put_index(theirs, {"amd64": inner})))
     nested = theirs.put([encoded(fields)])[0]
     registry.serve(theirs, **{"1": nested})
-    with pytest.raises(RemoteError, match=r"the registry calls it"):
+    with pytest.raises(RemoteError, match="names an index where a manifest is due"):
         pull(registry, ours, time)
     fields["manifests"][0]["mediaType"] = media_types.INDEX
     registry.serve(theirs, **{"1": theirs.put([encoded(fields)])[0]})
