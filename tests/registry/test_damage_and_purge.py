@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -109,6 +110,32 @@ def test_purge_leaves_what_an_operation_under_way_has_published(workspace: Works
         assert workspace.purge().blobs == 0
         assert store.has(digest)
     assert workspace.purge().blobs == 1
+
+
+def test_purge_leaves_what_an_operation_under_way_has_renewed(workspace: Workspace) -> None:
+    """A base layer, say, that was there before the operation began and that no record names."""
+    paths = WorkspacePaths(workspace.root)
+    digest, _ = BlobStore(paths).put([b"a base layer"])
+    os.utime(blob_path(workspace, digest), (1, 1))
+    with publishing(paths, workspace._database, BlobStore(paths)) as store:
+        assert store.renew(digest)
+        assert workspace.purge().blobs == 0
+    assert workspace.purge().blobs == 1
+
+
+def test_a_dry_run_counts_what_a_purge_frees(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.models.register(_file(tmp_path), name="m")
+    workspace.models.delete("m:1")
+    with workspace._database.write() as connection:
+        for number, expires_at in ((1, 0.0), (2, 1e12)):
+            digest, size = BlobStore(WorkspacePaths(workspace.root)).put([b"x" * number])
+            row = ("a", digest, size, None, expires_at)
+            connection.execute("INSERT INTO held_blobs VALUES (?, ?, ?, ?, ?)", row)
+    wanted = workspace.purge(dry_run=True)
+    assert wanted == workspace.purge(dry_run=True)
+    assert workspace.purge() == wanted
+    assert wanted.blobs == 4  # the model's three and the one whose time is over
+    assert len(blobs(workspace)) == 1
 
 
 def test_a_failed_operation_takes_back_its_own_blobs_only(

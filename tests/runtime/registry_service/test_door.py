@@ -93,7 +93,7 @@ def test_a_reader_changes_nothing_through_any_route(
     with guarded.client() as client:
         basic = httpx.BasicAuth("anyone", secret)
         for auth in ({"headers": {"Authorization": f"Bearer {secret}"}}, {"auth": basic}):
-            answer = client.request(method, path, **auth)  # type: ignore[arg-type]
+            answer = client.request(method, path, **auth)
             if method == "GET":
                 assert answer.status_code in (200, 404)
             else:
