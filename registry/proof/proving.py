@@ -19,7 +19,7 @@ def prove(
     unpacked: UnpackedLayers,
     engine: ContainerEngine | None,
     on_line: OnLine,
-    is_cancelled: IsCancelled,
+    cancelled: IsCancelled,
 ) -> Proof:
     """Raises ProofError, with the log, when the image does not score; CancelledError;
     DamagedBlobError and StoreFullError of the workspace. An engine that fails is no obstacle."""
@@ -32,10 +32,10 @@ def prove(
                     store=store,
                     unpacked=unpacked,
                     on_line=on_line,
-                    is_cancelled=is_cancelled,
+                    is_cancelled=cancelled,
                 )
         except EngineError as error:
             on_line(f"proof: not in a container: {error}")
     return prove_in_process(
-        plan, store=store, unpacked=unpacked, on_line=on_line, is_cancelled=is_cancelled
+        plan, store=store, unpacked=unpacked, on_line=on_line, is_cancelled=cancelled
     )

@@ -112,7 +112,7 @@ class Shelf:
         plan: ProofPlan,
         *,
         engine: ContainerEngine | None = None,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> Proof:
         return prove(
             plan,
@@ -120,7 +120,7 @@ class Shelf:
             unpacked=self.unpacked,
             engine=engine,
             on_line=self.lines.append,
-            is_cancelled=is_cancelled,
+            cancelled=cancelled,
         )
 
     def left(self) -> list[str]:
