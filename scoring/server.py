@@ -81,7 +81,9 @@ def _supervise(
     shown = f"[{host}]" if ":" in host else host
 
     def on_ready() -> None:
-        print(f"Listening on http://{shown}:{port}", file=sys.stderr, flush=True)
+        # One write, unlike print under PYTHONUNBUFFERED: another process may print between two.
+        sys.stderr.write(f"Listening on http://{shown}:{port}\n")
+        sys.stderr.flush()
 
     print(found.text, file=sys.stderr, flush=True)
     hooks = Hooks(

@@ -15,6 +15,8 @@ from scoring.selftest.errors import SelfTestError
 from scoring.selftest.imports import ended
 
 HOST = "127.0.0.1"
+ASK_EVERY_S = 0.25
+"""Without a hint: another process may have printed into the middle of the line that gives it."""
 LAST_WORDS_S = 1.0
 """How long what an ended server has printed may take to arrive."""
 _QUICK = ["--processes", "1", "--workers", "1", "--threads", "1", "--drain-s", "1"]
@@ -48,7 +50,9 @@ class ServerChild:
     def wait_ready(self) -> None:
         """Until it can score. Raises SelfTestError, with what the server said."""
         while True:
-            if not self._news.wait(max(self._deadline - time.monotonic(), 0)):
+            left_s = self._deadline - time.monotonic()
+            self._news.wait(max(min(left_s, ASK_EVERY_S), 0))
+            if left_s <= 0:
                 raise SelfTestError(
                     f"the server was not ready after {time.monotonic() - self._started:.0f} s:"
                     " loading, or init() of a script, does not end"
