@@ -226,7 +226,7 @@ class ImageBuilder:
             unpacked=UnpackedLayers(self._paths.unpacked),
             engine=engine_at_hand(),
             on_line=work.log.log,
-            is_cancelled=work.log.is_cancelled,
+            cancelled=work.log.is_cancelled,
         )
         said = f"{proof.how}: {proof.detail}"
         work.log.log(f"proof: {said}")

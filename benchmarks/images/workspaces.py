@@ -96,11 +96,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """One on disk. ``before`` goes in front of every command (``faketime '+3 days'``)."""
+    """One on disk."""
 
     root: Path
     base: Path
-    before: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -110,11 +109,10 @@ class Workspace:
         base: Path,
         *,
         wheels: Workspace | None = None,
-        before: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
     ) -> Workspace:
         """An empty one; with the wheels that another has already downloaded."""
-        made = cls(root, base, before, environment or {})
+        made = cls(root, base, environment or {})
         output_of([BIN / "inferry", "init", root])
         if wheels is not None:
             shutil.rmtree(root / "wheels", ignore_errors=True)
@@ -123,7 +121,7 @@ class Workspace:
 
     def inferry(self, *arguments: str | Path) -> str:
         """Runs one command of it."""
-        command = [*self.before, BIN / "inferry", *arguments]
+        command = [BIN / "inferry", *arguments]
         return output_of(command, {**self.environment, "INFERRY_WORKSPACE": str(self.root)})
 
     def register(self, name: str, path: Path) -> None:
