@@ -57,13 +57,14 @@ def check_request(
         _check_servable(distinct)
     listed = requirements if conda is None else conda
     text = None if listed is None else read_text(listed)
+    code = None if script is None else read_code(script, source)
     return ImageRequest(
         distinct,
-        None if script is None else read_code(script, source),
+        code,
         text,
         "requirements.txt" if conda is None else "conda.yml",
         max_batch,
-        () if script is None else _notes(script),
+        () if code is None or script is None else (*_notes(script), *code.notes),
         None if text is None else _wanted(text, is_conda=conda is not None),
     )
 

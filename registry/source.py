@@ -9,30 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry import tree
+from registry import never_packed, tree
 from registry.errors import InvalidSourceError
+from registry.selection import RULE, Selection
 
-NEVER_PACKED = frozenset(
-    {".git", ".hg", ".svn", "__pycache__", ".venv", ".env", ".inferry", ".aws", ".ssh", ".DS_Store"}
-    | {".netrc", ".pypirc", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"}
-)
-"""Names that no image gets: version control, caches, secrets."""
-NEVER_ENDINGS = (".pyc", ".pem", ".key")
+NEVER_PACKED = never_packed.NAMES
+"""Names that no image gets."""
 MAX_SCRIPT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What goes to code/: the files, and which of them is the script."""
+    """What goes to code/: the files, and which of them is the script. ``notes`` say what of the
+    source folder was left out."""
 
     files: tuple[tree.SourceFile, ...]
     script: str
+    notes: tuple[str, ...] = ()
 
 
 def read_code(script: Path, source: Path | None) -> Code:
     """The script alone (at the top of code/), or the folder ``source`` with it: in its place when
-    it lies inside, else on top. Of a folder, what ``NEVER_PACKED`` and ``NEVER_ENDINGS`` name is
-    left out. Raises InvalidSourceError."""
+    it lies inside, else on top. Of a folder, what the fixed rule or the ignore file names is left
+    out. Raises InvalidSourceError, also for a private key among the files."""
     if script.suffix != ".py":
         raise InvalidSourceError(f"the script '{tree.shown(str(script))}' is no .py file")
     if script.is_dir():
@@ -57,22 +56,41 @@ def missing_functions(script: Path) -> list[str]:
 def _with_folder(script: Path, script_file: tree.SourceFile, source: Path) -> Code:
     if not source.is_dir():
         raise InvalidSourceError(f"the source '{source}' is no folder")
-    files = tree.walk(source, is_wanted=_is_wanted)
-    paths = {file.path for file in files}
-    if script.resolve().is_relative_to(source.resolve()):
-        inside = script.resolve().relative_to(source.resolve()).as_posix()
-        if inside not in paths:
-            raise InvalidSourceError(f"the script '{inside}' lies where no image takes files from")
-        return Code(tuple(files), inside)
-    if script_file.path in paths:
+    selection = Selection(source)
+    is_inside = script.resolve().is_relative_to(source.resolve())
+    path = script_file.path
+    if is_inside:
+        path = script.resolve().relative_to(source.resolve()).as_posix()
+        _check_wanted(path, selection)
+    files = tree.walk(source, is_wanted=selection.wants)
+    for file in files:
+        _check_no_key(file)
+    has_path = any(file.path == path for file in files)
+    if is_inside and not has_path:
+        raise InvalidSourceError(f"the script '{path}' is not among the files of the source")
+    if not is_inside and has_path:
+        raise InvalidSourceError(f"the source has another '{path}'; give the script inside of it")
+    found = (*files,) if is_inside else (*files, script_file)
+    return Code(found, path, selection.notes())
+
+
+def _check_wanted(path: str, selection: Selection) -> None:
+    """That the script ``path`` is not left out, nor a folder that it lies in."""
+    left_out = selection.reason_for(path)
+    if left_out is None:
+        return
+    where, reason = left_out
+    what = "is" if where == path else f"lies in '{tree.shown(where)}', which is"
+    by = "the rule that no image has such files" if reason == RULE else f"the source's {reason}"
+    raise InvalidSourceError(f"the script '{tree.shown(path)}' {what} left out by {by}")
+
+
+def _check_no_key(file: tree.SourceFile) -> None:
+    if never_packed.is_private_key(file.head(never_packed.HEAD_BYTES)):
         raise InvalidSourceError(
-            f"the source has another '{script_file.path}'; give the script inside of it"
+            f"'{tree.shown(file.path)}' is a private key, which an image would give to everyone"
+            " who has it; move it out of the source, or name it in an ignore file"
         )
-    return Code((*files, script_file), script_file.path)
-
-
-def _is_wanted(name: str) -> bool:
-    return name not in NEVER_PACKED and not name.endswith(NEVER_ENDINGS)
 
 
 def _parsed(file: tree.SourceFile) -> ast.Module:

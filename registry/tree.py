@@ -20,6 +20,9 @@ from registry.errors import InvalidSourceError
 
 MAX_FILES = 100_000
 """Of a folder; files and folders together."""
+MAX_UNWANTED = 1_000_000
+"""Of a folder: entries that are left out where others are not. A folder that is left out counts as
+one, however much is in it."""
 MAX_PATH_BYTES = 1024
 WHITEOUT = ".wh."
 """How OCI layers spell "delete this": a file of that name would vanish, and its sibling too."""
@@ -47,6 +50,14 @@ class SourceFile:
             raise _changed(self)
         return SourceReader(self, os.fdopen(handle, "rb"))
 
+    def head(self, size: int) -> bytes:
+        """The first bytes, at most ``size``. Raises InvalidSourceError."""
+        reader = self.open()
+        try:
+            return reader.read(min(size, self.size_bytes))
+        finally:
+            reader.close()
+
 
 class SourceReader:
     """Reads a SourceFile in a ``with`` block, from its first byte to its last. Raises
@@ -73,6 +84,10 @@ class SourceReader:
             raise _changed(self._source)
         return data
 
+    def close(self) -> None:
+        """Close it wherever it is, unlike the end of a ``with`` block, which is the file's too."""
+        self._file.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -93,10 +108,11 @@ def walk(
     source: Path,
     *,
     max_files: int = MAX_FILES,
-    is_wanted: Callable[[str], bool] = lambda name: True,
+    is_wanted: Callable[[str, bool], bool] = lambda path, is_folder: True,
 ) -> list[SourceFile]:
-    """All files of ``source`` (a file or a folder), sorted by path. ``is_wanted`` gets the name of
-    each file and folder. Raises InvalidSourceError naming the first entry that is not allowed."""
+    """All files of ``source`` (a file or a folder), sorted by path. ``is_wanted`` gets the path of
+    each entry, whatever it is, and whether it is a folder; nobody looks into one that is not
+    wanted. Raises InvalidSourceError naming the first entry that is not allowed."""
     status = _status(source, source.name)
     if stat.S_ISREG(status.st_mode):
         return [_file(_checked(source.name), source.parent, status)]
@@ -105,12 +121,15 @@ def walk(
             f"'{shown(str(source))}' is {_kind(status.st_mode)}; give a file or a folder"
         )
     files = []
-    for count, (path, entry) in enumerate(_entries(source, is_wanted), start=1):
-        if count > max_files:
+    wanted = unwanted = 0
+    for path, entry in _entries(source, is_wanted):
+        wanted, unwanted = wanted + (path is not None), unwanted + (path is None)
+        if wanted > max_files or unwanted > MAX_UNWANTED:
+            limit = max_files if wanted > max_files else MAX_UNWANTED
             raise InvalidSourceError(
-                f"'{shown(str(source))}' has more than {max_files} files and folders"
+                f"'{shown(str(source))}' has more than {limit} files and folders"
             )
-        if entry is not None:
+        if path is not None and entry is not None:
             files.append(_file(path, source, entry))
     if not files:
         raise InvalidSourceError(f"'{shown(str(source))}' has no files")
@@ -124,16 +143,16 @@ def shown(path: str) -> str:
 
 
 def _entries(
-    source: Path, is_wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Every entry below ``source`` as it comes: a million of them must not be held at once. With
-    the status of a file; without for a folder and for what is not wanted."""
+    source: Path, is_wanted: Callable[[str, bool], bool]
+) -> Iterator[tuple[str | None, os.stat_result | None]]:
+    """Every entry below ``source`` as it comes: a million of them must not be held at once. A file
+    with its status, a folder without, what is not wanted without a path."""
     prefixes = [""]
     while prefixes:
         prefix = prefixes.pop()
         for entry in _scan(source, prefix):
-            if not is_wanted(entry.name):
-                yield entry.name, None
+            if not is_wanted(prefix + entry.name, entry.is_dir(follow_symlinks=False)):
+                yield None, None
                 continue
             path = _checked(prefix + entry.name)
             status = _status(Path(entry.path), path)
