@@ -42,20 +42,19 @@ def _write(archive: tarfile.TarFile, info: tarfile.TarInfo, folder: Path) -> Non
     path = PurePosixPath(info.name)
     if path.is_absolute() or ".." in path.parts or "\0" in info.name:
         raise ImageFailedError(f"the layer has a path that leads outside: {ascii(info.name)[:100]}")
-    if not (path.is_relative_to(ROOT) or PurePosixPath(ROOT).is_relative_to(path)):
+    is_inside = PurePosixPath(ROOT) in path.parents
+    if not is_inside and not (info.isdir() and PurePosixPath(ROOT).is_relative_to(path)):
         raise ImageFailedError(f"the layer has a file outside {ROOT}: {ascii(info.name)[:100]}")
-    target = folder / path
-    if info.isdir():
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    content = archive.extractfile(info) if info.isreg() else None
-    if content is None:
+    if not info.isdir() and not info.isreg():
         raise ImageFailedError(f"the layer has what is no plain file: {ascii(info.name)[:100]}")
+    target = folder / path
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
-            shutil.copyfileobj(content, file, CHUNK_BYTES)
-            os.fchmod(file.fileno(), 0o555 if info.mode & 0o100 else 0o444)
+        (target if info.isdir() else target.parent).mkdir(parents=True, exist_ok=True)
+        content = archive.extractfile(info)
+        if content is not None:
+            with target.open("xb") as file:
+                shutil.copyfileobj(content, file, CHUNK_BYTES)
+                os.fchmod(file.fileno(), 0o555 if info.mode & 0o100 else 0o444)
     except (FileExistsError, NotADirectoryError):
         raise ImageFailedError(f"the layer has a path twice: {ascii(info.name)[:100]}") from None
 
