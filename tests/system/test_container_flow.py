@@ -109,7 +109,7 @@ def run(*command: str | Path) -> str:
 
 
 def assert_failed(done: Done, *words: str) -> None:
-    """Exit code 1 and these words in the last line, which is the only one that complains."""
+    """Exit code 1 and these words in the one line that complains."""
     assert done.code == 1, done
     assert "Traceback" not in done.stderr
     complaints = [line for line in done.stderr.splitlines() if line.startswith("inferry: ")]
@@ -289,9 +289,7 @@ def test_an_image_that_does_not_score_fails_with_its_cause(
     shown = flow.json("image", "show", "flow-failing")
     assert (shown["state"], shown["digest"]) == ("failed", None)
     assert cause in shown["cause"]
-    assert f"failed: {shown['cause']}" in flow.inferry("image", "log", "flow-failing").stdout
-    answer = flow.inferry("serve", "flow-failing")
-    assert_failed(answer, "was not made")
+    assert shown["log"].endswith(f"failed: {shown['cause']}")
 
 
 def test_skopeo_copies_an_image_out_and_back_and_umoci_unpacks_it(
@@ -332,7 +330,7 @@ def test_dockers_registry_takes_it_and_a_changed_model_sends_little(
     (flow.folder / "padded/padding.bin").write_bytes(os.urandom(PADDING))
     succeed(flow.inferry("model", "register", "padded", "--name", "padded"))
     script = ("--script", "project/score.py", "--source", "project")
-    changed = flow.json("image", "create", SCRIPT, "--model", "padded", *script)
+    changed = flow.json("image", "create", SCRIPT, "--model", "padded", *script, "--no-proof")
     assert changed["version"] == 2
     layer = next(layer for layer in changed["layers"] if layer["kind"] == "model")
     again = flow.json("image", "push", f"{SCRIPT}:2", target)
@@ -403,9 +401,10 @@ def test_an_image_signed_by_another_key_is_refused(flow: Flow, tmp_path: Path) -
 def test_a_dockerfile_makes_the_base(flow: Flow, engine: Engine, engine_base: str) -> None:
     (flow.folder / "Dockerfile").write_text(f"FROM {engine_base}\nRUN touch /marker\n")
     made = flow.json(
-        "image", "create", "flow-marked", "--model", "digits", "--dockerfile", "Dockerfile"
+        *("image", "create", "flow-marked", "--model", "digits"),
+        *("--dockerfile", "Dockerfile", "--no-proof"),
     )
-    assert made["proof"].startswith("container: ")
+    assert made["proof"] == "none: left out on request"
     ref = flow.ref("flow-marked")
     engine.run("pull", ref)
     assert engine.run("run", "--rm", "--entrypoint", "ls", ref, "/marker") == "/marker"
