@@ -10,7 +10,7 @@ demo:
 
 test:
 	@scripts/setup dev
-	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check:
 	@scripts/setup dev

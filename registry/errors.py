@@ -54,7 +54,7 @@ class DamagedBlobError(RegistryError):
 
     def __init__(self, digest: str, what: str = "is damaged") -> None:
         super().__init__(
-            f"the stored file {digest} {what}; register its model again from the original"
+            f"the stored file {digest} {what}; register its model, or make its image, again"
         )
         self.digest = digest
 

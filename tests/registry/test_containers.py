@@ -33,6 +33,8 @@ from tests.registry.store_check import (
     plain,
 )
 
+pytestmark = pytest.mark.xdist_group("containers")  # one workspace for all
+
 SCRIPT = "import msgspec\n\n\ndef init():\n    pass\n\n\ndef run(data):\n    return data\n"
 OFFLINE = {name: "http://127.0.0.1:9" for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
 

@@ -25,7 +25,7 @@ from tests.registry.base.samples import ARM64, debian, tar
 from tests.runtime.registry_service.served import Served, serving
 from tests.runtime.server import BIN, ROOT, Done, Server, environment, request, train_digits
 
-pytestmark = [pytest.mark.slow, pytest.mark.engine]
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("flow")]
 
 MODEL, SCRIPT = "flow-model", "flow-script"
 PADDING = 8_000_000
