@@ -24,6 +24,7 @@ from registry.errors import (
     NotFoundError,
     TargetExistsError,
 )
+from registry.fpga_artifact import FpgaContents
 from registry.source import NEVER_PACKED
 from tests.registry import onnx_files
 from tests.registry.store_check import (
@@ -501,5 +502,33 @@ def test_a_model_that_is_deleted_meanwhile_fails_the_image(
     image = workspace.images.get("i")
     assert (image.state, image.digest, image.size_bytes) == ("failed", None, 0)
     assert image.cause == "a model was deleted while its image was made"
+    workspace.purge()
+    assert_clean(workspace)
+
+
+def test_an_fpga_image_is_recorded_signed_unpacked_and_freed_like_any_other(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    contents = FpgaContents(
+        bitstream=b"bit" * 100,
+        hardware=b"<hwh/>",
+        weights=b"\x01" * 64,
+        script=None,
+        manifest={"provenance": "simulation"},
+    )
+    made = workspace.images.create_fpga("f", models=["net"], contents=contents, tags={"a": "b"})
+    assert (made.state, made.details.kind, made.engine) == (
+        "succeeded",
+        "fpga",
+        "fpga.engine:FpgaEngine",
+    )
+    assert workspace.images.get("f") == made
+    assert workspace.images.verify("f").statement.kind == "fpga"
+    out = workspace.images.unpack("f", tmp_path / "out")
+    assert (out / "design.bit").read_bytes() == b"bit" * 100
+    with pytest.raises(InUseError):
+        workspace.models.delete("net")
+    assert_clean(workspace)
+    workspace.images.delete("f")
     workspace.purge()
     assert_clean(workspace)
