@@ -35,6 +35,12 @@ def engine_tag(reference: str) -> str:
     return f"inferry-proof/{reference.rpartition(':')[0]}:latest"
 
 
+def forget(engine: ContainerEngine, name: str) -> None:
+    """Have the engine remove what it keeps for the images called ``name``; nothing when it keeps
+    nothing. Raises EngineError."""
+    engine.remove(engine_tag(f"{name}:"))
+
+
 def prove_in_container(
     plan: ProofPlan,
     engine: ContainerEngine,
