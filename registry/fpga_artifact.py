@@ -235,12 +235,11 @@ def _chunks(part: Part, source: bytes | Path) -> Iterator[bytes]:
         size += len(chunk)
         if size > part.max_bytes:
             raise InvalidSourceError(
-                f"the {part.what} is larger than {part.max_bytes // MIB} MiB, which no FPGA image"
-                " may have"
+                f"the FPGA image's {part.what}: larger than {part.max_bytes // MIB} MiB"
             )
         yield chunk
     if not size:
-        raise InvalidSourceError(f"the {part.what} is empty")
+        raise InvalidSourceError(f"the FPGA image has no {part.what}: the file is empty")
 
 
 def _file_chunks(part: Part, path: Path) -> Iterator[bytes]:

@@ -178,9 +178,5 @@ def _progress(item: Activity) -> str:
 
 
 def _activities(workspace_dir: Path | None) -> Activities:
-    from registry.activities import Activities
-    from registry.database import Database
-    from registry.paths import WorkspacePaths
-
-    paths = WorkspacePaths(open_workspace(workspace_dir).root)
-    return Activities(paths, Database(paths.database))
+    with open_workspace(workspace_dir) as workspace:
+        return workspace.activities

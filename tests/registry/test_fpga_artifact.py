@@ -152,9 +152,9 @@ def _deep() -> object:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"bitstream": b""}, "the bitstream is empty"),
-        ({"hardware": b""}, "the hardware is empty"),
-        ({"weights": b""}, "the weights is empty"),
+        ({"bitstream": b""}, "no bitstream"),
+        ({"hardware": b""}, "no hardware"),
+        ({"weights": b""}, "no weights"),
         ({"hardware": b"PK\x03\x04"}, "no XML"),
         ({"hardware": b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"}, "entities"),
         ({"hardware": "<!DOCTYPE x>".encode("utf-16")}, "no XML"),

@@ -13,14 +13,7 @@ from registry.database import Database
 from registry.errors import CancelledError, EngineError
 from registry.paths import WorkspacePaths
 from runtime.cli.activity import follow
-from runtime.cli.main import COMMANDS
 from tests.runtime.conftest import Cli
-
-
-@pytest.fixture(autouse=True)
-def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it.")
-    monkeypatch.setitem(COMMANDS, "activity", command)
 
 
 @pytest.fixture
