@@ -90,7 +90,8 @@ class BlobStore:
     def open(self, digest: str) -> IO[bytes]:
         """The blob, verified from its first byte to its last. Raises DamagedBlobError."""
         file = self._open(digest)
-        hashed = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        with disk_errors_said():
+            hashed = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         if f"sha256:{hashed}" != digest:
             file.close()
             raise DamagedBlobError(digest)
@@ -99,7 +100,7 @@ class BlobStore:
 
     def read(self, digest: str) -> bytes:
         """All of a small blob, verified."""
-        with self.open(digest) as file:
+        with self.open(digest) as file, disk_errors_said():
             return file.read()
 
     def chunks(self, digest: str) -> Iterator[bytes]:
@@ -107,7 +108,11 @@ class BlobStore:
         Use where the result is discarded on an error."""
         hashed = hashlib.sha256()
         with self._open(digest) as file:
-            while chunk := file.read(CHUNK_BYTES):
+            while True:
+                with disk_errors_said():
+                    chunk = file.read(CHUNK_BYTES)
+                if not chunk:
+                    break
                 hashed.update(chunk)
                 yield chunk
         if f"sha256:{hashed.hexdigest()}" != digest:
@@ -203,6 +208,13 @@ class BlobStore:
             return False
         self.published.add(digest)
         return True
+
+    def touch(self, digests: Iterable[str]) -> None:
+        """To purge these blobs are as young as ones just published, those that are there."""
+        with self._locked(fcntl.LOCK_SH):
+            for digest in digests:
+                with suppress(FileNotFoundError):
+                    os.utime(self._paths.blob(digest))
 
     def _open(self, digest: str) -> IO[bytes]:
         try:

@@ -70,7 +70,7 @@ class PackageLayers:
             has_script=has_script, has_onnx=not has_script or wanted is None
         )
         pins = dependencies.server_pins()
-        key = _key(sorted(asked), sorted(server), str(target), pins, _listing(wheelhouse))
+        key = _key(sorted(asked), sorted(server), str(target), pins, _wheels_in(wheelhouse))
         known = None if relock else self._find_lock(key)
         if known is not None:
             progress.log(f"packages: {len(known.wheels)} as locked before")
@@ -101,7 +101,8 @@ class PackageLayers:
         cache = WheelCache(self._paths.wheels)
         asked = () if wanted is None else tuple(sorted(map(_name, wanted.requirements)))
         is_compiled = bytecode.can_compile(lock.target.python)
-        key = _key("packages", FORM, lock.digest, python_path, asked, is_compiled)
+        imported = sorted(server_imports(server_folder())) if is_compiled else None
+        key = _key("packages", FORM, lock.digest, python_path, asked, imported)
         known = self._layers.find_built(key)
         title = f"{len(lock.wheels)} Python packages"
         if known is not None and store.renew(known.digest):
@@ -154,11 +155,20 @@ def _key(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _listing(wheelhouse: Path | None) -> list[tuple[str, int]]:
-    """What a folder of wheels holds, as far as it decides what is locked."""
+def _wheels_in(wheelhouse: Path | None) -> tuple[str, list[tuple[str, str]]] | None:
+    """A folder of wheels as far as it decides what is locked and where that is fetched. Raises
+    RequirementsError."""
     if wheelhouse is None:
-        return []
+        return None
+    if not wheelhouse.is_dir():
+        raise RequirementsError(f"the wheelhouse '{wheelhouse}' is no folder")
     try:
-        return sorted((path.name, path.stat().st_size) for path in wheelhouse.glob("*.whl"))
+        found = [(path.name, _sha256(path)) for path in wheelhouse.glob("*.whl")]
     except OSError as error:
         raise RequirementsError(f"cannot read '{wheelhouse}': {error.strerror}") from error
+    return str(wheelhouse.resolve()), sorted(found)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ from registry.clock import Clock
 from registry.container_config import BaseConfig, ImageLayer
 from registry.database import Database
 from registry.dependency_layer import PackageLayers, Packages
-from registry.docker_engine import connect
+from registry.docker_engine import DockerEngine, connect
 from registry.dockerfile_base import REFERENCE, dockerfile_base
 from registry.engine_at_hand import engine_at_hand
 from registry.errors import InvalidNameError
@@ -274,17 +274,26 @@ class ImageBuilder:
         if not options.pull:
             known = self._bases.find(key, options.platform, store)
             if known is not None:
-                return known
+                return replace(known, reference=options.base)  # that may have been another path
         log.phase("Reading the base")
+        asked: list[DockerEngine] = []
+
+        def engine() -> DockerEngine:
+            asked.append(connect())
+            return asked[0]
+
         base = load_base(
             options.base,
             options.platform,
             store,
             on_bytes=log.advance,
             pull=_pull(log),
-            engine=connect,
+            engine=engine,
             on_line=log.log,
         )
+        if asked and isinstance(parse_base(options.base), RegistryImage):
+            # The engine stood in for a registry: what it has is not what the name means.
+            return replace(base, reference=f"docker:{options.base}")
         self._bases.add(key, options.platform, base)
         return base
 

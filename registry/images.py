@@ -7,7 +7,8 @@ workspace.images.unpack("digits", Path("bundle"))
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,9 +18,10 @@ from registry.blobs import BlobStore, file_chunks
 from registry.clock import Clock
 from registry.container_config import holds_bundle
 from registry.database import Database
-from registry.errors import ImageFailedError, InUseError
+from registry.errors import ImageFailedError, InUseError, RegistryError
 from registry.folders import new_folder, write_file
 from registry.layers import read_layer
+from registry.leases import lease
 from registry.models import Progress
 from registry.paths import WorkspacePaths
 from registry.records import Image
@@ -33,6 +35,14 @@ if TYPE_CHECKING:
 
 REF_NAME = "org.opencontainers.image.ref.name"
 Found = list[Image]
+_BLOBS = """
+SELECT digest FROM image_blobs WHERE name = ?1 AND version = ?2
+UNION SELECT digest FROM manifests WHERE repository = ?1 AND subject = ?3
+UNION SELECT b.digest FROM manifest_blobs b JOIN manifests m
+  ON m.repository = b.repository AND m.digest = b.manifest
+  WHERE m.repository = ?1 AND m.subject = ?3
+"""
+"""Of an image, its SBOM and its signature."""
 
 
 class Images:
@@ -212,14 +222,17 @@ class Images:
         """Write the image's bundle as the new folder ``target``, every byte verified first.
 
         Raises ImageFailedError, DamagedBlobError, TargetExistsError."""
-        image = self.get(ref)
+        with self._held(ref) as image:
+            return self._unpack(image, Path(target))
+
+    def _unpack(self, image: Image, target: Path) -> Path:
         digest = made(image)
         if image.details.kind == "fpga":
             from registry.fpga_artifact import unpack_artifact  # few need it
 
-            return unpack_artifact(self._store, digest, Path(target))
+            return unpack_artifact(self._store, digest, target)
         manifest = json.loads(self._store.read(digest))
-        with new_folder(Path(target)) as folder:
+        with new_folder(target) as folder:
             for layer in filter(holds_bundle, manifest["layers"]):
                 with self._store.open(layer["digest"]) as file:
                     for path, content, is_executable in read_layer(file):
@@ -237,18 +250,18 @@ class Images:
     ) -> PushReport:
         """Copy the image, its SBOM and its signature to another registry, such as
         ``host:5000/team/digits``; only what is not there is sent. Raises RemoteError."""
-        image = self.get(ref)
         from registry import image_transfer  # httpx, cryptography: 0.3 s
 
-        return image_transfer.push(
-            self._store,
-            image,
-            made(image),
-            target,
-            insecure=insecure,
-            ca_file=_path(ca_file),
-            on_progress=on_progress,
-        )
+        with self._held(ref) as image:
+            return image_transfer.push(
+                self._store,
+                image,
+                made(image),
+                target,
+                insecure=insecure,
+                ca_file=_path(ca_file),
+                on_progress=on_progress,
+            )
 
     def export(
         self,
@@ -261,27 +274,27 @@ class Images:
     ) -> Path:
         """Write the image as an OCI layout (a folder, or a ``.tar``), or as a tar for
         ``docker load``. Raises TargetExistsError (unless ``force``), TargetError."""
-        image = self.get(ref)
         from registry import image_transfer  # 0.1 s
 
-        return image_transfer.export(
-            self._store,
-            image,
-            made(image),
-            Path(target),
-            form=format,
-            force=force,
-            on_progress=on_progress,
-        )
+        with self._held(ref) as image:
+            return image_transfer.export(
+                self._store,
+                image,
+                made(image),
+                Path(target),
+                form=format,
+                force=force,
+                on_progress=on_progress,
+            )
 
     def verify(self, ref: str, *, keys: Sequence[str] = ()) -> Verified:
         """Check every byte, the signature and the SBOM; ``keys`` are the public keys to trust,
         files or ``ed25519:...``, by default the workspace's own. Raises TrustError,
         DamagedBlobError."""
-        image = self.get(ref)
         from registry import image_transfer  # 0.1 s
 
-        return image_transfer.verify(self._store, self._paths, image, made(image), keys)
+        with self._held(ref) as image:
+            return image_transfer.verify(self._store, self._paths, image, made(image), keys)
 
     def write_index(self) -> None:
         """Make index.json name just the images that are there. Callers race freely: each writes
@@ -303,6 +316,21 @@ class Images:
                 ]
             )
 
+    @contextmanager
+    def _held(self, ref: str) -> Iterator[Image]:
+        """The image, none of whose blobs a purge takes during the block, also if someone deletes
+        it meanwhile. Of a workspace that cannot be written nobody purges anything."""
+        with ExitStack() as stack:
+            with suppress(OSError, RegistryError):
+                stack.enter_context(lease(self._paths.leases, self._store.moving))
+            with self._database.read() as connection:
+                row = image_rows.find(connection, names.parse_reference(ref, "image"))
+                image = image_rows.read(connection, row)
+                digests = [row["digest"] for row in connection.execute(_BLOBS, _key(image))]
+            with suppress(OSError, RegistryError):
+                self._store.touch(digests)
+            yield image
+
     def _maker(self) -> ImageMaker:
         from registry.image_making import ImageMaker  # 0.1 s that who only looks does not pay
 
@@ -315,6 +343,10 @@ class Images:
             self._activities,
             self.write_index,
         )
+
+
+def _key(image: Image) -> tuple[str, int, str | None]:
+    return image.name, image.version, image.digest
 
 
 def made(image: Image) -> str:

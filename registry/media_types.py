@@ -19,4 +19,5 @@ MODEL = "application/vnd.inferry.model.v1"
 """artifactType of a model's manifest."""
 MODEL_FILE = "application/vnd.inferry.model.file.v1"
 
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+FIND_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+"""A digest within a text."""

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Set
 
-from registry import leases
+from registry import leases, media_types
 from registry.blobs import BlobStore
 from registry.database import Database
 from registry.errors import DamagedBlobError
@@ -49,10 +49,18 @@ def discard(
     """The same for just ``digests``: what a failed operation had published."""
     with database.write() as connection, store.still():
         older_than = _oldest(paths)
-        keep = _reachable(connection, store)
+        keep = _reachable(connection, store) | _remembered(connection)
         return PurgeReport(
             *store.sweep(keep, older_than=older_than, dry_run=False, only=frozenset(digests))
         )
+
+
+def _remembered(connection: sqlite3.Connection) -> set[str]:
+    """Bases and layers that the next try can use again, though this operation failed."""
+    rows = connection.execute(
+        "SELECT document AS text FROM base_images UNION SELECT digest FROM built_layers"
+    )
+    return {digest for row in rows for digest in media_types.FIND_DIGEST.findall(row["text"])}
 
 
 def _oldest(paths: WorkspacePaths) -> float:

@@ -29,7 +29,6 @@ class Catalog:
         """Its tags. Raises NAME_UNKNOWN."""
         with self._database.read() as connection:
             check_known(connection, repository)
-            has_images = has_versions(connection, repository)
             pushed = connection.execute(
                 "SELECT tag FROM manifest_tags WHERE repository = ?", (repository,)
             ).fetchall()
@@ -37,8 +36,7 @@ class Catalog:
                 "SELECT version FROM image_versions WHERE name = ? AND state = 'succeeded'",
                 (repository,),
             ).fetchall()
-        found = {row[0] for row in pushed if not (has_images and is_version(row[0]))}
-        found |= {str(row[0]) for row in versions}
+        found = {row[0] for row in pushed} | {str(row[0]) for row in versions}
         return page(found | ({"latest"} if versions else set()), query)
 
 
@@ -59,13 +57,14 @@ def has_versions(connection: sqlite3.Connection, repository: str) -> bool:
 
 def find_tag(connection: sqlite3.Connection, repository: str, tag: str) -> str | None:
     """The digest of what ``tag`` means now."""
-    if is_version(tag) and has_versions(connection, repository):
+    row = None
+    if is_version(tag):
         row = connection.execute(
             "SELECT digest FROM image_versions WHERE name = ?1 AND state = 'succeeded'"
             " AND (?2 = 'latest' OR CAST(version AS TEXT) = ?2) ORDER BY version DESC LIMIT 1",
             (repository, tag),
         ).fetchone()
-    else:
+    if row is None:  # no image of that version: one that was pushed before the name was an image's
         row = connection.execute(
             "SELECT digest FROM manifest_tags WHERE repository = ? AND tag = ?", (repository, tag)
         ).fetchone()

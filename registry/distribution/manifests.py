@@ -22,6 +22,9 @@ from registry.distribution.held_blobs import Held
 from registry.distribution.manifest import Manifest, media_type_of, parse_manifest
 from registry.errors import DamagedBlobError, StoreFullError, WorkspaceDamagedError
 
+MAX_TREE = 10_000
+"""Blobs and manifests that a pull may hold at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
@@ -109,17 +112,22 @@ class Manifests:
             _find(connection, repository, stored.digest)  # deleted, and perhaps purged, meanwhile
             held_blobs.hold(connection, repository, blobs, now)
 
-    def _tree(self, stored: StoredManifest) -> dict[str, Held]:
-        """All that a client gets after this manifest, by digest."""
-        found = {stored.digest: Held(len(stored.data), stored.media_type)}
+    def _tree(self, stored: StoredManifest, depth: int = 1) -> dict[str, Held]:
+        """All that a client gets after this manifest, by digest: of an index, its images. No client
+        follows indexes in indexes, and a hostile one would have no end."""
+        found = _itself(stored)
         with suppress(DistributionError):  # a manifest that older rules let in
             manifest = parse_manifest(stored.data, stored.media_type)
             found |= {digest: Held(size) for digest, size in manifest.blobs.items()}
             for digest in manifest.children:
-                with suppress(DamagedBlobError):
-                    data = self._store.read(digest)
-                    media_type = media_type_of(data) or stored.media_type
-                    found |= self._tree(StoredManifest(digest, media_type, data))
+                if digest not in found and len(found) < MAX_TREE:
+                    with suppress(DamagedBlobError):
+                        data = self._store.read(digest)
+                        media_type = media_type_of(data) or stored.media_type
+                        child = StoredManifest(digest, media_type, data)
+                        found |= (
+                            self._tree(child, depth - 1) if depth else {digest: Held(len(data))}
+                        )
         return found
 
     def _check_complete(
@@ -150,6 +158,10 @@ class Manifests:
         data = self._store.read(digest)
         manifest = parse_manifest(data, media_type_of(data) or _listed_type(connection, digest))
         manifest_rows.insert(connection, repository, digest, len(data), manifest)
+
+
+def _itself(stored: StoredManifest) -> dict[str, Held]:
+    return {stored.digest: Held(len(stored.data), stored.media_type)}
 
 
 def _check_reference(reference: str, digest: str) -> bool:

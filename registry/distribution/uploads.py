@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
+import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -209,6 +210,8 @@ class Session:
         self._hashed = known if known.offset <= self.offset else _Hashed()
         self._renewed_at = uploads._clock()
         self._is_done = False
+        # A request that is cancelled closes this while a thread may still write to it.
+        self._lock = threading.RLock()
 
     def check_start(self, first: int) -> None:
         """Raises UploadRangeError unless a chunk that begins at ``first`` follows."""
@@ -217,6 +220,15 @@ class Session:
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises TooLargeError, StoreFullError, taking back what this request wrote."""
+        with self._lock:
+            self._check_open()
+            self._write(chunk)
+
+    def _check_open(self) -> None:
+        if self._handle < 0:
+            raise _unknown(self.upload)
+
+    def _write(self, chunk: bytes) -> None:
         if self.offset + len(chunk) > self._uploads._limits.blob_bytes:
             self.take_back()
             raise TooLargeError("a blob", self._uploads._limits.blob_bytes)
@@ -242,6 +254,11 @@ class Session:
     def finish(self, digest: str) -> int:
         """Publish the blob and end the upload; the size. Raises DIGEST_INVALID, after which the
         upload is gone: its bytes are wrong."""
+        with self._lock:
+            self._check_open()
+            return self._finish(digest)
+
+    def _finish(self, digest: str) -> int:
         if self._sha256() != digest:
             self._is_done = True
             self._uploads._remove(self.upload)
@@ -269,11 +286,12 @@ class Session:
 
     def close(self) -> None:
         """Let the next request have it."""
-        if self._handle >= 0:
-            if not self._is_done:
-                self._uploads._remember(self.upload, self._hashed)
-            os.close(self._handle)
-            self._handle = -1
+        with self._lock:
+            if self._handle >= 0:
+                if not self._is_done:
+                    self._uploads._remember(self.upload, self._hashed)
+                os.close(self._handle)
+                self._handle = -1
 
     def _sha256(self) -> str:
         while self._hashed.offset < self.offset:  # written before the server was restarted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -49,7 +50,7 @@ def registry() -> None:
     type=click.IntRange(1, 100_000),
     default=512,
     show_default=True,
-    help="At once; more wait.",
+    help="At once, idle ones too; more are answered 503.",
 )
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
 @workspace_option
@@ -100,7 +101,7 @@ def token() -> None:
 )
 @click.option(
     "--expires-days",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, max=36_500, min_open=True),
     help="After which it is worthless. [default: never]",
 )
 @output_option
@@ -115,6 +116,8 @@ def create(
     """Make a token and print it, this once: docker login --username NAME --password-stdin.
 
     With the first token the registry closes to everyone who has none."""
+    if expires_days is not None and not math.isfinite(expires_days):
+        raise click.UsageError("--expires-days must be a number of days")
     lifetime_s = None if expires_days is None else expires_days * DAY_S
     secret = _distribution(workspace_dir).tokens.create(name, access, lifetime_s)
     if output == "json":

@@ -63,7 +63,7 @@ class DamageWatch:
             except DamagedBlobError:
                 with self._lock:
                     self._damaged[digest] = self._known.get(digest, (-1, -1))
-            except RegistryError:
+            except (RegistryError, OSError):
                 pass  # the disk has a bad time; its reader is told
             finally:
                 self._todo.task_done()
