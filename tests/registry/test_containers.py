@@ -371,3 +371,53 @@ def test_purge_keeps_all_of_an_image_and_frees_all_of_a_deleted_one(workspace: W
     assert planned.size_bytes > 10_000_000
     assert list((workspace.root / "wheels").iterdir()) == []
     assert_clean(workspace)
+
+
+def test_a_wheelhouse_that_is_no_folder_is_refused_also_when_a_lock_is_known(
+    workspace: Workspace, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RequirementsError, match="no folder"):
+        create(workspace, folder, wheelhouse=tmp_path / "typo")
+
+
+def test_a_base_is_known_again_from_another_folder(
+    workspace: Workspace, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    shutil.copyfile(folder / "base.tar", tmp_path / "a/rootfs.tar")
+    monkeypatch.chdir(tmp_path / "a")
+    first = create(workspace, folder, base="./rootfs.tar")
+    monkeypatch.chdir(tmp_path / "b")
+    second = create(workspace, folder, base="../a/rootfs.tar")
+    assert layers(second, "base") == layers(first, "base")
+    assert "org.opencontainers.image.base.name" not in config(workspace, second)["config"]["Labels"]
+
+
+def test_a_failed_build_keeps_what_the_next_can_use(workspace: Workspace, tmp_path: Path) -> None:
+    """A base that nothing but the failed build has read."""
+    other = samples.tar(*samples.debian(), samples.entry("./etc/motd", b"other"))
+    (tmp_path / "base.tar").write_bytes(other)
+    (tmp_path / "score.py").write_text(SCRIPT)
+    (tmp_path / "requirements.txt").write_text("no-such-package-of-inferry\n")
+    there = blobs(workspace)
+    with pytest.raises(RequirementsError):
+        create(workspace, tmp_path, base=str(tmp_path / "base.tar"))
+    assert len(blobs(workspace) - there) == 1
+    workspace.purge()
+    assert blobs(workspace) == there
+
+
+def test_what_is_read_is_held_while_someone_deletes_and_purges(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    def delete(done: int, total: int) -> None:
+        if workspace.images.list():
+            workspace.images.delete("i")
+            workspace.purge()
+
+    target = workspace.images.export("i", tmp_path / "out", on_progress=delete)
+    assert (target / "index.json").is_file()
+    assert workspace.images.list() == []
+    workspace.purge()
+    assert_clean(workspace)
