@@ -3,6 +3,7 @@ read-only root, a user without an account."""
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import io
 import re
@@ -103,9 +104,10 @@ def made_hull(tmp_path_factory: pytest.TempPathFactory, debian_base: Path) -> It
 
 
 @pytest.fixture
-def hull(made_hull: Hull, engine: Engine) -> Hull:
+def hull(made_hull: Hull, engine: Engine) -> Iterator[Hull]:
     made_hull.shelf.lines.clear()
-    return made_hull
+    yield made_hull
+    gc.collect()  # see pytestmark: not in the middle of another test
 
 
 def test_a_model_is_scored_in_its_image(hull: Hull) -> None:
