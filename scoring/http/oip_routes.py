@@ -59,8 +59,7 @@ class OipRoutes:
 
     async def _answer(self, route: Route, exchange: Exchange) -> Answer:
         if route.ask is Ask.SERVER:
-            version = importlib.metadata.version("inferry")
-            return _json(documents.server_metadata(version, self._config.server_name))
+            return _json(documents.server_metadata(_version(), self._config.server_name))
         if route.ask is Ask.LIVE:
             return _json(documents.live_document(is_live=True))
         if route.ask is Ask.READY:
@@ -128,6 +127,14 @@ class OipRoutes:
             service = models.find(route.model, route.version or None)
             wanted = [(service.name, str(service.version))]
         return _json({"model_stats": [statistics(totals, *key) for key in wanted]})
+
+
+def _version() -> str:
+    """Inferry's own; an image has the server's files, but no distribution of that name."""
+    try:
+        return importlib.metadata.version("inferry")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _json(document: Any, status: int = 200) -> Answer:
