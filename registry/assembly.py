@@ -12,7 +12,7 @@ from registry.bundle_file import bundle_json, model_path
 from registry.container_config import ImageLayer
 from registry.image_request import ImageRequest
 from registry.image_tree import BUNDLE_ROOT
-from registry.layers import Entry, Layer, bytes_entry, write_layer
+from registry.layers import Entry, Layer, bytes_entry, is_stored, write_layer
 from registry.records import Model
 from registry.server_files import server_digest, server_entries, server_folder
 
@@ -45,7 +45,7 @@ def server_layer(store: BlobStore, python: tuple[int, int], cache: LayerCache) -
     folder = server_folder()
     key = f"server {python} {bytecode.can_compile(python)} {server_digest(folder)}"
     layer = cache.find_built(key)
-    if layer is None or not store.renew(layer.digest):
+    if layer is None or not is_stored(store, layer):
         layer = write_layer(store, server_entries(folder, python), _uncounted, compress=True)
         cache.add_built(key, layer)
     return ImageLayer(layer, "server", "scoring server")
@@ -95,7 +95,7 @@ def model_layer(
     """The model's own layer, and whether it was there. It is deterministic, so all its images share
     one blob, which is written only when it is not there or damaged."""
     known = cache.find(model)
-    if known is not None and store.renew(known.digest):
+    if known is not None and is_stored(store, known):
         on_bytes(known.size_bytes)
         return ImageLayer(known, "model", model.reference), True
     entries = [

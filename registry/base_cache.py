@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from registry.base import BaseImage
 from registry.blobs import BlobStore
+from registry.checksum import sealed, unsealed
 from registry.database import Database
+from registry.layers import is_stored
 from registry.platforms import Platform
 
 
 class BaseCache:
-    """What base_images remembers. A base whose layers are no longer in the store is forgotten."""
+    """What base_images remembers. A base whose layers are no longer in the store, or whose row is
+    damaged, is forgotten."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -22,14 +25,15 @@ class BaseCache:
                 "SELECT document FROM base_images WHERE reference = ? AND platform = ?",
                 (key, str(platform)),
             ).fetchone()
-        if row is None:
+        document = None if row is None else unsealed(row["document"], key, str(platform))
+        if document is None:
             return None
-        base = BaseImage.from_json(row["document"])
-        return base if all(store.renew(layer.digest) for layer in base.layers) else None
+        base = BaseImage.from_json(document)
+        return base if all(is_stored(store, layer) for layer in base.layers) else None
 
     def add(self, key: str, platform: Platform, base: BaseImage) -> None:
         """Remember it."""
-        document = base.to_json()
+        document = sealed(base.to_json(), key, str(platform))
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO base_images VALUES (?, ?, ?)",

@@ -15,7 +15,8 @@ CREATE TABLE built_layers (
   digest TEXT NOT NULL,
   size_bytes INTEGER NOT NULL,
   diff_id TEXT NOT NULL,
-  media_type TEXT NOT NULL
+  media_type TEXT NOT NULL,
+  checksum TEXT NOT NULL
 ) STRICT;
 CREATE TABLE image_users (
   name TEXT NOT NULL,

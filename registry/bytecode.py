@@ -44,6 +44,7 @@ def compiled(
     }
     waiting = [module for name in imported for module in _with_parents(name)]
     waiting += [module for module in sources if _is_in(module, whole)]
+    taken = {entry.path for entry in entries}
     seen: set[str] = set()
     made: list[Entry] = []
     while waiting:
@@ -56,8 +57,9 @@ def compiled(
         is_package = sources[module].path.endswith("/__init__.py")
         found = _compiled(sources[module].path, data, module, is_package)
         if found is not None:
-            made.append(found[0])
             waiting.extend(found[1])
+            if _is_free(found[0].path, taken):
+                made.append(found[0])
     return made
 
 
@@ -108,6 +110,12 @@ def _module(path: str, root: str) -> str | None:
     if parts[-1] == "__init__":
         parts.pop()
     return ".".join(parts) if parts and all(map(str.isidentifier, parts)) else None
+
+
+def _is_free(path: str, taken: Set[str]) -> bool:
+    """Whether nothing else has the place: neither a ``.pyc`` that a wheel brings itself, nor a file
+    that is called as the folder."""
+    return path not in taken and path.rpartition("/")[0] not in taken
 
 
 def _is_in(module: str, packages: Set[str]) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from registry import bytecode, dependencies
 from registry.blobs import BlobStore
 from registry.build_log import Progress
+from registry.checksum import sealed, unsealed
 from registry.clock import Clock
 from registry.container_config import ImageLayer
 from registry.database import Database
@@ -24,7 +25,7 @@ from registry.dependencies.standards import parse_requirement
 from registry.errors import RequirementsError
 from registry.image_tree import PACKAGES_ROOT
 from registry.layer_cache import DatabaseLayerCache
-from registry.layers import Entry, write_layer
+from registry.layers import is_stored, write_layer
 from registry.paths import WorkspacePaths
 from registry.platforms import Target
 from registry.server_files import server_folder, server_imports
@@ -105,34 +106,41 @@ class PackageLayers:
         key = _key("packages", FORM, lock.digest, python_path, asked, imported)
         known = self._layers.find_built(key)
         title = f"{len(lock.wheels)} Python packages"
-        if known is not None and store.renew(known.digest):
+        if known is not None and is_stored(store, known):
             present = cache.present(lock)
             return Packages(
                 lock, ImageLayer(known, "dependencies", title), present, _modules(present, asked)
             )
         progress.phase("Downloading", sum(wheel.size_bytes or 0 for wheel in lock.wheels))
         wheels = cache.fetch(lock.wheels, progress.advance, progress.check)
+        modules = _modules(wheels, asked)
         entries = dependencies.wheel_entries(wheels, python_path)
-        if is_compiled:
-            entries += _compiled(entries, _modules(wheels, asked))
+        if imported is not None:
+            entries += bytecode.compiled(
+                entries, PACKAGES_ROOT, imported=frozenset(imported), whole=frozenset(modules)
+            )
         else:
             progress.log("packages: not compiled, since this is another Python; starts are slower")
         progress.phase("Packing", sum(entry.size_bytes for entry in entries))
         layer = write_layer(store, entries, progress.advance, compress=True)
         self._layers.add_built(key, layer)
-        modules = _modules(wheels, asked)
         return Packages(lock, ImageLayer(layer, "dependencies", title), tuple(wheels), modules)
 
     def _find_lock(self, key: str) -> Lock | None:
         with self._database.read() as connection:
             row = connection.execute("SELECT document FROM locks WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Lock.from_json(row["document"])
+        if row is None:
+            return None
+        document = unsealed(row["document"], key)
+        if document is None:  # to lock anew unasked could give other versions
+            raise RequirementsError("the stored lock is damaged; lock anew with --relock")
+        return Lock.from_json(document)
 
     def _add_lock(self, key: str, lock: Lock) -> None:
         with self._database.write() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO locks VALUES (?, ?, ?)",
-                (key, lock.to_json(), self._clock()),
+                (key, sealed(lock.to_json(), key), self._clock()),
             )
 
 
@@ -140,11 +148,6 @@ def _modules(wheels: Sequence[Path], asked: Collection[str]) -> tuple[str, ...]:
     """What can be imported of the packages that were asked for."""
     found = dependencies.top_level_modules(wheels) if asked else {}
     return tuple(module for name in asked for module in found.get(name, ()))
-
-
-def _compiled(entries: Sequence[Entry], modules: Collection[str]) -> list[Entry]:
-    imported = server_imports(server_folder())
-    return bytecode.compiled(entries, PACKAGES_ROOT, imported=imported, whole=frozenset(modules))
 
 
 def _name(requirement: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
+from registry.checksum import checksum
 from registry.database import Database
 from registry.layers import Layer
 from registry.records import Model
@@ -38,18 +39,22 @@ class DatabaseLayerCache:
             )
 
     def find_built(self, key: str) -> Layer | None:
-        """The layer that was built for ``key``, or None."""
+        """The layer that was built for ``key``, or None; also when the row is damaged."""
         with self._database.read() as connection:
             row = connection.execute(
-                "SELECT digest, size_bytes, diff_id, media_type FROM built_layers WHERE key = ?",
+                "SELECT digest, size_bytes, diff_id, media_type, checksum FROM built_layers"
+                " WHERE key = ?",
                 (key,),
             ).fetchone()
-        return None if row is None else Layer(**dict(row))
+        if row is None or row["checksum"] != checksum(key, *row[:4]):
+            return None
+        return Layer(*row[:4])
 
     def add_built(self, key: str, layer: Layer) -> None:
         """Remember the layer that was built for ``key``."""
+        fields = (layer.digest, layer.size_bytes, layer.diff_id, layer.media_type)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO built_layers VALUES (?, ?, ?, ?, ?)",
-                (key, layer.digest, layer.size_bytes, layer.diff_id, layer.media_type),
+                "INSERT OR REPLACE INTO built_layers VALUES (?, ?, ?, ?, ?, ?)",
+                (key, *fields, checksum(key, *fields)),
             )

@@ -103,6 +103,12 @@ def read_layer(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes], bool]]:
         raise ImageFailedError(f"the image has a layer that cannot be read: {error}") from error
 
 
+def is_stored(store: BlobStore, layer: Layer) -> bool:
+    """Whether the layer is there, whole and of the size that the manifest will say. To purge it is
+    as young as one just written."""
+    return store.renew(layer.digest) and store.size(layer.digest) == layer.size_bytes
+
+
 def _write_tar(ordered: list[Entry], write: Callable[[bytes], int]) -> None:
     with tarfile.open(  # type: ignore[call-overload]
         fileobj=_Sink(write),

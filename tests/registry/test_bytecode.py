@@ -133,3 +133,13 @@ def test_only_the_same_version_of_python_can_compile() -> None:
 def test_imports_in_functions_count_for_the_server() -> None:
     text = b"import a.b\ndef f():\n    from c import d\n"
     assert bytecode.imports(text) == {"a.b", "c", "c.d"}
+
+
+def test_what_a_wheel_brings_compiled_itself_stays_as_it_is() -> None:
+    tag = sys.implementation.cache_tag
+    given_files = [
+        bytes_entry(f"{ROOT}/p/{path}", b"")
+        for path in ("own.py", f"__pycache__/own.{tag}.pyc", "q/m.py", "q/__pycache__", "r.py")
+    ]
+    found = bytecode.compiled(given_files, ROOT, imported=NONE, whole=frozenset({"p"}))
+    assert made(found) == {"p/r"}
