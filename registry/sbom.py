@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import uuid
 import zipfile
 import zlib
@@ -29,11 +30,16 @@ MEDIA_TYPE = "application/vnd.cyclonedx+json"
 MAX_METADATA_BYTES = 16 * 1024 * 1024
 MAX_MEMBERS = 200_000
 MAX_TEXT_CHARS = 500
-CHUNK_BYTES = 1024 * 1024
 _NAMESPACE = uuid.UUID("6c4a0e3a-6a0f-5f0e-9c38-2d0a9d5c1b7e")
 _SEPARATORS = re.compile(r"[-_.]+")
 _EXPRESSION = re.compile(r"[A-Za-z0-9.+:()\- ]+")
 _CLASSIFIER = "License :: "
+_ENCRYPTED = 0x41
+_DAMAGES = (
+    *(OSError, EOFError, ValueError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What zipfile raises for bytes that are no good wheel."""
 
 Json = dict[str, Any]
 
@@ -132,7 +138,7 @@ def package_info(wheel: Path, *, sha256: str | None = None) -> PackageInfo:
     try:
         metadata = _metadata(wheel)
         found = sha256 or _file_sha256(wheel)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGES as error:
         raise _unreadable(wheel.name, "it is damaged or cannot be opened") from error
     return read_metadata(metadata, file=wheel.name, sha256=found)
 
@@ -248,6 +254,9 @@ def _metadata(wheel: Path) -> bytes:
         found = [info for info in infos if _is_metadata(info.filename)]
         if len(infos) > MAX_MEMBERS or len(found) != 1:
             raise _unreadable(wheel.name, "it has not just one METADATA")
+        is_plain = found[0].compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        if not is_plain or found[0].flag_bits & _ENCRYPTED:
+            raise _unreadable(wheel.name, "its METADATA is encrypted or compressed unusually")
         with archive.open(found[0]) as file:
             metadata = file.read(MAX_METADATA_BYTES + 1)
     if len(metadata) > MAX_METADATA_BYTES:

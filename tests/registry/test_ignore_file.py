@@ -322,6 +322,7 @@ _FILE = st.lists(
 ).map("\n".join)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=250,
     deadline=None,
