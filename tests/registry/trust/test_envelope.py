@@ -205,6 +205,10 @@ def test_an_envelope_of_another_form_is_refused(change: dict[str, Any], says: st
         (b'{"a":' + b"9" * 5000 + b"}", "no JSON"),
         (b" " * (MAX_BYTES + 1), "larger than 1048576 bytes"),
     ],
+    ids=[
+        *("empty", "cut", "more", "list", "null", "twice", "twice-within", "nan", "infinity"),
+        *("surrogate", "not-utf8", "mark", "utf16", "deep", "number", "large"),
+    ],
 )
 def test_what_two_readers_could_read_differently_is_refused(data: bytes, says: str) -> None:
     with pytest.raises(TrustError, match=says):
