@@ -63,7 +63,9 @@ def _changed(change: Callable[[Any], object], *, signers: tuple[Any, ...] = (KEY
     return json.dumps(document).encode()
 
 
-@pytest.mark.parametrize("hint", ["", "wrong", OTHER.key_id, None])
+@pytest.mark.parametrize(
+    "hint", ["", "wrong", OTHER.key_id, None], ids=["empty", "wrong", "another", "null"]
+)
 def test_the_keys_id_is_a_hint_only(hint: str | None) -> None:
     envelope = _changed(lambda document: document["signatures"][0].update(keyid=hint))
     assert verify_envelope(envelope, [OTHER.public, KEY.public])[1] == (KEY.public,)
