@@ -71,9 +71,10 @@ class LayoutFolder:
             handle = os.open(self._folder / name, flags)
         except OSError as error:
             raise BaseImageError(f"its {name} cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise BaseImageError(f"its {name} is no file")
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise BaseImageError(f"its {name} is no file")
             yield file
 
 

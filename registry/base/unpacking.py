@@ -78,16 +78,11 @@ def _bounded(chunks: Iterator[bytes], make: Callable[[], _Unpacker]) -> Iterator
             taken += len(chunk)
             yield chunk
 
-    try:
-        for piece in _streams(counted(), make):
-            given += len(piece)
-            if given > MAX_UNPACKED_BYTES or (given > FREE_BYTES and given > MAX_RATIO * taken):
-                raise BaseImageError(f"it unpacks to more than {given} bytes from {taken}")
-            yield piece
-    except (zlib.error, lzma.LZMAError, EOFError) as error:
-        raise BaseImageError(f"it is damaged: {error}") from error
-    except (OSError, ValueError) as error:  # what bz2 raises; of the file it is said elsewhere
-        raise BaseImageError("it is damaged") from error
+    for piece in _streams(counted(), make):
+        given += len(piece)
+        if given > MAX_UNPACKED_BYTES or (given > FREE_BYTES and given > MAX_RATIO * taken):
+            raise BaseImageError(f"it unpacks to more than {given} bytes from {taken}")
+        yield piece
 
 
 def _streams(chunks: Iterator[bytes], make: Callable[[], _Unpacker]) -> Iterator[bytes]:
@@ -95,11 +90,21 @@ def _streams(chunks: Iterator[bytes], make: Callable[[], _Unpacker]) -> Iterator
     while data := data or next(chunks, b""):
         stream = make()
         while not stream.eof:
-            yield stream.decompress(data, STEP_BYTES)
+            yield _step(stream, data)
             data = b""
             if stream.needs_input and not stream.eof and not (data := next(chunks, b"")):
-                raise EOFError("its end is missing")
+                raise BaseImageError("it is damaged: its end is missing")
         data = stream.unused_data.lstrip(b"\0")  # padding to a block, which gzip skips too
+
+
+def _step(stream: _Unpacker, data: bytes) -> bytes:
+    """Only what unpacking raises means damage: an OSError of ``chunks`` is a disk's."""
+    try:
+        return stream.decompress(data, STEP_BYTES)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise BaseImageError(f"it is damaged: {error}") from error
+    except (OSError, ValueError, EOFError) as error:  # what bz2 raises
+        raise BaseImageError("it is damaged") from error
 
 
 class _Gunzip:
