@@ -106,7 +106,8 @@ def read_layer(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes], bool]]:
 def is_stored(store: BlobStore, layer: Layer) -> bool:
     """Whether the layer is there, whole and of the size that the manifest will say. To purge it is
     as young as one just written."""
-    return store.renew(layer.digest) and store.size(layer.digest) == layer.size_bytes
+    is_digest = media_types.FIND_DIGEST.fullmatch(layer.digest) is not None
+    return is_digest and store.renew(layer.digest) and store.size(layer.digest) == layer.size_bytes
 
 
 def _write_tar(ordered: list[Entry], write: Callable[[bytes], int]) -> None:

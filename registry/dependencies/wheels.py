@@ -40,8 +40,12 @@ class WheelCache:
         return self._folder / wheel.sha256 / wheel.file
 
     def present(self, lock: Lock) -> tuple[Path, ...]:
-        """The wheels of the lock that are there, whole as far as their size tells."""
-        return tuple(self.path(wheel) for wheel in lock.wheels if self._seems_whole(wheel))
+        """The wheels of the lock that are there, and whole."""
+        return tuple(
+            self.path(wheel)
+            for wheel in lock.wheels
+            if _verified_size(self.path(wheel), wheel.sha256) is not None
+        )
 
     def fetch(
         self,
@@ -72,13 +76,6 @@ class WheelCache:
         for count in work.counted():
             on_bytes(count)
         return [self.path(wheel) for wheel in wheels]
-
-    def _seems_whole(self, wheel: LockedWheel) -> bool:
-        try:
-            size = self.path(wheel).stat().st_size
-        except OSError:
-            return False
-        return size == wheel.size_bytes if wheel.size_bytes is not None else size > 0
 
 
 class _Fetching:

@@ -3,6 +3,7 @@ files, and a wheelhouse with a small wheel of everything that the server asks fo
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,14 @@ class Parts:
         return workspace.images.create(name, **(given | changed))
 
 
-def make_parts(root: Path, *, model_bytes: int = 200_000) -> Parts:
-    """All parts, in the new folder ``root``."""
+def make_parts(root: Path, *, random_bytes: int = 0) -> Parts:
+    """All parts, in the new folder ``root``; base, model and each wheel have so many bytes that do
+    not compress."""
     parts = Parts(root)
     root.mkdir(parents=True)
-    filling = samples.entry("./usr/share/filling", bytes(range(256)) * (BASE_BYTES // 256))
+    filling = samples.entry("./usr/share/filling", os.urandom(random_bytes) + bytes(BASE_BYTES))
     parts.base.write_bytes(samples.tar(*samples.debian(), filling))
-    parts.model.write_bytes(b"w" * model_bytes)
+    parts.model.write_bytes(b"w" * 200_000 + os.urandom(random_bytes))
     parts.script.write_text(SCRIPT)
     (root / "requirements.txt").write_text("demo\n")
     needed = server_requirements(has_script=True, has_onnx=True)
@@ -82,7 +84,7 @@ def make_parts(root: Path, *, model_bytes: int = 200_000) -> Parts:
         files = {
             f"{module}/__init__.py": b"from . import part\n",
             f"{module}/part.py": f"NAME = '{name}'\n".encode() + b"x = 1\n" * 500,
-            f"{module}/data.bin": name.encode() * 10_000,
+            f"{module}/data.bin": name.encode() * 10_000 + os.urandom(random_bytes),
         }
         make_wheel(parts.wheelhouse, module, VERSION, files)
     return parts
