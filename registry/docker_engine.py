@@ -10,19 +10,17 @@ Docker's errors leave as EngineError, with the daemon's message in one line.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from registry.engine_archive import dockerfile_context, folder_tar
+from registry.engine_output import BuildOutput, ContainerOutput, IsCancelled, OnLine, followed
 from registry.errors import CancelledError, EngineError
 from registry.platforms import ARCHITECTURES, Platform
 
@@ -34,12 +32,6 @@ ANSWER_TIMEOUT_S = 600
 """Within this the daemon answers or says more; it is silent while it unpacks a large layer."""
 END_TIMEOUT_S = 30
 """For a container that has closed its output, or was killed, to end."""
-POLL_S = 0.1
-MAX_OUTPUT_BYTES = 1024 * 1024
-MAX_LINE_CHARS = 4096
-
-OnLine = Callable[[str], None]
-IsCancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +208,9 @@ class DockerEngine:
     ) -> str:
         chunks = folder_tar(context) if isinstance(context, Path) else context
         name, stream = dockerfile_context(dockerfile, chunks)
-        build = _Build(on_line)
+        build = BuildOutput(on_line)
 
-        def lines(opened: list[Any]) -> Iterator[Mapping[str, Any]]:
-            self._client.hooks["response"] = [lambda response, **_: opened.append(response)]
+        def lines() -> Iterator[Mapping[str, Any]]:
             with _said("the Docker Engine cannot build the image"):
                 yield from self._client.build(
                     fileobj=stream,  # type: ignore[arg-type]
@@ -232,12 +223,13 @@ class DockerEngine:
                     decode=True,
                 )
 
-        try:
-            for line in _followed(lines, is_cancelled):
+        with self._responses() as responses:
+            for line in followed(lines(), responses, is_cancelled):
                 build.take(line)
-        finally:
-            self._client.hooks["response"] = []
-        return build.image()
+                _refuse_error(line, f"the Dockerfile's build failed{build.at}")
+        if build.image_id is None:
+            raise EngineError("the Docker Engine made no image of the Dockerfile")
+        return build.image_id
 
     def run(
         self,
@@ -279,33 +271,47 @@ class DockerEngine:
         found: Mapping[str, Any] = self._client.inspect_image(image)  # type: ignore[no-untyped-call]
         return found
 
+    @contextmanager
+    def _responses(self) -> Iterator[list[Any]]:
+        """The HTTP responses of what is asked in the block: the SDK gives no other way to end
+        one that is silent, nor to close it."""
+        found: list[Any] = []
+        self._client.hooks["response"] = [lambda response, **_: found.append(response)]
+        try:
+            yield found
+        finally:
+            self._client.hooks["response"] = []
+
+    def _kill(self, container: str) -> None:
+        with contextlib.suppress(EngineError), _said(""):  # it may have ended by now
+            self._client.kill(container)
+
     def _run(
         self, container: str, timeout_s: float, on_line: OnLine, is_cancelled: IsCancelled
     ) -> Finished:
         client = self._client
-        output = _Output(on_line)
-        with _said("the Docker Engine cannot start the container"):
-            attached = client.attach(container, stdout=True, stderr=True, stream=True)
-            client.start(container)
-        deadline = time.monotonic() + timeout_s
+        output = ContainerOutput(on_line)
         is_timed_out = False
 
-        def over() -> bool:
+        def is_over() -> bool:
             nonlocal is_timed_out
-            is_timed_out = time.monotonic() > deadline
-            return is_timed_out or is_cancelled()
+            late_s = time.monotonic() - deadline
+            if late_s > 0 and not is_timed_out:
+                is_timed_out = True
+                self._kill(container)  # and hear its last words
+            return late_s > END_TIMEOUT_S or is_cancelled()
 
-        try:
-            for chunk in _followed(lambda opened: iter(attached), over):
-                output.take(chunk)
-        except CancelledError:
-            with contextlib.suppress(EngineError), _said(""):  # it may have ended by now
-                client.kill(container)
-            if not is_timed_out:
-                raise
-        finally:
-            with contextlib.suppress(Exception):  # closing what is closed raises many kinds
-                attached.close()
+        with self._responses() as responses:
+            with _said("the Docker Engine cannot start the container"):
+                attached = client.attach(container, stdout=True, stderr=True, stream=True)
+                client.start(container)
+            deadline = time.monotonic() + timeout_s
+            try:
+                for chunk in followed(attached, responses, is_over):
+                    output.take(chunk)
+            except CancelledError:
+                if is_cancelled() or not is_timed_out:
+                    raise
         output.close()
         with _said("the Docker Engine does not say how the container ended"):
             code = client.wait(container, timeout=END_TIMEOUT_S)["StatusCode"]
@@ -329,112 +335,6 @@ def _confined(limits: Limits, mounts: Mapping[Path, str]) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class _Build:
-    """What the builder said so far."""
-
-    on_line: OnLine
-    _step: str = ""
-    _image: str | None = None
-
-    def take(self, line: Mapping[str, Any]) -> None:
-        text = line.get("stream")
-        if isinstance(text, str):
-            for part in text.splitlines():
-                if part.startswith("Step "):
-                    self._step = part
-                if part.strip():
-                    self.on_line(part[:MAX_LINE_CHARS])
-        aux = line.get("aux")
-        if isinstance(aux, Mapping) and "ID" in aux:
-            self._image = str(aux["ID"])
-        at = f" at {self._step}" if self._step else ""
-        _refuse_error(line, f"the Dockerfile's build failed{at}")
-
-    def image(self) -> str:
-        if self._image is None:
-            raise EngineError("the Docker Engine made no image of the Dockerfile")
-        return self._image
-
-
-@dataclass(slots=True)
-class _Output:
-    """A container's output: whole lines to ``on_line``, and its last part as text."""
-
-    on_line: OnLine
-    _kept: bytearray = field(default_factory=bytearray)
-    _line: bytearray = field(default_factory=bytearray)
-
-    @property
-    def text(self) -> str:
-        return self._kept[-MAX_OUTPUT_BYTES:].decode("utf-8", "replace")
-
-    def take(self, chunk: bytes) -> None:
-        self._kept += chunk
-        if len(self._kept) > 2 * MAX_OUTPUT_BYTES:
-            del self._kept[:-MAX_OUTPUT_BYTES]
-        self._line += chunk
-        *whole, rest = self._line.split(b"\n")
-        for line in whole:
-            self._say(line)
-        self._line = rest[:MAX_LINE_CHARS]
-
-    def close(self) -> None:
-        if self._line:
-            self._say(self._line)
-
-    def _say(self, line: bytearray) -> None:
-        self.on_line(line[:MAX_LINE_CHARS].decode("utf-8", "replace").rstrip("\r"))
-
-
-def _followed(make: Callable[[list[Any]], Iterator[Any]], is_over: IsCancelled) -> Iterator[Any]:
-    """What the iterator gives, read by a thread, so that ``is_over`` is heard while the daemon is
-    silent: then the connection is cut and CancelledError raised. ``make`` puts the HTTP response
-    into the list that it gets, as soon as there is one."""
-    opened: list[Any] = []
-    heard: queue.Queue[Any] = queue.Queue(maxsize=256)
-    left = threading.Event()
-    end = object()
-
-    def put(item: Any) -> None:
-        while not left.is_set():
-            try:
-                heard.put(item, timeout=POLL_S)
-            except queue.Full:
-                continue
-            return
-
-    def read() -> None:
-        try:
-            for item in make(opened):
-                put(item)
-                if left.is_set():
-                    return
-            put(end)
-        except BaseException as error:  # raised again where it is heard
-            put(error)
-
-    threading.Thread(target=read, name="docker", daemon=True).start()
-    try:
-        while True:
-            if is_over():
-                raise CancelledError("cancelled")
-            try:
-                item = heard.get(timeout=POLL_S)
-            except queue.Empty:
-                continue
-            if item is end:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        left.set()
-        for response in opened:
-            with contextlib.suppress(Exception):  # it may have ended by now
-                response.raw.shutdown()
-
-
 def _refuse_error(line: Mapping[str, Any], what: str) -> None:
     if "error" in line:
         raise EngineError(f"{what}: {_one_line(line['error'])}")
@@ -452,7 +352,7 @@ def _said(what: str) -> Iterator[None]:
         raise EngineError(f"{what}: {_one_line(error.explanation or error)}") from error
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise EngineError(f"{what}: {_one_line(_root(error))}") from error
-    except (json.JSONDecodeError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError) as error:
         raise EngineError(f"{what}: {_one_line(error)}") from error
 
 
@@ -467,4 +367,6 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _one_line(error: object) -> str:
+    # An OSError's own text has the path in it.
+    error = getattr(error, "strerror", None) or error
     return " ".join(str(error).split())[:400]

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import resource
 import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from registry.base import BaseImage, load_base, unpacking
 from registry.base.documents import MAX_DOCUMENT_BYTES
 from registry.blobs import BlobStore
 from registry.docker_engine import ContainerEngine, connect
-from registry.errors import BaseImageError, CancelledError, EngineError, RemoteError
+from registry.errors import BaseImageError, CancelledError, EngineError, RemoteError, StoreFullError
 from registry.platforms import Platform
 from tests.engine import Engine, program
 from tests.registry.base.conftest import Load
@@ -144,6 +145,21 @@ def test_who_cancels_leaves_nothing(store: BlobStore, tmp_path: Path) -> None:
 
     with pytest.raises(CancelledError):
         load_base(str(file(tmp_path, DEBIAN)), Platform(), store, on_bytes=cancel)
+    assert blobs(store) == []
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
+def test_a_full_disk_is_no_damaged_base(
+    load: Load, store: BlobStore, tmp_path: Path, pack: Any
+) -> None:
+    path = file(tmp_path, pack(tar(*debian(), entry("x", os.urandom(4_000_000)))))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StoreFullError):
+            load(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert blobs(store) == []
 
 
