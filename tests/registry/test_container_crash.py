@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PHASES = ["Reading the base", "Resolving", "Downloading", "Packing", "Signing"]
-KILLS_BY_TIME = 12
+KILLS_BY_TIME = 7
 
 CHILD = """
 import os, signal, sys
@@ -44,6 +44,23 @@ def die(activity):
 workspace = Workspace.open(root)
 print("ready", flush=True)
 Parts(Path(folder)).create(workspace, on_change=die)
+"""
+
+HALF_WHEEL = """
+import os, signal, sys
+from pathlib import Path
+from registry import Workspace
+from tests.registry.small_containers import Parts
+
+real = os.fsync
+
+def die(handle):
+    if os.readlink(f"/proc/self/fd/{handle}").endswith(".part"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(handle)
+
+os.fsync = die
+Parts(Path(sys.argv[2])).create(Workspace.open(sys.argv[1]))
 """
 
 CALLS = """
@@ -73,9 +90,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 @pytest.fixture(scope="module")
 def digests(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str | None]:
-    """Of versions 1 and 2 in a workspace where nothing was killed."""
+    """Of versions 1 to 3 in a workspace where nothing was killed."""
     workspace = parts.workspace(tmp_path_factory.mktemp("whole") / "ws")
-    return {number: parts.create(workspace).digest for number in (1, 2)}
+    return {number: parts.create(workspace).digest for number in (1, 2, 3)}
 
 
 def start(program: str, *arguments: object) -> subprocess.Popen[str]:
@@ -126,6 +143,21 @@ def test_a_kill_in_any_phase_leaves_nothing_half(
     assert check(workspace, parts, digests, tmp_path) == (0, ["failed"])
 
 
+def test_a_kill_while_wheels_are_written_leaves_none_half(
+    parts: Parts, digests: dict[int, str | None], tmp_path: Path
+) -> None:
+    workspace = parts.workspace(tmp_path / "ws")
+    with start(HALF_WHEEL, workspace.root, parts) as child:
+        child.wait(60)
+    assert child.returncode == -signal.SIGKILL
+    assert list((workspace.root / "wheels").rglob("*.part"))
+    assert list((workspace.root / "wheels").rglob("*.whl")) == []
+    made = parts.create(workspace)  # and no purge before
+    assert list((workspace.root / "wheels").rglob("*.part")) == []
+    assert made.digest == digests[made.version]
+    assert check(workspace, parts, digests, tmp_path)[0] == 1
+
+
 def test_a_kill_at_any_time_leaves_nothing_half(
     parts: Parts, digests: dict[int, str | None], tmp_path: Path
 ) -> None:
@@ -150,7 +182,7 @@ def test_a_kill_at_many_calls_leaves_nothing_half(
     parts: Parts, digests: dict[int, str | None], tmp_path: Path, where: str
 ) -> None:
     kills = 0
-    for at in range(1, 1000, 7):
+    for at in range(1, 1000, 12):
         folder = tmp_path / str(at)
         workspace = parts.workspace(folder / "ws")
         with start(CALLS, workspace.root, parts, where, at) as child:

@@ -80,24 +80,29 @@ def layers(image: Image) -> list[str]:
     return [layer.digest for layer in image.details.layers if layer.kind != "code"]
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "flipped", "empty"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kinds", "how"),
+    [
+        *((KINDS, how) for how in ("missing", "cut", "flipped", "empty")),
+        *(([kind], "flipped") for kind in KINDS),
+    ],
+)
 def test_a_damaged_layer_is_written_again(
-    first: First, workspace: Workspace, tmp_path: Path, kind: str, how: str
+    first: First, workspace: Workspace, tmp_path: Path, kinds: list[str], how: str
 ) -> None:
-    [digest] = [layer.digest for layer in first[2].details.layers if layer.kind == kind]
-    damage(blob_path(workspace, digest), how)
-    made = same_again(first, workspace, tmp_path)
-    if kind == "code":  # has the version in it, so that it is another one
+    for layer in first[2].details.layers:
+        if layer.kind in kinds:
+            damage(blob_path(workspace, layer.digest), how)
+    same_again(first, workspace, tmp_path)
+    if "code" in kinds:  # has the version in it, so that nothing writes it again
         workspace.images.delete("i:1")
     else:
         assert_complete(workspace, workspace.images.get("i:1"), tmp_path / "first")
     workspace.purge()
     assert_clean(workspace)
-    assert made.version == 2
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "flipped", "empty"])
+@pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
 def test_a_damaged_wheel_is_fetched_again(
     first: First, workspace: Workspace, tmp_path: Path, how: str
 ) -> None:
@@ -110,7 +115,7 @@ def test_a_damaged_wheel_is_fetched_again(
     assert wheel.read_bytes() == whole
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "flipped", "empty"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty"])
 def test_a_damaged_wheel_whose_layer_is_there_stops_nothing(
     first: First, workspace: Workspace, tmp_path: Path, how: str
 ) -> None:
@@ -123,7 +128,7 @@ def test_a_damaged_wheel_whose_layer_is_there_stops_nothing(
 def test_wheels_that_go_while_they_are_used_stop_the_build_with_their_names(
     first: First, tmp_path: Path
 ) -> None:
-    """Nothing is left of it, and the next build fetches them again."""
+    """All that is left of it is what the next build can use, which fetches them again."""
     other = first[0].workspace(tmp_path / "other")
     there = blobs(other)
 
@@ -134,6 +139,9 @@ def test_wheels_that_go_while_they_are_used_stop_the_build_with_their_names(
 
     with pytest.raises(RegistryError, match=r"cannot read .*\.whl"):
         first[0].create(other, on_change=lose)
+    kept = {la.digest for la in first[2].details.layers if la.kind in KINDS[:3]}
+    assert blobs(other) == there | kept
+    assert_no_leftovers(other)
     other.purge()
     assert blobs(other) == there
     assert_complete(other, first[0].create(other), tmp_path / "out")
@@ -141,7 +149,7 @@ def test_wheels_that_go_while_they_are_used_stop_the_build_with_their_names(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "null", "[]", "{", "x" * 100, '{"form":1}', b"\xff\0"],
+    ["", "{}", "{", b"\xff\0"],
 )
 @pytest.mark.parametrize("table", ["base_images", "locks"])
 def test_a_remembered_document_that_is_none_is_mended_or_named(

@@ -101,7 +101,7 @@ def test_a_disk_that_is_full_to_any_level_loses_nothing(
 ) -> None:
     """From no room at all to room for all of it; what an earlier try has put there is removed."""
     refused = made = 0
-    for left in (*range(0, 100_000, 20_000), *range(100_000, 13_000_000, 1_200_000)):
+    for left in (*range(0, 100_000, 30_000), *range(100_000, 13_000_000, 2_000_000)):
         workspace = parts.workspace(small_disk / "ws")
         ballast = fill(small_disk, left)
         try:
@@ -117,7 +117,7 @@ def test_a_disk_that_is_full_to_any_level_loses_nothing(
         again = parts.create(workspace)
         assert_complete(workspace, again, tmp_path / f"again-{left}")
         shutil.rmtree(workspace.root)
-    assert refused > 7
+    assert refused > 4
     assert made > 1
 
 
