@@ -19,17 +19,17 @@ def fault(
     version: str, pairs: list[tuple[bytes, bytes]], named: Mapping[bytes, bytes]
 ) -> tuple[int, str] | None:
     """Status and message with which the request is refused and the connection ended."""
-    if version == "1.1":
-        host = named.get(b"host")
-        if host is None:
-            return 400, "a request must have a Host header"
-        if host not in _GOOD_HOSTS:
+    host = named.get(b"host")
+    if version == "1.1" and host is None:
+        return 400, "a request must have a Host header"
+    if version in ("1.1", "1.0"):
+        if host is not None and host not in _GOOD_HOSTS:
             several = len(named) != len(pairs) and sum(name == b"host" for name, _ in pairs) > 1
             if several or _HOST.fullmatch(host) is None:
                 return 400, "a request must have one valid Host header"
             if len(_GOOD_HOSTS) < 1000 and len(host) < 100 and b"," not in host:
                 _GOOD_HOSTS.add(host)
-    elif version != "1.0":
+    else:
         return 505, "this server speaks HTTP/1.0 and HTTP/1.1"
     coding = named.get(b"transfer-encoding")
     if coding is not None and coding.lower() != b"chunked":

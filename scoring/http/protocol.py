@@ -165,10 +165,12 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. An answer that is due still goes out, but what only waits in
-        the queue is dropped: a client that has gone looks just the same."""
+        the queue is dropped: a client that has gone looks just the same. A request that it stopped
+        in is none."""
         self._is_eof = True
-        if self._partial is not None or self._is_lingering:
+        if self._is_lingering:
             return False
+        self._partial = self._head_since = None
         if self._current is None and not self._queue:
             return False
         self.loop.call_later(GONE_S, self._drop_if_waiting, self._current)
