@@ -18,6 +18,7 @@ CREATE TABLE built_layers (
   media_type TEXT NOT NULL,
   checksum TEXT NOT NULL
 ) STRICT;
+CREATE TABLE server_imports (server TEXT PRIMARY KEY, modules TEXT NOT NULL) STRICT;
 CREATE TABLE image_users (
   name TEXT NOT NULL,
   version INTEGER NOT NULL,

@@ -28,7 +28,7 @@ from registry.layer_cache import DatabaseLayerCache
 from registry.layers import is_stored, write_layer
 from registry.paths import WorkspacePaths
 from registry.platforms import Target
-from registry.server_files import server_folder, server_imports
+from registry.server_files import server_digest, server_folder, server_imports
 
 FORM = "1"
 """Of the layer: another one when the same wheels are laid out in another way."""
@@ -102,7 +102,7 @@ class PackageLayers:
         cache = WheelCache(self._paths.wheels)
         asked = () if wanted is None else tuple(sorted(map(_name, wanted.requirements)))
         is_compiled = bytecode.can_compile(lock.target.python)
-        imported = sorted(server_imports(server_folder())) if is_compiled else None
+        imported = self._server_imports() if is_compiled else None
         key = _key("packages", FORM, lock.digest, python_path, asked, imported)
         known = self._layers.find_built(key)
         title = f"{len(lock.wheels)} Python packages"
@@ -125,6 +125,23 @@ class PackageLayers:
         layer = write_layer(store, entries, progress.advance, compress=True)
         self._layers.add_built(key, layer)
         return Packages(lock, ImageLayer(layer, "dependencies", title), tuple(wheels), modules)
+
+    def _server_imports(self) -> list[str]:
+        """What the server imports, sorted; remembered, since to parse all of it takes 0.25 s."""
+        folder = server_folder()
+        server = server_digest(folder)
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT modules FROM server_imports WHERE server = ?", (server,)
+            ).fetchone()
+        if row is not None:
+            return str(row["modules"]).split()
+        found = sorted(filter(None, server_imports(folder)))
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO server_imports VALUES (?, ?)", (server, " ".join(found))
+            )
+        return found
 
     def _find_lock(self, key: str) -> Lock | None:
         with self._database.read() as connection:

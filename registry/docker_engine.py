@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import docker
 
 CONNECT_TIMEOUT_S = 2
+DEFAULT_SOCKET = "/var/run/docker.sock"
 ANSWER_TIMEOUT_S = 600
 """Within this the daemon answers or says more; it is silent while it unpacks a large layer."""
 END_TIMEOUT_S = 30
@@ -131,10 +133,19 @@ def connect(timeout_s: int = CONNECT_TIMEOUT_S) -> DockerEngine:
         raise EngineError("the package docker is not installed") from error
     with _said("no Docker Engine answers"):
         settings = kwargs_from_env()
+        _check_socket(settings.get("base_url"))
         first = docker.APIClient(version="auto", timeout=timeout_s, **settings)
         version = first.version()
         first.timeout = ANSWER_TIMEOUT_S
     return DockerEngine(first, version)
+
+
+def _check_socket(url: str | None) -> None:
+    """Raises OSError where nobody listens: the SDK would say so too, but leave its socket open."""
+    path = DEFAULT_SOCKET if url is None else urlsplit(url).path
+    if url is None or urlsplit(url).scheme in ("unix", "http+unix"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(path)
 
 
 class DockerEngine:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from registry.clock import Clock
 from registry.container_config import BaseConfig, ImageLayer
 from registry.database import Database
 from registry.dependency_layer import PackageLayers, Packages
-from registry.docker_engine import DockerEngine, connect
+from registry.docker_engine import DockerEngine
 from registry.dockerfile_base import REFERENCE, dockerfile_base
-from registry.engine_at_hand import engine_at_hand
+from registry.engines import Engines
 from registry.errors import InvalidNameError
 from registry.fpga_artifact import FpgaContents, write_artifact
 from registry.git_revision import git_revision
@@ -90,6 +91,7 @@ class _Work:
     options: BuildOptions
     store: BlobStore
     log: BuildLog
+    engines: Engines
 
     @property
     def model_bytes(self) -> int:
@@ -118,8 +120,9 @@ class ImageBuilder:
         log.log(f"models: {', '.join(model.reference for model in request.models)}")
         for note in request.notes:
             log.log(note)
-        work = _Work(name, version, request, options, store, log)
-        return self._container(work) if options.has_base else self._bundle(work)
+        with Engines() as engines:
+            work = _Work(name, version, request, options, store, log, engines)
+            return self._container(work) if options.has_base else self._bundle(work)
 
     def build_fpga(
         self,
@@ -161,8 +164,18 @@ class ImageBuilder:
             packages.layer,
             assembly.server_layer(work.store, base.python.version, self._layers),
             _code_layer(work, (lock.text(), lock.digest)),
-            *self._model_layers(work),
         ]
+        plan = _plan(work, base, packages, layers)
+        engine = work.engines.at_hand(base.platform) if work.options.proof else None
+        proof = "none: left out on request"
+        if work.options.proof and engine is None:
+            # A process takes the models' own files: their layers are written meanwhile.
+            with ThreadPoolExecutor(1, thread_name_prefix="models") as pool:
+                writing = pool.submit(self._model_layers, work)
+                proof = self._proven(work, plan, None)
+                layers += writing.result()
+        else:
+            layers += self._model_layers(work)
         revision = _revision(work.request)
         of_base = _base_annotations(base, base_name)
         labels = _annotations(work, revision, {"dev.inferry.lock": lock.digest, **of_base})
@@ -170,6 +183,9 @@ class ImageBuilder:
             BaseConfig(base.config, base.python.path), base.platform, layers, labels
         )
         documents = _documents(work, layers, config, labels, True)
+        if engine is not None:
+            plan = replace(plan, layers=tuple(layers), config=documents.config)
+            proof = self._proven(work, plan, engine)
         details = ImageDetails(
             platform=str(base.platform),
             base=base.reference,
@@ -178,7 +194,7 @@ class ImageBuilder:
             layers=_records(layers),
             lock=lock.text(),
             revision=revision,
-            proof=self._proven(work, base, packages, layers, documents),
+            proof=proof,
         )
         return self._attested(work, documents, details, base_name, packages)
 
@@ -198,33 +214,14 @@ class ImageBuilder:
         )
         return self._packages.layer(lock, wanted, base.python.path, work.store, work.log)
 
-    def _proven(
-        self,
-        work: _Work,
-        base: BaseImage,
-        packages: Packages,
-        layers: Sequence[ImageLayer],
-        documents: _Documents,
-    ) -> str:
+    def _proven(self, work: _Work, plan: ProofPlan, engine: DockerEngine | None) -> str:
         """How it was seen to score. Raises ProofError when it does not."""
-        if not work.options.proof:
-            return "none: left out on request"
-        work.log.phase("Proving")
-        plan = ProofPlan(
-            f"{work.name}:{work.version}",
-            tuple(layers),
-            work.request.models,
-            base.target,
-            base.python.path,
-            documents.config,
-            packages.modules,
-            work.options.sample,
-        )
+        work.log.phase("Proving", 0 if engine is not None else work.model_bytes)
         proof = prove(
             plan,
             store=work.store,
             unpacked=UnpackedLayers(self._paths.unpacked),
-            engine=engine_at_hand(),
+            engine=engine,
             on_line=work.log.log,
             cancelled=work.log.is_cancelled,
         )
@@ -267,31 +264,25 @@ class ImageBuilder:
                 work.request,
                 options.platform,
                 store,
-                connect(),
+                work.engines.get(),
                 log,
             )
-        key = _base_key(options.base)
+        key = _base_key(options.base, work.engines)
         if not options.pull:
             known = self._bases.find(key, options.platform, store)
             if known is not None:
                 return replace(known, reference=options.base)  # that may have been another path
         log.phase("Reading the base")
-        asked: list[DockerEngine] = []
-
-        def engine() -> DockerEngine:
-            asked.append(connect())
-            return asked[0]
-
         base = load_base(
             options.base,
             options.platform,
             store,
             on_bytes=log.advance,
             pull=_pull(log),
-            engine=engine,
+            engine=work.engines.get,
             on_line=log.log,
         )
-        if asked and isinstance(parse_base(options.base), RegistryImage):
+        if work.engines.was_asked and isinstance(parse_base(options.base), RegistryImage):
             # The engine stood in for a registry: what it has is not what the name means.
             return replace(base, reference=f"docker:{options.base}")
         self._bases.add(key, options.platform, base)
@@ -341,6 +332,20 @@ def _documents(
     return _Documents(digest, size, data, {**blobs, stored[0]: stored[1], digest: size})
 
 
+def _plan(
+    work: _Work, base: BaseImage, packages: Packages, layers: Sequence[ImageLayer]
+) -> ProofPlan:
+    return ProofPlan(
+        f"{work.name}:{work.version}",
+        tuple(layers),
+        work.request.models,
+        base.target,
+        base.python.path,
+        imports=packages.modules,
+        sample=work.options.sample,
+    )
+
+
 def _pull(log: BuildLog) -> PullRegistry:
     def pull(
         reference: str, platform: Platform, store: BlobStore, on_bytes: Callable[[int], None]
@@ -367,12 +372,12 @@ def _base_annotations(base: BaseImage, base_name: str | None) -> dict[str, str]:
     )
 
 
-def _base_key(reference: str) -> str:
+def _base_key(reference: str, engines: Engines) -> str:
     """By which a base is remembered. The name of an image of the engine soon means another one, so
     its id is part of it."""
     parsed = parse_base(reference)
     if isinstance(parsed, EngineImage):
-        return f"{cache_key(reference)} {connect().image_id(parsed.name)}"
+        return f"{cache_key(reference)} {engines.get().image_id(parsed.name)}"
     return cache_key(reference)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from registry import image_rows, media_types, names
 from registry.activities import Activities, OnChange
@@ -18,6 +17,7 @@ from registry.distribution.manifest_rows import add_manifest
 from registry.errors import RegistryError
 from registry.fpga_artifact import ENGINE, FpgaContents
 from registry.image_building import BuildOptions, Built, ImageBuilder, check_container_name
+from registry.image_order import ImageOrder
 from registry.image_request import check_request, read_text
 from registry.models import check_stored, find_version
 from registry.paths import WorkspacePaths
@@ -50,57 +50,32 @@ class ImageMaker:
         self._on_made = on_made
         self._builder = ImageBuilder(paths, database, clock)
 
-    def create(
-        self,
-        name: str,
-        *,
-        models: Sequence[str],
-        script: Path | None,
-        source: Path | None,
-        requirements: Path | None,
-        conda: Path | None,
-        tags: Mapping[str, str],
-        description: str,
-        max_batch: int | None,
-        base: str | None,
-        platform: str | None,
-        dockerfile: Path | None,
-        wheelhouse: Path | None,
-        sample: Path | None,
-        pull: bool,
-        relock: bool,
-        proof: bool,
-        on_change: OnChange | None,
-    ) -> Image:
+    def create(self, order: ImageOrder, on_change: OnChange | None) -> Image:
         """As ``Images.create``."""
-        names.check_name(name, "image name")
-        checked_tags = names.check_pairs(tags, "tag")
-        names.check_text(description, "the description")
-        with self._database.read() as connection:
-            found = [find_version(connection, ref) for ref in models]
+        found, checked_tags = self._checked(order.name, order.models, order.tags, order.description)
         request = check_request(
             found,
-            script=script,
-            source=source,
-            requirements=requirements,
-            conda=conda,
-            max_batch=max_batch,
+            script=order.script,
+            source=order.source,
+            requirements=order.requirements,
+            conda=order.conda,
+            max_batch=order.max_batch,
         )
         options = BuildOptions(
-            base=self._settings.base if base is None else base,
-            platform=this_platform() if platform is None else parse_platform(platform),
-            pull=pull,
-            relock=relock,
-            wheelhouse=wheelhouse,
-            dockerfile=None if dockerfile is None else read_text(dockerfile),
-            sample=None if sample is None else read_sample(sample),
-            proof=proof,
+            base=self._settings.base if order.base is None else order.base,
+            platform=this_platform() if order.platform is None else parse_platform(order.platform),
+            pull=order.pull,
+            relock=order.relock,
+            wheelhouse=order.wheelhouse,
+            dockerfile=None if order.dockerfile is None else read_text(order.dockerfile),
+            sample=None if order.sample is None else read_sample(order.sample),
+            proof=order.proof,
         )
         if options.has_base:
-            check_container_name(name)
+            check_container_name(order.name)
         image = self._reserved(
-            name,
-            description,
+            order.name,
+            order.description,
             "onnx" if request.code is None else "script",
             None if request.code is None else request.code.script,
             request.requirements,
@@ -109,7 +84,7 @@ class ImageMaker:
         )
 
         def build(store: BlobStore, log: BuildLog) -> Built:
-            return self._builder.build(name, image.version, request, options, store, log)
+            return self._builder.build(image.name, image.version, request, options, store, log)
 
         return self._build(image, request.models, build, on_change)
 
@@ -124,17 +99,23 @@ class ImageMaker:
         on_change: OnChange | None,
     ) -> Image:
         """As ``Images.create_fpga``."""
-        names.check_name(name, "image name")
-        checked_tags = names.check_pairs(tags, "tag")
-        names.check_text(description, "the description")
-        with self._database.read() as connection:
-            found = [find_version(connection, ref) for ref in models]
+        found, checked_tags = self._checked(name, models, tags, description)
         image = self._reserved(name, description, ENGINE, None, None, found, checked_tags)
 
         def build(store: BlobStore, log: BuildLog) -> Built:
             return self._builder.build_fpga(name, image.version, found, contents, store, log)
 
         return self._build(image, found, build, on_change)
+
+    def _checked(
+        self, name: str, models: Sequence[str], tags: Mapping[str, str], description: str
+    ) -> tuple[list[Model], dict[str, str]]:
+        """The models and the tags. Raises InvalidNameError, NotFoundError."""
+        names.check_name(name, "image name")
+        checked_tags = names.check_pairs(tags, "tag")
+        names.check_text(description, "the description")
+        with self._database.read() as connection:
+            return [find_version(connection, ref) for ref in models], checked_tags
 
     def _reserved(
         self,

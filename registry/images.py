@@ -20,6 +20,7 @@ from registry.container_config import holds_bundle
 from registry.database import Database
 from registry.errors import ImageFailedError, InUseError, RegistryError
 from registry.folders import new_folder, write_file
+from registry.image_order import ImageOrder
 from registry.layers import read_layer
 from registry.leases import lease
 from registry.models import Progress
@@ -97,8 +98,8 @@ class Images:
 
         What is wrong with the inputs is refused before anything is recorded; what fails later
         leaves a record in state ``failed`` with its cause, and raises."""
-        return self._maker().create(
-            name,
+        order = ImageOrder(
+            name=name,
             models=models,
             script=_path(script),
             source=_path(source),
@@ -115,8 +116,8 @@ class Images:
             pull=pull,
             relock=relock,
             proof=proof,
-            on_change=on_change,
         )
+        return self._maker().create(order, on_change)
 
     def create_fpga(
         self,
@@ -216,6 +217,8 @@ class Images:
 
                 remove_manifests_of(connection, image.name, image.digest)
         self.write_index()
+        if image.details.base is not None and not self.list(name=image.name):
+            _forget(image)
         return image
 
     def unpack(self, ref: str, target: Path | str) -> Path:
@@ -343,6 +346,19 @@ class Images:
             self._activities,
             self.write_index,
         )
+
+
+def _forget(image: Image) -> None:
+    """The engine keeps the image of a name that was proven last; of a name that is gone, nothing.
+    It is no reason to fail."""
+    from registry.engines import Engines  # 0.1 s, where there is an engine
+    from registry.platforms import parse_platform
+    from registry.proof.container import forget
+
+    with suppress(RegistryError), Engines() as engines:
+        engine = engines.at_hand(parse_platform(image.details.platform or ""))
+        if engine is not None:
+            forget(engine, image.name)
 
 
 def _key(image: Image) -> tuple[str, int, str | None]:

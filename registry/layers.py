@@ -69,7 +69,7 @@ def write_layer(
     ordered = sorted(entries, key=lambda entry: entry.path)
     diff = hashlib.sha256()
     with store.writer() as (write, finish):
-        with _packed(write) if compress else _plain(write) as put:
+        with packed(write) if compress else _plain(write) as put:
 
             def counted(chunk: bytes) -> int:
                 diff.update(chunk)
@@ -131,7 +131,7 @@ def _plain(write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], objec
 
 
 @contextmanager
-def _packed(write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
+def packed(write: Callable[[bytes], object]) -> Iterator[Callable[[bytes], object]]:
     """Compresses blocks in threads and writes them in order."""
     waiting = bytearray()
     under_way: deque[Future[bytes]] = deque()

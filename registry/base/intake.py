@@ -14,7 +14,7 @@ from registry.base.unpacking import GZIP, peeked, unpacked
 from registry.blobs import BlobStore
 from registry.errors import BaseImageError
 from registry.layers import Layer
-from registry.layers import _packed as packed
+from registry.layers import packed as packed
 
 OnBytes = Callable[[int], None]
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from registry.errors import (
     CancelledError,
     InUseError,
     InvalidNameError,
+    ProofError,
     RequirementsError,
 )
 from tests.registry.base import samples
@@ -419,5 +421,27 @@ def test_what_is_read_is_held_while_someone_deletes_and_purges(
     target = workspace.images.export("i", tmp_path / "out", on_progress=delete)
     assert (target / "index.json").is_file()
     assert workspace.images.list() == []
+    workspace.purge()
+    assert_clean(workspace)
+
+
+def test_without_an_engine_the_proof_is_a_process_with_the_same_layers(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")
+    base = samples.tar(*samples.debian(minor=sys.version_info[1]))
+    (tmp_path / "base.tar").write_bytes(base)
+    (tmp_path / "requirements.txt").write_text("msgspec\n")
+    (tmp_path / "score.py").write_text(SCRIPT)
+    made = create(workspace, tmp_path, base=str(tmp_path / "base.tar"), proof=True)
+    assert str(made.details.proof).startswith("process: ")
+    assert [layer.kind for layer in made.details.layers][-1] == "model"
+    (tmp_path / "score.py").write_text(SCRIPT.replace("pass", "raise ValueError('no weights')"))
+    with pytest.raises(ProofError, match="no weights"):
+        create(workspace, tmp_path, base=str(tmp_path / "base.tar"), proof=True)
+    failed = workspace.images.get("i")
+    assert (failed.state, failed.digest) == ("failed", None)
+    assert "no weights" in str(failed.cause)
+    workspace.images.delete(failed.reference)
     workspace.purge()
     assert_clean(workspace)

@@ -166,7 +166,7 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
 
 def packed(chunks: Iterable[bytes]) -> bytes:
     found = io.BytesIO()
-    with layers._packed(found.write) as put:
+    with layers.packed(found.write) as put:
         for chunk in chunks:
             put(chunk)
     return found.getvalue()

@@ -455,3 +455,11 @@ def test_an_image_of_another_machine_says_that_it_was_not_tried(flow: Flow) -> N
     assert made["platform"] == "linux/arm64"
     assert made["proof"] == "none: linux/arm64 cannot run on this machine"
     succeed(flow.inferry("image", "verify", "flow-arm"))
+
+
+def test_the_engine_keeps_nothing_of_a_name_that_is_gone(flow: Flow, engine: Engine) -> None:
+    kept = ["images", "--quiet", "inferry-proof/flow-gone"]
+    succeed(flow.inferry("image", "create", "flow-gone", "--model", "digits"))
+    assert engine.run(*kept) != ""
+    succeed(flow.inferry("image", "delete", "flow-gone"))
+    assert engine.run(*kept) == ""
