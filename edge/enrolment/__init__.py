@@ -1,0 +1,1 @@
+"""Who may speak: certificates of devices, configuration of the broker."""

@@ -1,0 +1,1 @@
+"""Where modules run: see port.py for what a host promises."""

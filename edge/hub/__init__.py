@@ -1,0 +1,1 @@
+"""The process beside the workspace: devices, deployments, rollouts, telemetry."""

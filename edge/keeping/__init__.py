@@ -1,0 +1,1 @@
+"""What runs goes on running: restarts with backoff, probes from outside. See port.py."""

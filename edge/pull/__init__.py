@@ -1,0 +1,1 @@
+"""Images from the workspace's registry, resumed over any link and any restart."""

@@ -1,0 +1,1 @@
+"""The images that a device has: see port.py."""

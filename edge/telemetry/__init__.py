@@ -1,0 +1,1 @@
+"""What is measured on a device, and what its applications say."""
