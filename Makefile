@@ -1,12 +1,17 @@
-# make demo: the main job on real input. make test: the tests. Both set themselves up.
+# make demo: the main job on real input. make demo-edge: two devices, their hub and a rollout.
+# make test: the tests. All set themselves up.
 PY := .venv/bin/python
 JOBS ?= 2
 
-.PHONY: demo test check bench setup lock clean
+.PHONY: demo demo-edge test check bench setup lock clean
 
 demo:
 	@scripts/setup demo
 	@$(PY) examples/digits/demo.py
+
+demo-edge:
+	@scripts/setup demo
+	@$(PY) examples/edge/demo.py
 
 test:
 	@scripts/setup dev

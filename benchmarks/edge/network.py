@@ -1,0 +1,135 @@
+"""A TCP relay that can be a bad network: silent, slow, or cut.
+
+with BadNetwork(("127.0.0.1", 1883)) as network:
+    connect_to(network.port)
+    network.silence()        # nothing passes, nobody is told: as when packets are dropped
+    network.mend()
+    network.cut()            # every connection is reset; new ones are taken again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+CHUNK_BYTES = 64 * 1024
+LINGER_0 = struct.pack("ii", 1, 0)
+"""close() sends RST."""
+
+
+class BadNetwork:
+    """Relays ``port`` of 127.0.0.1 to ``target``. ``up_bytes`` and ``down_bytes`` are what went by,
+    from and to the clients."""
+
+    def __init__(
+        self, target: tuple[str, int], *, bytes_per_s: float | None = None, port: int = 0
+    ) -> None:
+        self.target = target
+        self.bytes_per_s = bytes_per_s
+        self.up_bytes = self.down_bytes = 0
+        self.connections = 0
+        self._asked_port = port
+        self.port = 0
+        self._open: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._passing = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="bad network", daemon=True)
+        self._ready = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._call(self._stop())
+        self._thread.join(10)
+
+    def silence(self) -> None:
+        """Nothing passes until ``mend``; connections stay open."""
+        self._loop.call_soon_threadsafe(self._passing.clear)
+
+    def mend(self) -> None:
+        """All passes again."""
+        self._loop.call_soon_threadsafe(self._passing.set)
+
+    def cut(self) -> None:
+        """Reset every connection; what is under way is lost."""
+        self._call(self._cut())
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._passing.set()
+        server = self._loop.run_until_complete(
+            asyncio.start_server(self._relay, "127.0.0.1", self._asked_port)
+        )
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        try:
+            self._loop.run_forever()
+        finally:
+            server.close()
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            self._loop.run_until_complete(asyncio.sleep(0.05))
+            self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._cut()
+        self._loop.call_later(0.05, self._loop.stop)
+
+    async def _cut(self) -> None:
+        for writer in list(self._open):
+            with contextlib.suppress(OSError):
+                found = writer.get_extra_info("socket")
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._open.add(writer)
+        there: asyncio.StreamWriter | None = None
+        try:
+            await self._passing.wait()
+            back, there = await asyncio.open_connection(*self.target)
+            self._open.add(there)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._copy(reader, there, is_up=True))
+                both.create_task(self._copy(back, writer, is_up=False))
+        except* (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            for end in (writer, there):
+                if end is not None:
+                    self._open.discard(end)
+                    end.close()
+
+    async def _copy(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_up: bool
+    ) -> None:
+        while data := await source.read(CHUNK_BYTES):
+            await self._passing.wait()
+            if self.bytes_per_s is not None:
+                await asyncio.sleep(len(data) / self.bytes_per_s)
+            if is_up:
+                self.up_bytes += len(data)
+            else:
+                self.down_bytes += len(data)
+            sink.write(data)
+            await sink.drain()
+        with contextlib.suppress(OSError):
+            sink.write_eof()
