@@ -13,7 +13,8 @@ EdgeError
 │   └── UntrustedError      it is not signed by a key that this device trusts
 ├── HostError               a module could not be started, stopped or asked
 ├── GateError               a new version did not pass; names the check
-└── OutboxError             the outbox cannot be written
+├── OutboxError             the outbox cannot be written
+└── HubError                the hub's database cannot be read or written
 """
 
 from __future__ import annotations
@@ -82,3 +83,7 @@ class GateError(EdgeError):
 
 class OutboxError(EdgeError):
     """The outbox cannot be written."""
+
+
+class HubError(EdgeError):
+    """The hub's database cannot be read or written."""
