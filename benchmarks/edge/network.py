@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 import threading
@@ -24,14 +25,23 @@ LINGER_0 = struct.pack("ii", 1, 0)
 
 
 class BadNetwork:
-    """Relays ``port`` of 127.0.0.1 to ``target``. ``up_bytes`` and ``down_bytes`` are what went by,
-    from and to the clients."""
+    """Relays ``port`` of ``host`` to ``target``. ``up_bytes`` and ``down_bytes`` are what went by,
+    from and to the clients. ``delay_s`` give or take ``jitter_s`` is added each way."""
 
     def __init__(
-        self, target: tuple[str, int], *, bytes_per_s: float | None = None, port: int = 0
+        self,
+        target: tuple[str, int],
+        *,
+        bytes_per_s: float | None = None,
+        delay_s: float = 0.0,
+        jitter_s: float = 0.0,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.target = target
         self.bytes_per_s = bytes_per_s
+        self.delay_s, self.jitter_s = delay_s, jitter_s
+        self._host = host
         self.up_bytes = self.down_bytes = 0
         self.connections = 0
         self._asked_port = port
@@ -75,7 +85,7 @@ class BadNetwork:
         asyncio.set_event_loop(self._loop)
         self._passing.set()
         server = self._loop.run_until_complete(
-            asyncio.start_server(self._relay, "127.0.0.1", self._asked_port)
+            asyncio.start_server(self._relay, self._host, self._asked_port)
         )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -121,8 +131,33 @@ class BadNetwork:
     async def _copy(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_up: bool
     ) -> None:
-        while data := await source.read(CHUNK_BYTES):
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=256)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._take(source, under_way))
+            both.create_task(self._give(sink, under_way, is_up=is_up))
+
+    async def _take(
+        self, source: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]
+    ) -> None:
+        data = b" "
+        while data:
+            data = await source.read(CHUNK_BYTES)
+            late_s = self.delay_s + random.uniform(-self.jitter_s, self.jitter_s)
+            await under_way.put((self._loop.time() + max(0.0, late_s), data))
+
+    async def _give(
+        self,
+        sink: asyncio.StreamWriter,
+        under_way: asyncio.Queue[tuple[float, bytes]],
+        *,
+        is_up: bool,
+    ) -> None:
+        while True:
+            due, data = await under_way.get()
+            await asyncio.sleep(max(0.0, due - self._loop.time()))
             await self._passing.wait()
+            if not data:
+                break
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(data) / self.bytes_per_s)
             if is_up:
