@@ -13,6 +13,7 @@ host.close()
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -264,7 +265,6 @@ class _Module:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
 
     def __init__(self, address: tuple[str, int], module: _Module) -> None:
         self.module = module
@@ -275,6 +275,7 @@ class _Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         # The parent's asks a name server for its own name, which may take seconds.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         host, port = self.socket.getsockname()[:2]
         self.server_address = (host, port)

@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol
 
 from registry import media_types
-from registry.blobs import CHUNK_BYTES, BlobStore, disk_errors_said
+from registry.blobs import CHUNK_BYTES, disk_errors_said
 from registry.errors import ImageFailedError
 from registry.image_tree import ROOT
 from registry.layers import Layer
@@ -21,7 +21,15 @@ from registry.layers import Layer
 MAX_FILES = 200_000
 
 
-def unpack(store: BlobStore, layer: Layer, folder: Path, check: Callable[[], None]) -> None:
+class Blobs(Protocol):
+    """Where a layer is read from: a BlobStore, or a device's."""
+
+    def open(self, digest: str) -> IO[bytes]:
+        """The blob, verified at its end at the latest. Raises DamagedBlobError."""
+        ...
+
+
+def unpack(store: Blobs, layer: Layer, folder: Path, check: Callable[[], None]) -> None:
     """Write the layer's files below ``folder``, none over another, read-only. ``check`` may raise
     between files. Raises ImageFailedError, DamagedBlobError, StoreFullError."""
     with store.open(layer.digest) as stored, disk_errors_said():

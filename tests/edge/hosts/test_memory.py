@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import itertools
+import json
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 
 from edge.errors import HostError
 from edge.hosts.memory import Behaviour, MemoryHost
-from edge.hosts.port import Instance, InstanceId, Observed
+from edge.hosts.port import Instance, InstanceId, ModuleHost, Observed, Slot
+from tests.edge.hosts.conformance import Conformance
 
 LIVE = InstanceId("digits", "live")
 DIGEST = "sha256:" + "a" * 64
@@ -126,3 +129,48 @@ def test_a_failing_host_says_so_and_its_modules_go_on(host: MemoryHost) -> None:
     assert ask(seen.port, "GET", "/readyz")[0] == 200
     host.fail(None)
     assert only(host) == seen
+
+
+class MemoryPlace:
+    """One host, which goes on when an agent does not."""
+
+    def __init__(self, bundles: Path) -> None:
+        self.memory = MemoryHost()
+        self.host: ModuleHost = self.memory
+        self._bundles = bundles
+        self._count = itertools.count(1)
+
+    @property
+    def bundles(self) -> Path:
+        return self._bundles
+
+    def image(self, answer: str = "", *, exit_code: int | None = None) -> str:
+        digest = f"sha256:{next(self._count):064x}"
+        self.memory.behaviours[digest] = answering(answer, exit_code)
+        return digest
+
+    def bundle(self, answer: str) -> str:
+        self.memory.behaviours[answer] = answering(answer)
+        return answer
+
+    def reopened(self) -> ModuleHost:
+        return self.host
+
+    def id(self, module: str = "digits", slot: Slot = "live") -> InstanceId:
+        return InstanceId(module, slot)
+
+
+def answering(text: str, exit_code: int | None = None) -> Behaviour:
+    """One that answers so, in JSON."""
+    return Behaviour(exit_code=exit_code, score=lambda _: (200, json.dumps(text).encode()))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[MemoryPlace]:
+    place = MemoryPlace(tmp_path)
+    yield place
+    place.memory.close()
+
+
+class TestMemory(Conformance):
+    """The suite, but for what needs programs."""
