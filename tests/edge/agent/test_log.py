@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,21 +8,16 @@ import pytest
 from edge.agent import log
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    log.set_up(tmp_path)
-    yield tmp_path
-    log.tear_down()
-
-
 def test_lines_are_plain_and_one_line_each(
-    capsys: pytest.CaptureFixture[str], folder: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    log.set_up(tmp_path)
     logging.getLogger("edge.switch.updater").warning("module %s\nforged\x1b[31m line", "m")
-    found = (folder / "agent.log").read_text().splitlines()
+    log.tear_down()
+    found = (tmp_path / "agent.log").read_text().splitlines()
     assert len(found) == 1
     assert found[0].endswith("Z WARNING switch.updater: module m forged?[31m line")
-    assert capsys.readouterr().err.splitlines() == found
+    assert found[0] in capsys.readouterr().err.splitlines()
 
 
 def test_a_full_file_becomes_the_one_before(tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from edge.agent.modules import MayStart, ModuleSet, may_start
+from edge.errors import HostError, NotFoundError
+from edge.messages.desired import Desired, Module
+from edge.messages.reported import Health, ModuleReport
+from tests.edge.agent.test_commands import wait
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def module(name: str, number: int = 1, order: int = 0) -> Module:
+    return Module(name, f"{name}:{number}", digest(number), order=order)
+
+
+def desired(version: int, *modules: Module) -> Desired:
+    return Desired(1, "a", version, modules)
+
+
+class FakeUnit:
+    """Remembers what it was told."""
+
+    def __init__(self, name: str, may_start: MayStart) -> None:
+        self.name = name
+        self.may_start = may_start
+        self.wanted: list[str] = []
+        self.health: Health = "healthy"
+        self.is_removed = False
+        self.is_stopped = False
+        self.failures = 0
+        self.block: threading.Event | None = None
+
+    def want(self, module: Module) -> None:
+        self.wanted.append(module.digest)
+
+    def report(self) -> ModuleReport:
+        return ModuleReport(
+            self.name, self.name, self.wanted[-1], self.wanted[-1], "idle", self.health
+        )
+
+    def digests(self) -> set[str]:
+        return set(self.wanted[-2:])
+
+    def restart(self) -> None:
+        """Nothing."""
+
+    def logs(self, lines: int) -> str:
+        return ""
+
+    def remove(self) -> None:
+        if self.block is not None:
+            self.block.wait()
+        if self.failures:
+            self.failures -= 1
+            raise HostError("the engine does not answer")
+        self.is_removed = True
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+class Yard:
+    """A set and the units that it made."""
+
+    def __init__(self) -> None:
+        self.made: list[FakeUnit] = []
+        self.modules = ModuleSet(self._make, retry_s=0.01)
+
+    def _make(self, name: str, may_start: MayStart) -> FakeUnit:
+        self.made.append(FakeUnit(name, may_start))
+        return self.made[-1]
+
+    def apply(self, desired: Desired) -> None:
+        self.modules.apply(desired)
+        self.modules.step()
+
+
+@pytest.fixture
+def yard() -> Yard:
+    return Yard()
+
+
+def test_each_module_has_a_unit_that_is_told_of_each_change(yard: Yard) -> None:
+    yard.apply(desired(1, module("a"), module("b")))
+    yard.apply(desired(2, module("a", 2), module("b")))
+    assert [(unit.name, unit.wanted) for unit in yard.made] == [
+        ("a", [digest(1), digest(2)]),
+        ("b", [digest(1), digest(1)]),
+    ]
+    assert yard.modules.digests() == {digest(1), digest(2)}
+    assert [report.name for report in yard.modules.reports()] == ["a", "b"]
+
+
+def test_a_module_that_is_no_longer_wanted_is_removed(yard: Yard) -> None:
+    yard.apply(desired(1, module("a"), module("b")))
+    yard.apply(desired(2, module("a")))
+    wait(lambda: yard.made[1].is_removed and yard.made[1].is_stopped)
+    wait(lambda: yard.modules.names() == {"a"})
+    assert not yard.made[0].is_removed
+    with pytest.raises(NotFoundError, match="there are: a"):
+        yard.modules.unit("b")
+
+
+def test_a_removal_that_fails_is_tried_again(yard: Yard) -> None:
+    yard.apply(desired(1, module("a")))
+    yard.made[0].failures = 3
+    yard.apply(desired(2))
+    wait(lambda: yard.made[0].is_removed)
+
+
+def test_a_removal_that_hangs_holds_up_no_other_module(yard: Yard) -> None:
+    yard.apply(desired(1, module("a")))
+    yard.made[0].block = threading.Event()
+    yard.apply(desired(2, module("b")))
+    assert yard.modules.unit("b") is yard.made[1]
+    assert [report.name for report in yard.modules.reports()] == ["a", "b"]
+    yard.made[0].block.set()
+    wait(lambda: yard.modules.names() == {"b"})
+
+
+def test_a_module_that_comes_back_waits_until_it_is_gone(yard: Yard) -> None:
+    yard.apply(desired(1, module("a")))
+    block = yard.made[0].block = threading.Event()
+    yard.apply(desired(2))
+    yard.apply(desired(3, module("a", 2)))
+    assert len(yard.made) == 1
+    block.set()
+    wait(lambda: yard.made[0].is_removed)
+    wait(lambda: _steps(yard, lambda: len(yard.made) == 2))
+    assert yard.made[1].wanted == [digest(2)]
+
+
+def _steps(yard: Yard, condition: Callable[[], bool]) -> bool:
+    yard.modules.step()
+    return condition()
+
+
+def test_a_lower_order_is_healthy_first(yard: Yard) -> None:
+    yard.apply(desired(1, module("z"), module("m", order=1), module("a", order=2)))
+    by_name = {unit.name: unit for unit in yard.made}
+    by_name["z"].health = "starting"
+    assert by_name["z"].may_start()
+    assert not by_name["m"].may_start()
+    by_name["z"].health = "healthy"
+    assert by_name["m"].may_start()
+    by_name["m"].health = "unhealthy"
+    assert not by_name["a"].may_start()
+
+
+def test_order_is_decided_by_those_below_only() -> None:
+    modules = [module("a", order=1), module("b", order=1), module("c")]
+    assert may_start(modules[0], modules, {"c": True})
+    assert not may_start(modules[0], modules, {})
+    assert may_start(modules[2], modules, {})
+
+
+def test_at_the_end_threads_end_and_modules_run_on(yard: Yard) -> None:
+    yard.apply(desired(1, module("a"), module("b")))
+    yard.modules.stop()
+    assert all(unit.is_stopped and not unit.is_removed for unit in yard.made)
+
+
+def test_at_the_end_modules_are_removed_when_asked(yard: Yard) -> None:
+    yard.apply(desired(1, module("a"), module("b")))
+    yard.modules.stop(is_removing=True)
+    assert all(unit.is_stopped and unit.is_removed for unit in yard.made)
+
+
+def test_it_works_by_itself(yard: Yard) -> None:
+    stopping = threading.Event()
+    thread = threading.Thread(target=yard.modules.work, args=(stopping,))
+    thread.start()
+    yard.modules.apply(desired(1, module("a")))
+    wait(lambda: bool(yard.made) and bool(yard.made[0].wanted))
+    stopping.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_what_has_no_unit_yet_is_reported_as_waiting(yard: Yard) -> None:
+    yard.modules.apply(desired(1, module("a")))
+    assert [report.phase for report in yard.modules.reports()] == ["waiting"]
+    assert yard.modules.digests() == {digest(1)}
