@@ -18,3 +18,5 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     machine: str = ""
     hosts: tuple[str, ...] = ()
     """What it can run modules in: "docker", "process"."""
+    life: str = ""
+    """Of the outbox, so that the hub's first Ack says what it has of it. A will needs none."""
