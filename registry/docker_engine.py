@@ -123,20 +123,22 @@ class ContainerEngine(Protocol):
         ...
 
 
-def connect(timeout_s: int = CONNECT_TIMEOUT_S) -> DockerEngine:
+def connect(
+    timeout_s: int = CONNECT_TIMEOUT_S, answer_timeout_s: int = ANSWER_TIMEOUT_S
+) -> DockerEngine:
     """The Docker Engine of DOCKER_HOST, or of this machine. Raises EngineError when none answers
-    within ``timeout_s``."""
+    within ``timeout_s``; ``answer_timeout_s``: for each step of what is asked later."""
     try:
         import docker
         from docker.utils import kwargs_from_env
     except ImportError as error:
         raise EngineError("the package docker is not installed") from error
-    with _said("no Docker Engine answers"):
+    with errors_said("no Docker Engine answers"):
         settings = kwargs_from_env()
         _check_socket(settings.get("base_url"))
         first = docker.APIClient(version="auto", timeout=timeout_s, **settings)
         version = first.version()
-        first.timeout = ANSWER_TIMEOUT_S
+        first.timeout = answer_timeout_s
     return DockerEngine(first, version)
 
 
@@ -157,6 +159,11 @@ class DockerEngine:
 
     def __repr__(self) -> str:
         return f"DockerEngine({self._version.get('Version')}, {self._client.base_url})"
+
+    @property
+    def client(self) -> docker.APIClient:
+        """The SDK's, for who runs containers in another way; see ``errors_said``."""
+        return self._client
 
     def close(self) -> None:
         """Its connections."""
@@ -181,28 +188,28 @@ class DockerEngine:
     def image_id(self, name: str) -> str | None:
         import docker
 
-        with _said(f"the Docker Engine cannot look for {name}"):
+        with errors_said(f"the Docker Engine cannot look for {name}"):
             try:
                 return str(self._inspected(name)["Id"])
             except docker.errors.NotFound:
                 return None
 
     def layer_chains(self) -> Iterator[tuple[str, ...]]:
-        with _said("the Docker Engine cannot list its images"):
+        with errors_said("the Docker Engine cannot list its images"):
             status = self._client.info().get("DriverStatus") or ()
             if any("containerd" in str(value) for pair in status for value in pair):
                 return
             ids = [image["Id"] for image in self._client.images()]
         for each in ids:
-            with contextlib.suppress(EngineError), _said(""):  # removed meanwhile
+            with contextlib.suppress(EngineError), errors_said(""):  # removed meanwhile
                 yield tuple(self._inspected(each)["RootFS"].get("Layers") or ())
 
     def save(self, name: str) -> Iterator[bytes]:
-        with _said(f"the Docker Engine cannot give the image {name}"):
+        with errors_said(f"the Docker Engine cannot give the image {name}"):
             yield from self._client.get_image(name)
 
     def load(self, chunks: Iterable[bytes]) -> None:
-        with _said("the Docker Engine cannot load the image"):
+        with errors_said("the Docker Engine cannot load the image"):
             said = self._client.load_image(iter(chunks), quiet=True)  # type: ignore[no-untyped-call]
             for line in said:
                 _refuse_error(line, "the Docker Engine cannot load the image")
@@ -222,7 +229,7 @@ class DockerEngine:
         build = BuildOutput(on_line)
 
         def lines() -> Iterator[Mapping[str, Any]]:
-            with _said("the Docker Engine cannot build the image"):
+            with errors_said("the Docker Engine cannot build the image"):
                 yield from self._client.build(
                     fileobj=stream,  # type: ignore[arg-type]
                     custom_context=True,
@@ -253,7 +260,7 @@ class DockerEngine:
         on_line: OnLine,
         is_cancelled: IsCancelled,
     ) -> Finished:
-        with _said("the Docker Engine cannot start the container"):
+        with errors_said("the Docker Engine cannot start the container"):
             made = self._client.create_container(
                 image,
                 list(command),
@@ -266,13 +273,13 @@ class DockerEngine:
         try:
             return self._run(container, limits.timeout_s, on_line, is_cancelled)
         finally:
-            with contextlib.suppress(EngineError), _said(""):
+            with contextlib.suppress(EngineError), errors_said(""):
                 self._client.remove_container(container, force=True, v=True)
 
     def remove(self, image: str) -> None:
         import docker
 
-        with _said(f"the Docker Engine cannot remove {image}"):
+        with errors_said(f"the Docker Engine cannot remove {image}"):
             try:
                 self._client.remove_image(image)
             except docker.errors.NotFound:
@@ -294,7 +301,7 @@ class DockerEngine:
             self._client.hooks["response"] = []
 
     def _kill(self, container: str) -> None:
-        with contextlib.suppress(EngineError), _said(""):  # it may have ended by now
+        with contextlib.suppress(EngineError), errors_said(""):  # it may have ended by now
             self._client.kill(container)
 
     def _run(
@@ -313,7 +320,7 @@ class DockerEngine:
             return late_s > END_TIMEOUT_S or is_cancelled()
 
         with self._responses() as responses:
-            with _said("the Docker Engine cannot start the container"):
+            with errors_said("the Docker Engine cannot start the container"):
                 attached = client.attach(container, stdout=True, stderr=True, stream=True)
                 client.start(container)
             deadline = time.monotonic() + timeout_s
@@ -324,7 +331,7 @@ class DockerEngine:
                 if is_cancelled() or not is_timed_out:
                     raise
         output.close()
-        with _said("the Docker Engine does not say how the container ended"):
+        with errors_said("the Docker Engine does not say how the container ended"):
             code = client.wait(container, timeout=END_TIMEOUT_S)["StatusCode"]
             state = client.inspect_container(container)["State"]
         return Finished(int(code), output.text, is_timed_out, bool(state.get("OOMKilled")))
@@ -352,7 +359,7 @@ def _refuse_error(line: Mapping[str, Any], what: str) -> None:
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def errors_said(what: str) -> Iterator[None]:
     """Docker's errors, and those of the libraries below it, as EngineError."""
     import docker
     import requests

@@ -10,7 +10,6 @@ bundles as the stock unpacks them.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import json
 import os
@@ -27,6 +26,7 @@ from typing import IO, cast
 import msgspec
 
 from edge.errors import HostError
+from edge.hosts.durability import sync_file_system
 from edge.hosts.run_folder import remove_tree, write_whole
 from edge.stock.port import Stock, StoredImage
 from registry.errors import RegistryError
@@ -156,16 +156,6 @@ def check_fits(image: StoredImage) -> None:
         here = MACHINES.get(platform.machine(), platform.machine())
         if machine not in (None, here):
             raise HostError(f"{title}: it is for {machine}, this device is {here}")
-
-
-def sync_file_system(path: Path) -> None:
-    """Everything on the file system of ``path`` is durable afterwards."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    finally:
-        os.close(handle)
 
 
 def _check(is_cancelled: Callable[[], bool]) -> None:

@@ -66,6 +66,16 @@ def write(path: str) -> str:
     return "written"
 
 
+def connect(path: str) -> str:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(path)
+        except OSError as error:
+            return type(error).__name__
+    return "connected"
+
+
 def take(size: str) -> str:
     """So much memory, slowly."""
     taken = []
@@ -126,6 +136,7 @@ WAYS: dict[str, Any] = {
     ),
     "affinity": lambda _: sorted(os.sched_getaffinity(0)),
     "write": write,
+    "connect": connect,
     "take": take,
     "fork": fork,
     "leave": leave,

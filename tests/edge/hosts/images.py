@@ -30,10 +30,12 @@ class FakeStock:
     """The Stock, of images that were added."""
 
     def __init__(self, folder: Path, python_path: str = "/usr/bin/python3.11") -> None:
-        self._folder = folder
+        self.folder = folder
         self._python_path = python_path
         self._images: dict[str, StoredImage] = {}
         self._blobs: dict[str, bytes | Path] = {}
+        self.sent_bytes = 0
+        """All that was read of blobs."""
 
     def add(
         self, behaviour: Mapping[str, object], *, base: Path | None = None, kind: str = "container"
@@ -51,7 +53,7 @@ class FakeStock:
         )
         document = encoded(manifest(_digest(config), len(config), layers, {}, is_container=True))
         digest = _digest(document)
-        bundle = self._folder / "bundles" / digest.removeprefix("sha256:")
+        bundle = self.folder / "bundles" / digest.removeprefix("sha256:")
         bundle.mkdir(parents=True, exist_ok=True)
         (bundle / "behaviour.json").write_text(json.dumps(dict(behaviour)))
         stored = tuple(
@@ -87,15 +89,17 @@ class FakeStock:
     def chunks(self, digest: str) -> Iterator[bytes]:
         found = self._blobs[digest]
         if isinstance(found, bytes):
+            self.sent_bytes += len(found)
             yield found
         else:
             with found.open("rb") as file:
                 while chunk := file.read(CHUNK_BYTES):
+                    self.sent_bytes += len(chunk)
                     yield chunk
 
     def bundle(self, digest: str) -> Path:
         self.image(digest)
-        return self._folder / "bundles" / digest.removeprefix("sha256:")
+        return self.folder / "bundles" / digest.removeprefix("sha256:")
 
     def golden(self, digest: str) -> bytes | None:
         return None

@@ -45,7 +45,7 @@ class ProcessPlace:
 
     @property
     def bundles(self) -> Path:
-        return self.stock._folder / "bundles"
+        return self.stock.folder / "bundles"
 
     def image(self, answer: str = "", *, exit_code: int | None = None) -> str:
         return self.stock.add(
