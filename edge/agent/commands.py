@@ -9,6 +9,7 @@ A command that takes long, or hangs, has a thread of its own and holds up no oth
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -72,12 +73,19 @@ class Commands:
         except queue.Full:
             log.warning("a command was dropped: %d wait", MAX_WAITING)
 
+    def wake(self) -> None:
+        """Look whether it is the end."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(b"")
+
     def work(self, stopping: threading.Event) -> None:
         """Until the end."""
         while not stopping.is_set():
             try:
-                payload = self._queue.get(timeout=0.5)
+                payload = self._queue.get(timeout=5.0)
             except queue.Empty:
+                continue
+            if not payload:
                 continue
             try:
                 command = decode(payload, Command)

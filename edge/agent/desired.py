@@ -6,13 +6,14 @@ import re
 from collections import Counter
 
 from edge.errors import InvalidMessageError
+from edge.layering import port_conflict
 from edge.messages.codec import decode
 from edge.messages.desired import Desired, Module, Window
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
-MAX_MODULES = 64
+MAX_MODULES = 256
 
 
 def consider(payload: bytes, device: str, known_version: int) -> Desired | None:
@@ -33,13 +34,12 @@ def check(desired: Desired) -> None:
         raise InvalidMessageError(f"a desired state has a version, and up to {MAX_MODULES} modules")
     for module in desired.modules:
         check_module(module)
-    for what, found in (
-        ("name", Counter(module.name for module in desired.modules)),
-        ("port", Counter(module.port for module in desired.modules if module.port is not None)),
-    ):
-        twice = [str(value) for value, count in found.items() if count > 1]
-        if twice:
-            raise InvalidMessageError(f"two modules have the {what} {twice[0]}")
+    names = Counter(module.name for module in desired.modules)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise InvalidMessageError(f"two modules have the name {twice[0]}")
+    if conflict := port_conflict(desired.modules):
+        raise InvalidMessageError(conflict)
     _check_windows("settings", desired.settings.pull_windows)
 
 

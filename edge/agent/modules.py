@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from edge.messages.reported import ModuleReport
 
 log = logging.getLogger(__name__)
 RETRY_S = 5.0
+REMOVE_S = 20.0
 
 
 class Unit(Protocol):
@@ -99,7 +101,7 @@ class ModuleSet:
     def work(self, stopping: threading.Event) -> None:
         """Until the end."""
         while not stopping.is_set():
-            self._wake.wait(1.0)
+            self._wake.wait(5.0)
             if self._wake.is_set():
                 self._wake.clear()
                 self.step()
@@ -156,9 +158,11 @@ class ModuleSet:
             wanted = {module.name for module in (self._desired.modules if self._desired else ())}
             return wanted | set(self._units) | set(self._leaving)
 
-    def stop(self, *, is_removing: bool = False) -> None:
-        """End all units at the same time; their modules run on, unless ``is_removing``."""
+    def stop(self, deadline_s: float, *, is_removing: bool = False) -> None:
+        """End all units at the same time, and wait so long (monotonic time); their modules run on,
+        unless ``is_removing``, which may take longer."""
         self._stopping.set()
+        self._wake.set()
         with self._lock:
             units = [*self._units.values(), *self._leaving.values()]
         threads = [
@@ -168,7 +172,7 @@ class ModuleSet:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30 if is_removing else 8)
+            thread.join(max(0.0, deadline_s + REMOVE_S * is_removing - time.monotonic()))
 
     def _end(self, unit: Unit, is_removing: bool) -> None:
         try:

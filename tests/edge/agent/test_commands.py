@@ -60,6 +60,8 @@ class Desk:
 
     def close(self) -> None:
         self.release.set()
+        self.crew.stopping.set()
+        self.commands.wake()
         self.crew.stop(time.monotonic() + PATIENCE_S)
         wait(lambda: not any(t.name.startswith("command ") for t in threading.enumerate()))
         self.state.close()

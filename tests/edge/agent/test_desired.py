@@ -77,8 +77,8 @@ def test_two_modules_of_one_name_or_port_are_refused() -> None:
 
 
 def test_too_many_modules_and_bad_settings_are_refused() -> None:
-    with pytest.raises(InvalidMessageError, match="64"):
-        consider(desired(*(module(name=f"m{n}") for n in range(65))), "a", 0)
+    with pytest.raises(InvalidMessageError, match="256"):
+        consider(desired(*(module(name=f"m{n}") for n in range(257))), "a", 0)
     with pytest.raises(InvalidMessageError, match="settings"):
         consider(desired(pull_windows=(Window(-1, 5),)), "a", 0)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -163,13 +164,13 @@ def test_order_is_decided_by_those_below_only() -> None:
 
 def test_at_the_end_threads_end_and_modules_run_on(yard: Yard) -> None:
     yard.apply(desired(1, module("a"), module("b")))
-    yard.modules.stop()
+    yard.modules.stop(time.monotonic() + 10)
     assert all(unit.is_stopped and not unit.is_removed for unit in yard.made)
 
 
 def test_at_the_end_modules_are_removed_when_asked(yard: Yard) -> None:
     yard.apply(desired(1, module("a"), module("b")))
-    yard.modules.stop(is_removing=True)
+    yard.modules.stop(time.monotonic() + 10, is_removing=True)
     assert all(unit.is_stopped and unit.is_removed for unit in yard.made)
 
 
@@ -180,6 +181,7 @@ def test_it_works_by_itself(yard: Yard) -> None:
     yard.modules.apply(desired(1, module("a")))
     wait(lambda: bool(yard.made) and bool(yard.made[0].wanted))
     stopping.set()
+    yard.modules.stop(time.monotonic() + 10)
     thread.join(10)
     assert not thread.is_alive()
 
