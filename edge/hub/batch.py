@@ -48,10 +48,22 @@ class Decision:
 
 def read(payload: bytes) -> Batch:
     """Raises RefusedError for anything that is not a whole, valid batch."""
+    return parse(inflate(payload))
+
+
+def inflate(payload: bytes) -> bytes:
+    """Its text. Raises RefusedError."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise RefusedError("too large", f"a batch of {len(payload)} bytes is too large")
     try:
-        plain = codec.inflate(payload)
+        return codec.inflate(payload)
+    except InvalidMessageError as error:
+        raise RefusedError("malformed", str(error)) from error
+
+
+def parse(plain: bytes) -> Batch:
+    """Of its text. Raises RefusedError."""
+    try:
         if not plain.isascii():
             plain.decode("utf-8")  # bodies are not looked at otherwise, and are shown some day
         batch = codec.decode(plain, Batch, codec.MAX_PLAIN_BYTES)

@@ -24,6 +24,8 @@ from typing import Literal
 from edge.errors import HubError
 
 BUSY_TIMEOUT_S = 30.0
+KEPT_JOURNAL_BYTES = 64 * 1024 * 1024
+"""After a burst the journal shrinks to this."""
 MIGRATIONS = ("schema.sql", "rollouts.sql")
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 Changed = Literal["devices", "desired", "commands"]
@@ -70,6 +72,7 @@ class Database:
             try:
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"PRAGMA journal_size_limit = {KEPT_JOURNAL_BYTES}")
             except BaseException:
                 connection.close()
                 raise

@@ -7,7 +7,7 @@ is not acknowledged; a device sends its status and what it reports again and aga
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 
 from edge.topics import TELEMETRY
@@ -54,7 +54,8 @@ class Inbox:
             return True
 
     def take(self, max_bytes: int, max_parcels: int, timeout_s: float) -> list[Parcel]:
-        """What has come, oldest first, and up to a bound; waits for the first one."""
+        """What has come, up to a bound, of each device in turn and in order; waits for the first
+        one."""
         with self._arrived:
             if not (self._telemetry or self._other) and not self._is_closed:
                 self._arrived.wait(timeout_s)
@@ -74,44 +75,48 @@ class Inbox:
 
 
 class _Line:
+    """Taken from each device in turn, so that none waits for the many messages of another."""
+
     def __init__(self, bounds: Bounds) -> None:
         self.size_bytes = 0
+        self._parcels = 0
         self._bounds = bounds
-        self._waiting: deque[Parcel] = deque()
-        self._bytes_of: Counter[str] = Counter()
-        self._parcels_of: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Parcel]] = {}
+        self._bytes_of: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._parcels
 
     def offer(self, parcel: Parcel) -> bool:
         size, device, bounds = len(parcel.payload), parcel.device, self._bounds
+        waiting = self._waiting.get(device, ())
         if (
             self.size_bytes + size > bounds.size_bytes
-            or len(self._waiting) >= bounds.parcels
-            or self._bytes_of[device] + size > bounds.device_bytes
-            or self._parcels_of[device] >= bounds.device_parcels
+            or self._parcels >= bounds.parcels
+            or self._bytes_of.get(device, 0) + size > bounds.device_bytes
+            or len(waiting) >= bounds.device_parcels
         ):
             return False
-        self._waiting.append(parcel)
+        self._waiting.setdefault(device, deque()).append(parcel)
+        self._bytes_of[device] = self._bytes_of.get(device, 0) + size
         self.size_bytes += size
-        self._bytes_of[device] += size
-        self._parcels_of[device] += 1
+        self._parcels += 1
         return True
 
     def take(self, max_bytes: int, max_parcels: int) -> list[Parcel]:
         taken: list[Parcel] = []
         size = 0
         while self._waiting and len(taken) < max_parcels and size < max_bytes:
-            parcel = self._waiting.popleft()
+            device = next(iter(self._waiting))
+            parcels = self._waiting.pop(device)
+            parcel = parcels.popleft()
             size += len(parcel.payload)
-            self._forget(parcel)
+            self._bytes_of[device] -= len(parcel.payload)
+            if parcels:
+                self._waiting[device] = parcels  # behind all others
+            else:
+                del self._bytes_of[device]
             taken.append(parcel)
+        self.size_bytes -= size
+        self._parcels -= len(taken)
         return taken
-
-    def _forget(self, parcel: Parcel) -> None:
-        self.size_bytes -= len(parcel.payload)
-        self._bytes_of[parcel.device] -= len(parcel.payload)
-        self._parcels_of[parcel.device] -= 1
-        if not self._parcels_of[parcel.device]:
-            del self._parcels_of[parcel.device], self._bytes_of[parcel.device]

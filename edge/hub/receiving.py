@@ -28,6 +28,8 @@ from edge.messages.status import Status
 log = logging.getLogger(__name__)
 GROUP_BYTES = 16 * 1024 * 1024
 GROUP_PARCELS = 1_000
+GROUP_PLAIN_BYTES = 64 * 1024 * 1024
+"""Inflated: what a group may take of memory."""
 SEEN_EVERY_MS = 10_000
 """How exactly the database knows when a device was heard."""
 PAUSE_S = 1.0
@@ -95,7 +97,13 @@ class Receiving:
 
     def receive(self, parcels: list[Parcel]) -> None:
         """One group, to its end. Raises nothing: what goes wrong is counted and logged."""
-        group = self._read(parcels)
+        left = parcels
+        while left:
+            group, count = self._read(left)
+            self._receive(left[:count], group)
+            left = left[count:]
+
+    def _receive(self, parcels: list[Parcel], group: _Group) -> None:
         began = time.perf_counter()
         try:
             if self._connection is None:
@@ -122,19 +130,25 @@ class Receiving:
         self._counters.add("commits_total")
         self._tell(group, stored)
 
-    def _read(self, parcels: list[Parcel]) -> _Group:
-        group = _Group()
-        for parcel in parcels:
+    def _read(self, parcels: list[Parcel]) -> tuple[_Group, int]:
+        """Those that can be read, and how many were looked at: not all when they inflate to much,
+        as a few kilobytes may."""
+        group, size = _Group(), 0
+        for number, parcel in enumerate(parcels, 1):
             try:
                 if parcel.kind == topics.TELEMETRY:
-                    found = batch.read(parcel.payload)
-                    group.heard.append(ingest.Heard(parcel.device, parcel.payload, found))
+                    plain = batch.inflate(parcel.payload)
+                    size += len(plain)
+                    found = ingest.Heard(parcel.device, parcel.payload, batch.parse(plain))
+                    group.heard.append(found)
                     group.echoes[parcel.device] = parcel.echo_ms
                 elif parcel.payload:  # an empty one is a retained message that was taken away
                     group.said.append((parcel, _read_said(parcel)))
             except RefusedError as error:
                 self._refuse(error.reason, parcel.device, str(error))
-        return group
+            if size >= GROUP_PLAIN_BYTES:
+                return group, number
+        return group, len(parcels)
 
     def _store(self, connection: sqlite3.Connection, group: _Group) -> ingest.Stored:
         now_ms = self._now_ms()

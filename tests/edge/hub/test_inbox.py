@@ -19,6 +19,15 @@ def test_what_comes_is_taken_in_order_and_up_to_a_bound() -> None:
     assert inbox.size_bytes() == 0
 
 
+def test_devices_take_turns_and_each_keeps_its_order() -> None:
+    inbox = Inbox()
+    loud = [parcel("a", number) for number in range(1, 6)]
+    others = [parcel("b", 1), parcel("c", 1), parcel("b", 2)]
+    assert all(inbox.offer(one) for one in [*loud, *others])
+    assert inbox.take(1000, 4, 0) == [loud[0], others[0], others[1], loud[1]]
+    assert inbox.take(1000, 100, 0) == [others[2], *loud[2:]]
+
+
 def test_a_loud_device_leaves_room_for_others() -> None:
     inbox = Inbox(Bounds(device_bytes=25, device_parcels=3))
     assert [inbox.offer(parcel("a")) for _ in range(3)] == [True, True, False]

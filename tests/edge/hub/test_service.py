@@ -165,6 +165,17 @@ def test_a_message_that_no_check_foresaw_harms_only_itself(hub: Hub) -> None:
     assert hub.service.is_healthy
 
 
+def test_what_inflates_to_much_is_stored_in_several_steps(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.hub.receiving.GROUP_PLAIN_BYTES", 150)
+    with hub.database.writer():
+        for number in range(1, 10):
+            hub.link.arrive("a", topics.TELEMETRY, packed(batch(number, number)))
+    wait_for(lambda: hub.seqs("a") == list(range(1, 10)))
+    wait_for(lambda: hub.service.counters.get("commits_total") >= 4)
+
+
 def test_only_who_is_enrolled_is_heard_also_who_comes_later(hub: Hub) -> None:
     hub.link.arrive("new", topics.TELEMETRY, packed(batch(1, 3)))
     hub.link.arrive("new", topics.STATUS, status(1, device="new"))
