@@ -84,6 +84,20 @@ def compose(device: str, tags: Mapping[str, str], layers: Iterable[Layer]) -> Co
     return Composed(modules, settings, sources, port_conflict(modules))
 
 
+def canonical(layer: Layer) -> Layer:
+    """An equal one that is encoded as every other equal one: what says a default in so many words
+    says it no more."""
+    modules = tuple(map(canonical_module, layer.modules))
+    return msgspec.structs.replace(layer, modules=modules)
+
+
+def canonical_module(module: Module) -> Module:
+    """As ``canonical``."""
+    said = {name: getattr(module, name) for name in _NESTED}
+    same = {name: _NESTED[name] for name, value in said.items() if value == _NESTED[name]}
+    return msgspec.structs.replace(module, **same)
+
+
 def _settings(highest_first: Sequence[Settings]) -> Settings:
     nothing = Settings()
     found = {}
@@ -106,3 +120,11 @@ def port_conflict(modules: Iterable[Module]) -> str | None:
                 return f"{other.name} and {module.name} both want port {module.port}"
         taken[module.port].append(module)
     return None
+
+
+_NESTED = {
+    field.name: field.default
+    for field in msgspec.structs.fields(Module)
+    if isinstance(field.default, msgspec.Struct)
+}
+"""The defaults that are structs: an encoder knows them only by identity."""

@@ -7,7 +7,7 @@ import sqlite3
 import msgspec
 
 from edge.errors import NotFoundError
-from edge.layering import Layer
+from edge.layering import Layer, canonical
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ def put_layer(connection: sqlite3.Connection, layer: Layer, *, at_ms: int, who: 
         "INSERT INTO layers (name, body, changed_ms, changed_by) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET body = excluded.body,"
         " changed_ms = excluded.changed_ms, changed_by = excluded.changed_by",
-        (layer.name, msgspec.json.encode(layer), at_ms, who),
+        (layer.name, msgspec.json.encode(canonical(layer)), at_ms, who),
     )
 
 

@@ -15,8 +15,9 @@ from edge.messages.desired import Module, Settings
 from edge.messages.reported import ModuleReport
 
 
-class DesiredState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is stored of a desired state: devices that run the same share it."""
+class DesiredState(msgspec.Struct, frozen=True):
+    """What is stored of a desired state: devices that run the same share it. Its bytes tell whether
+    two are equal, so nothing is left out that could be said in two ways."""
 
     modules: tuple[Module, ...] = ()
     settings: Settings = Settings()

@@ -25,7 +25,7 @@ from edge.hub.rollout_policy import Policy, check, targets
 from edge.hub.rollout_settling import settle
 from edge.hub.rollout_states import FAILED, Action, Member, Rollout, rank, spec_for
 from edge.hub.rollout_steps import Event, Step
-from edge.layering import Layer, compose
+from edge.layering import Layer, canonical_module, compose
 from edge.messages.desired import Module
 
 
@@ -81,7 +81,7 @@ class Rollouts:
         with self._database.writer() as connection:
             stored = deployment_rows.layer(connection, layer).layer
             old = stored.module(module)
-            new = _new_spec(layer, module, old, image, digest, spec)
+            new = canonical_module(_new_spec(layer, module, old, image, digest, spec))
             if module in stored.removed:
                 raise ConflictError(f"the deployment {layer} removes {module}; change it first")
             target = check_layer(stored.with_module(module, new))

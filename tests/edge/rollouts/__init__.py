@@ -1,0 +1,1 @@
+"""Deployments, desired states and rollouts of edge/hub/."""
