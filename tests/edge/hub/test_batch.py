@@ -28,6 +28,10 @@ def test_behind_a_hole_nothing_is_stored() -> None:
     assert decide(3, batch(5, 9)) == Decision(None, None, (), 3, is_hole=True)
 
 
+def test_behind_a_hole_that_the_device_still_has_nothing_is_lost() -> None:
+    assert decide(3, batch(6, 9, base=4)) == Decision(None, None, (), 3, is_hole=True)
+
+
 def test_what_the_hub_acknowledged_and_has_lost_is_a_gap() -> None:
     lost = Gap(4, 4, "hub lost")
     assert decide(3, batch(5, 9, base=5)) == Decision(5, 9, (lost,), 9)
@@ -41,6 +45,7 @@ def test_what_is_lost_is_a_gap_also_when_more_is_under_way() -> None:
 def test_a_batch_that_begins_below_its_base_is_stored_from_there() -> None:
     lost = Gap(4, 4, "hub lost")
     assert decide(3, batch(5, 9, base=8)) == Decision(5, 9, (lost,), 9)
+    assert decide(3, batch(4, 9, base=8)) == Decision(4, 9, (), 9)
 
 
 def test_gaps_are_clipped_to_what_is_new() -> None:
@@ -48,6 +53,7 @@ def test_gaps_are_clipped_to_what_is_new() -> None:
     assert decide(6, batch(5, 9, gaps=gaps)) == Decision(
         8, 8, (Gap(7, 7, "full"), Gap(9, 9, "expired")), 9
     )
+    assert decide(7, batch(5, 9, gaps=gaps)) == Decision(8, 8, (Gap(9, 9, "expired"),), 9)
 
 
 def test_a_batch_of_gaps_only_is_stored() -> None:

@@ -22,12 +22,12 @@ def reported(epoch: int, number: int, device: str = "a") -> Reported:
     return Reported(codec.VERSION, device, epoch, number, 0, 0, (), host, OutboxReport(0, 0))
 
 
-def keep(database: Database, message: Status | Reported) -> bool:
+def keep(database: Database, message: Status | Reported, now_ms: int = NOW_MS) -> bool:
     payload = codec.encode(message)
     with database.writer() as connection:
         if isinstance(message, Status):
-            return devices.keep_status(connection, message, payload, NOW_MS)
-        return devices.keep_reported(connection, message, payload, NOW_MS)
+            return devices.keep_status(connection, message, payload, now_ms)
+        return devices.keep_reported(connection, message, payload, now_ms)
 
 
 def get(database: Database, name: str = "a") -> devices.Device:
@@ -41,9 +41,10 @@ def test_a_birth_brings_a_device_online_and_its_will_takes_it_off(database: Data
     found = get(database)
     assert (found.is_online, found.epoch, found.last_seen_ms) == (True, 3, NOW_MS)
     assert found.status == status(3)
-    assert keep(database, status(3, online=False))
+    assert keep(database, status(3, online=False), NOW_MS + 60_000)
     found = get(database)
     assert not found.is_online
+    assert found.last_seen_ms == NOW_MS, "the broker said that, not the device"
     assert found.status == status(3), "what it said of itself is kept"
 
 
