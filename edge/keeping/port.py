@@ -14,8 +14,9 @@ from edge.messages.reported import Health
 @dataclass(frozen=True, slots=True)
 class LiveView:
     """The live instance as it is. ``restarts``: since it was set; ``healthy_s``: for how long it
-    has been healthy without a break (monotonic), 0 when it is not. ``error``: one line, of the last
-    end or failed probe."""
+    has been healthy without a break (monotonic), 0 when it is not. ``exit_code`` and
+    ``is_out_of_memory``: of its last end, also when it runs again. ``error``: one line, of the end,
+    probe or host that is the reason why it is not well; None when all is well."""
 
     digest: str | None
     health: Health
@@ -41,7 +42,7 @@ class Keeper(Protocol):
         ...
 
     def restart(self) -> None:
-        """Stop and start the live instance, now."""
+        """Stop and start the live instance, now. Returns at once: the keeper's thread does it."""
         ...
 
     def view(self) -> LiveView:

@@ -23,8 +23,9 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Restart(msgspec.Struct, frozen=True, omit_defaults=True):
     """``on-failure``: after an exit code other than 0; ``on-unhealthy``: also when probes fail;
-    ``always``: after any end. The wait doubles from ``backoff_s`` to ``max_backoff_s`` and starts
-    anew after ``reset_after_s`` of health."""
+    ``always``: after any end, and when probes fail. The first restart comes at once, then the wait
+    doubles from ``backoff_s`` to ``max_backoff_s``; all starts anew after ``reset_after_s`` of
+    health."""
 
     policy: RestartPolicy = "always"
     backoff_s: float = 1.0
