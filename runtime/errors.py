@@ -5,6 +5,7 @@ InferryError
 ├── UnknownTargetError       nothing does
 ├── BadValueError            an option's or argument's value makes no sense
 ├── NoCompilerError          nothing here can compile for an FPGA
+├── DeviceCommandError       a device did not answer, or refused
 └── ScoringCallError         a server could not be reached, or refused
 """
 
@@ -33,6 +34,10 @@ class BadValueError(InferryError):
 
 class NoCompilerError(InferryError):
     """Nothing here can compile for an FPGA."""
+
+
+class DeviceCommandError(InferryError):
+    """A device did not answer a command, or refused it."""
 
 
 class ScoringCallError(InferryError):

@@ -1,0 +1,116 @@
+"""A deployment as the command line or a file says it. Pure, but for finding images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from edge import windows
+from edge.errors import EdgeError
+from edge.layering import Layer
+from edge.messages.desired import Limits, Module, Probe, Restart, Settings, Update, Window
+from runtime.edge_images import FoundImage
+from runtime.errors import BadValueError
+
+Find = Callable[[str], FoundImage]
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmg]?)(?:i?b)?", re.IGNORECASE)
+_FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_STRUCTS = (Layer, Module, Limits, Restart, Probe, Update, Settings, Window)
+
+
+def size_bytes(text: str) -> int:
+    """Of "256m" or "1.5GiB". Raises BadValueError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise BadValueError(f"'{text}' is no size; say 256m or 1g")
+    return int(float(match[1]) * _FACTORS[match[2].lower()])
+
+
+def module_pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """Of NAME=IMAGE[:V]. Raises BadValueError."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, image = text.partition("=")
+        if not (name and equals and image):
+            raise BadValueError(f"'{text}' names no module; say NAME=IMAGE:VERSION")
+        if name in found:
+            raise BadValueError(f"module '{name}' is given twice")
+        found[name] = image
+    return found
+
+
+def read_layer(path: Path, name: str, find: Find) -> Layer:
+    """A deployment from YAML or JSON: the fields of a layer; a module needs ``name`` and ``image``,
+    and the workspace knows the digest. Raises BadValueError, naming the key."""
+    try:
+        text = path.read_text()
+        data = json.loads(text) if path.suffix == ".json" else _yaml(text)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BadValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise BadValueError(f"{path} must be a mapping with the key 'modules'")
+    data.setdefault("name", name)
+    if data["name"] != name:
+        raise BadValueError(f"{path} is of the deployment '{data['name']}', not '{name}'")
+    if "target" in data:
+        data["condition"] = data.pop("target")
+    for module in data.get("modules") or []:
+        if isinstance(module, dict) and isinstance(module.get("image"), str):
+            found = find(module["image"])
+            module["image"], module["digest"] = found.reference, found.digest
+    _windows_read(data)
+    check_keys(data, Layer, "")
+    try:
+        return msgspec.convert(data, Layer)
+    except msgspec.ValidationError as error:
+        raise BadValueError(f"{path}: {error}") from error
+
+
+def check_keys(data: object, kind: type, where: str) -> None:
+    """A key that is misspelt must not be passed over. Raises BadValueError."""
+    if not isinstance(data, Mapping) or kind not in _STRUCTS:
+        return
+    hints = get_type_hints(kind)
+    for key, value in data.items():
+        if key not in hints:
+            known = ", ".join(sorted(hints))
+            raise BadValueError(f"there is no key '{where}{key}'; there are: {known}")
+        for inner in (hints[key], *get_args(hints[key])):
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(inner, type):
+                    check_keys(item, inner, f"{where}{key}.")
+
+
+def _windows_read(data: dict[str, Any]) -> None:
+    """ "22:00-04:00" where a window is meant."""
+    settings = data.get("settings")
+    if isinstance(settings, dict) and isinstance(settings.get("pull_windows"), list):
+        settings["pull_windows"] = [_window(one) for one in settings["pull_windows"]]
+    for module in data.get("modules") or []:
+        update = module.get("update") if isinstance(module, dict) else None
+        if isinstance(update, dict) and isinstance(update.get("windows"), list):
+            update["windows"] = [_window(one) for one in update["windows"]]
+
+
+def _window(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        found = windows.parse(value)
+    except EdgeError as error:
+        raise BadValueError(str(error)) from error
+    return {"start": found.start, "end": found.end}
+
+
+def _yaml(text: str) -> Any:
+    import yaml  # of the registry extra; only a file needs it
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
