@@ -31,7 +31,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     decides."""
 
     batches: tuple[str, ...] = ("1", "5%", "25%", "100%")
-    success_percent: float = 95.0
+    success_percent: float = 98.0
     abort_percent: float = 5.0
     abort_minimum: int = 10
     timeout_s: float = 3600.0

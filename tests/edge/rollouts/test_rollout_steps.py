@@ -96,7 +96,7 @@ def test_a_batch_that_fails_stops_it(on_failure: str, state: str) -> None:
     play.answer(play.step().exposed, report("failed", digest=OLD))
     after = play.step()
     assert after.rollout.state == state
-    assert after.rollout.reason == "1 of 1 devices of batch 1 failed, and 95 % must succeed"
+    assert after.rollout.reason == "1 of 1 devices of batch 1 failed, and 98 % must succeed"
     assert after.exposed == ()
 
 
