@@ -1,0 +1,410 @@
+"""The Link over MQTT 5: the only module that names paho.
+
+    link = MqttLink(LinkConfig(client="press-7", host="hub.example", tls=Tls(...)))
+    link.start(subscriptions=[...], on_message=inbox.put, on_connected=wake)
+
+Each connection has a paho client of its own. What paho still held when a connection was lost is
+dropped: whoever sent it sends it again, as nothing but the other side's word counts as delivered,
+and paho would send it twice (its pull request 698).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.errors import LinkError
+from edge.link.backoff import Backoff
+from edge.link.port import Message, OnConnected, OnMessage
+
+log = logging.getLogger(__name__)
+ANSWER_S = 20.0
+"""For each of TCP, TLS, and the broker's answers to CONNECT and SUBSCRIBE."""
+LAST_S = 2.0
+"""For the last message to be acknowledged."""
+REFUSED_WAIT_S = 60.0
+"""At least, after a refusal: nothing changes by asking again soon."""
+MAX_IN_FLIGHT = 20
+MAX_QUEUED = 64
+NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the module ssl does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """``certificate`` and ``key``: ours, PEM; none: the broker asks for none. ``server_name``: in
+    the broker's certificate, when it is not the host's name."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """``client``: the client id, the same as in the certificate. ``session_s``: for how long the
+    broker keeps what is for us while we are away. ``will_delay_s``: a broker tells others that we
+    are gone only after this long, so that a short cut is no news."""
+
+    client: str
+    host: str
+    port: int = 1883
+    tls: Tls | None = None
+    keepalive_s: int = 60
+    session_s: int = 14 * 86_400
+    will_delay_s: int = 30
+    min_wait_s: float = 1.0
+    max_wait_s: float = 120.0
+    max_in_flight: int = MAX_IN_FLIGHT
+    max_queued: int = MAX_QUEUED
+
+
+class MqttLink:
+    """``is_clock_right``: whether dates of certificates can be judged by this machine's clock; a
+    device that thinks it is 1970 checks all but these."""
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        *,
+        is_clock_right: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.config = config
+        self.last_error: str | None = None
+        self.connections = 0
+        self._is_clock_right = is_clock_right
+        self._clock = clock
+        self._draw = draw
+        self._stopped = threading.Event()
+        self._connection: _Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        state = "connected" if self.is_connected else f"not connected: {self.last_error}"
+        return f"MqttLink({self.config.client} at {self.config.host}:{self.config.port}, {state})"
+
+    @property
+    def is_connected(self) -> bool:
+        connection = self._connection
+        return connection is not None and connection.is_ready.is_set()
+
+    def start(
+        self,
+        *,
+        subscriptions: Sequence[str],
+        on_message: OnMessage,
+        on_connected: OnConnected,
+        will: Message | None = None,
+    ) -> None:
+        with self._lock:
+            if self._thread is not None or self._stopped.is_set():
+                raise LinkError("this link was started before")
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(_Use(tuple(subscriptions), on_message, on_connected, will),),
+                name="link",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def publish(self, message: Message) -> bool:
+        connection = self._connection
+        return connection is not None and connection.publish(message) is not None
+
+    def stop(self, last: Message | None = None) -> None:
+        self._stopped.set()
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        connection = self._connection
+        if connection is not None:
+            connection.leave(last)
+        thread.join(ANSWER_S)
+
+    def _run(self, use: _Use) -> None:
+        config = self.config
+        backoff = Backoff(config.min_wait_s, config.max_wait_s)
+        wait_s = self._draw() * config.min_wait_s
+        while not self._stopped.wait(wait_s):
+            started = self._clock()
+            error, was_ready, is_refused = self._connect(use)
+            uptime_s = self._clock() - started
+            backoff = backoff.lost(uptime_s) if was_ready else backoff.failed()
+            wait_s = backoff.wait_s(self._draw)
+            if is_refused:
+                wait_s += REFUSED_WAIT_S * self._draw()
+            if not self._stopped.is_set():
+                self._say(error, wait_s)
+
+    def _connect(self, use: _Use) -> tuple[str, bool, bool]:
+        """One connection, from its begin to its end: why it ended, whether it was of use, and
+        whether it was refused. Never raises: the thread must live."""
+        try:
+            connection = _Connection(self.config, use, self._is_clock_right())
+        except (OSError, ValueError) as error:
+            return f"certificate or key: {_words(error)}", False, True
+        self._connection = connection
+        try:
+            return connection.run(self._stopped)
+        except Exception as error:  # paho's or the caller's mistake
+            log.exception("link: unexpected")
+            return _words(error), connection.is_ready.is_set(), False
+        finally:
+            was_ready = connection.is_ready.is_set()
+            connection.close()
+            self._connection = None
+            if was_ready:
+                self.connections += 1
+
+    def _say(self, error: str, wait_s: float) -> None:
+        if error != self.last_error:
+            config = self.config
+            log.warning(
+                "link: broker %s:%d: %s; next attempt in %.0f s",
+                config.host, config.port, error, wait_s,
+            )  # fmt: skip
+        self.last_error = error
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What the owner of a link gave."""
+
+    subscriptions: tuple[str, ...]
+    on_message: OnMessage
+    on_connected: OnConnected
+    will: Message | None
+
+
+class _Client(paho.Client):
+    """paho's, with the name that the certificate must have, for which it has no parameter."""
+
+    server_name: str | None = None
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        host, self._host = self._host, self.server_name or self._host
+        try:
+            return super()._ssl_wrap_socket(tcp_sock)
+        finally:
+            self._host = host
+
+
+class _Connection:
+    """One connection. Its callbacks run in paho's thread."""
+
+    def __init__(self, config: LinkConfig, use: _Use, is_clock_right: bool) -> None:
+        self.is_ready = threading.Event()
+        self._config = config
+        self._use = use
+        self._ended = threading.Event()
+        self._error: str | None = None
+        self._is_refused = False
+        self._client = client = _Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=config.client,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = ANSWER_S
+        client.max_inflight_messages_set(config.max_in_flight)
+        client.max_queued_messages_set(config.max_queued)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        if config.tls is not None:
+            client.server_name = config.tls.server_name
+            client.tls_set_context(_context(config.tls, is_clock_right))
+        if use.will is not None:
+            client.will_set(
+                use.will.topic,
+                use.will.payload,
+                qos=1,
+                retain=use.will.is_retained,
+                properties=_will_properties(use.will, config.will_delay_s),
+            )
+
+    def run(self, stopped: threading.Event) -> tuple[str, bool, bool]:
+        """Connect, and return once it has ended."""
+        config = self._config
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = config.session_s
+        try:
+            self._client.connect(
+                config.host,
+                config.port,
+                keepalive=config.keepalive_s,
+                clean_start=False,
+                properties=properties,
+            )
+        except ssl.SSLCertVerificationError as error:
+            return f"its certificate: {error.verify_message}", False, True
+        except (OSError, ValueError) as error:
+            return _words(error), False, False
+        self._client.loop_start()
+        if self._wait(stopped, self.is_ready, 2 * ANSWER_S):
+            self._ended.wait()
+        elif not self._ended.is_set() and not stopped.is_set():
+            self._error = "it does not answer"
+        return self._error or "the connection was lost", self.is_ready.is_set(), self._is_refused
+
+    def publish(self, message: Message) -> int | None:
+        """The message's id, None when it was not taken."""
+        if not self.is_ready.is_set() or self._ended.is_set():
+            return None
+        try:
+            info = self._client.publish(
+                message.topic,
+                message.payload,
+                qos=1,
+                retain=message.is_retained,
+                properties=_properties(PacketTypes.PUBLISH, message),
+            )
+        except (ValueError, OSError) as error:
+            log.error("link: a message for %s was refused: %s", message.topic, _words(error))
+            return None
+        return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def leave(self, last: Message | None) -> None:
+        """In good order: the broker sends no will."""
+        if last is not None:
+            done = threading.Event()
+            found: list[int] = []
+
+            def acknowledged(*arguments: Any) -> None:
+                if found and arguments[2] == found[0]:
+                    done.set()
+
+            self._client.on_publish = acknowledged
+            mid = self.publish(last)
+            if mid is not None:
+                found.append(mid)
+                self._wait(self._ended, done, LAST_S)
+        self._client.disconnect()
+        self._ended.wait(LAST_S)
+        self._ended.set()
+
+    def close(self) -> None:
+        """Its thread and its socket."""
+        self._ended.set()
+        self.is_ready.clear()
+        self._client.on_disconnect = None
+        self._client.disconnect()
+        self._client.loop_stop()
+        found = self._client.socket()
+        if found is not None:
+            found.close()
+
+    def _wait(self, stopped: threading.Event, event: threading.Event, timeout_s: float) -> bool:
+        """Whether ``event`` came before an end and the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not event.wait(0.05):
+            if self._ended.is_set() or stopped.is_set() or time.monotonic() > deadline:
+                return event.is_set()
+        return True
+
+    def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        if reason.is_failure:
+            self._end(f"it refuses us: {reason}", is_refused=True)
+        elif self._use.subscriptions:
+            self._client.subscribe(
+                [(each, SubscribeOptions(qos=1)) for each in self._use.subscriptions]
+            )
+        else:
+            self._begin()
+
+    def _on_subscribe(
+        self, _c: Any, _u: Any, _mid: Any, reasons: Sequence[ReasonCode], _p: Any
+    ) -> None:
+        refused = [
+            f"{topic}: {reason}"
+            for topic, reason in zip(self._use.subscriptions, reasons, strict=False)
+            if reason.is_failure
+        ]
+        if refused:
+            self._end(f"it refuses a subscription: {refused[0]}", is_refused=True)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self.is_ready.set()
+        try:
+            self._use.on_connected()
+        except Exception:
+            log.exception("link: on_connected must not raise")
+
+    def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
+        try:
+            self._use.on_message(
+                Message(
+                    message.topic,
+                    bytes(message.payload),
+                    message.retain,
+                    None,
+                    dict(getattr(message.properties, "UserProperty", ()) or ()),
+                )
+            )
+        except Exception:  # also of a topic that is no text
+            log.exception("link: a message could not be taken")
+
+    def _on_disconnect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        # 0x8E: another client with our name took over; both would do so for ever.
+        self._end(
+            self._error or f"the connection was lost: {reason}", is_refused=reason.value == 0x8E
+        )
+
+    def _end(self, error: str, *, is_refused: bool = False) -> None:
+        if self._error is None:
+            self._error, self._is_refused = error, is_refused
+        self._ended.set()
+
+
+def _context(tls: Tls, is_clock_right: bool) -> ssl.SSLContext:
+    """Raises OSError for files that cannot be read or are none."""
+    context = ssl.create_default_context(cafile=str(tls.ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.certificate is not None and tls.key is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    if not is_clock_right:
+        context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
+    return context
+
+
+def _properties(packet: int, message: Message) -> Properties:
+    found = Properties(packet)  # type: ignore[no-untyped-call]
+    if message.expiry_s is not None:
+        found.MessageExpiryInterval = max(1, message.expiry_s)
+    if message.properties:
+        found.UserProperty = list(message.properties.items())
+    return found
+
+
+def _will_properties(message: Message, delay_s: int) -> Properties:
+    found = _properties(PacketTypes.WILLMESSAGE, message)
+    found.WillDelayInterval = delay_s
+    return found
+
+
+def _words(error: BaseException) -> str:
+    """One line, without paths."""
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
