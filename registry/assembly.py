@@ -10,6 +10,7 @@ from registry import bytecode
 from registry.blobs import BlobStore
 from registry.bundle_file import bundle_json, model_path
 from registry.container_config import ImageLayer
+from registry.golden import FILE as GOLDEN_FILE
 from registry.image_request import ImageRequest
 from registry.image_tree import BUNDLE_ROOT
 from registry.layers import Entry, Layer, bytes_entry, is_stored, write_layer
@@ -78,6 +79,8 @@ def code_entries(
         lock_digest=None if lock is None else lock[1],
     )
     entries = [bytes_entry(f"{BUNDLE_ROOT}/bundle.json", description)]
+    if request.golden is not None:
+        entries.append(bytes_entry(f"{BUNDLE_ROOT}/{GOLDEN_FILE}", request.golden))
     if request.requirements is not None:
         path = f"{BUNDLE_ROOT}/{request.requirements_file}"
         entries.append(bytes_entry(path, request.requirements.encode()))

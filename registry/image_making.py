@@ -16,6 +16,7 @@ from registry.database import Database
 from registry.distribution.manifest_rows import add_manifest
 from registry.errors import RegistryError
 from registry.fpga_artifact import ENGINE, FpgaContents
+from registry.golden import read_golden
 from registry.image_building import BuildOptions, Built, ImageBuilder, check_container_name
 from registry.image_order import ImageOrder
 from registry.image_request import check_request, read_text
@@ -61,6 +62,8 @@ class ImageMaker:
             conda=order.conda,
             max_batch=order.max_batch,
         )
+        if order.golden is not None:
+            request = replace(request, golden=read_golden(order.golden))
         options = BuildOptions(
             base=self._settings.base if order.base is None else order.base,
             platform=this_platform() if order.platform is None else parse_platform(order.platform),

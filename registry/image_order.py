@@ -26,6 +26,7 @@ class ImageOrder:
     dockerfile: Path | None
     wheelhouse: Path | None
     sample: Path | None
+    golden: Path | None = None
     pull: bool
     relock: bool
     proof: bool

@@ -31,6 +31,7 @@ class ImageRequest:
     max_batch: int | None
     notes: tuple[str, ...] = ()
     wanted: Wanted | None = None
+    golden: bytes | None = None
 
 
 def check_request(

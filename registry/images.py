@@ -82,6 +82,7 @@ class Images:
         dockerfile: Path | str | None = None,
         wheelhouse: Path | str | None = None,
         sample: Path | str | None = None,
+        golden: Path | str | None = None,
         pull: bool = False,
         relock: bool = False,
         proof: bool = True,
@@ -93,8 +94,9 @@ class Images:
         tar of a root file system; default: the workspace's. With ``none`` the image is a bundle
         only. ``dockerfile`` makes the base with the Docker Engine. ``platform`` is linux/amd64 or
         linux/arm64, default: this machine's. ``wheelhouse`` is a folder that all Python packages
-        come from. ``sample`` is a request body that the proof scores. ``pull`` and ``relock`` ask
-        anew for what is remembered of the base and of the versions of packages.
+        come from. ``sample`` is a request body that the proof scores. ``golden``: requests
+        with known answers that a device tries first (registry/golden.py). ``pull`` and ``relock``
+        ask anew for what is remembered of the base and of the versions of packages.
 
         What is wrong with the inputs is refused before anything is recorded; what fails later
         leaves a record in state ``failed`` with its cause, and raises."""
@@ -113,6 +115,7 @@ class Images:
             dockerfile=_path(dockerfile),
             wheelhouse=_path(wheelhouse),
             sample=_path(sample),
+            golden=_path(golden),
             pull=pull,
             relock=relock,
             proof=proof,

@@ -70,6 +70,12 @@ def image() -> None:
 @click.option(
     "--sample", type=FILE, metavar="FILE", help="A request body that the finished image must score."
 )
+@click.option(
+    "--golden",
+    type=FILE,
+    metavar="FILE",
+    help="Requests with known answers, which devices try before a new version serves (JSON).",
+)
 @click.option("--pull", is_flag=True, help="Look for a newer base.")
 @click.option("--relock", is_flag=True, help="Look for newer Python packages.")
 @click.option("--no-proof", is_flag=True, help="Do not try whether the finished image scores.")
