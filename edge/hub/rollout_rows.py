@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -13,6 +14,9 @@ from edge.hub.rollout_states import ACTIVE, ENDED, Member, Rollout
 from edge.hub.rollout_steps import Seen
 from edge.messages.desired import Module, Settings
 from edge.messages.reported import ModuleReport
+
+Counts = Counter[tuple[str, bool]]
+"""Of members by (outcome, whether they were exposed)."""
 
 
 class DesiredState(msgspec.Struct, frozen=True):
@@ -122,6 +126,34 @@ def members(
         )
     decoded = (_members.decode(row[0]) for row in rows)
     return {member.device: member for member in decoded}
+
+
+def counts(connection: sqlite3.Connection, rollout_id: int | None = None) -> dict[int, Counts]:
+    """By rollout, of this one or of all, how many members of each kind there are."""
+    found: dict[int, Counts] = {}
+    for rollout, outcome, is_exposed, number in connection.execute(
+        "SELECT rollout, coalesce(json_extract(CAST(body AS TEXT), '$.outcome'), 'pending'),"
+        " json_extract(CAST(body AS TEXT), '$.exposed_ms') IS NOT NULL, count(*)"
+        " FROM members WHERE ?1 IS NULL OR rollout = ?1 GROUP BY 1, 2, 3",
+        (rollout_id,),
+    ):
+        found.setdefault(rollout, Counter())[outcome, bool(is_exposed)] = number
+    return found
+
+
+def modules_in_use(connection: sqlite3.Connection) -> list[Module]:
+    """What devices shall run now, and what a roll back would give them again, also where no layer
+    says it any more: images of these must be kept."""
+    states = connection.execute(
+        "SELECT DISTINCT state FROM desired JOIN devices ON devices.name = desired.device"
+        " WHERE state IS NOT NULL"
+    ).fetchall()
+    found = [module for row in states for module in state_of(connection, row[0]).modules]
+    for rollout in current(connection).values():
+        found += [each for each in (rollout.old, rollout.new) if each is not None]
+        bases = (member.base for member in members(connection, rollout.id).values())
+        found += [base for base in bases if base is not None]
+    return list({(module.name, module.digest): module for module in found}.values())
 
 
 def seen(

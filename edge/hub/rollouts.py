@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from edge.hub.database import Database
 from edge.hub.deployment_rules import check_layer
 from edge.hub.deployments import now_ms
 from edge.hub.rollout_policy import Policy, check, targets
+from edge.hub.rollout_rows import Counts
 from edge.hub.rollout_settling import settle
 from edge.hub.rollout_states import FAILED, Action, Member, Rollout, rank, spec_for
 from edge.hub.rollout_steps import Event, Step
@@ -30,8 +31,9 @@ from edge.messages.desired import Module
 
 
 class RolloutView(msgspec.Struct, frozen=True):
-    """A rollout, for people. ``devices``: in it now; ``outcomes``: how many of each; ``targets``:
-    how many devices have the new version after each batch."""
+    """A rollout, for people. ``batch``: the one under way, from 0. ``devices``: in it now;
+    ``exposed``: of these, those that were told to run the new version; ``outcomes``: how many of
+    each; ``targets``: how many devices have the new version after each batch."""
 
     id: int
     layer: str
@@ -97,7 +99,7 @@ class Rollouts:
             note = f"{old.image if old else 'nothing'} -> {new.image}@{new.digest[7:19]}"
             note += f", {len(members)} devices"
             _tell(connection, rollout, at_ms, by, "started", note)
-            return _view(rollout, members)
+            return _view(rollout, _count(members))
 
     def pause(self, id: int, *, by: str, reason: str = "") -> RolloutView:
         """No further device gets the new version until ``resume``."""
@@ -119,8 +121,9 @@ class Rollouts:
     def all(self) -> list[RolloutView]:
         """The oldest first."""
         with self._database.reader() as connection:
+            counted = rollout_rows.counts(connection)
             return [
-                _view(rollout, [*rollout_rows.members(connection, rollout.id).values()])
+                _view(rollout, counted.get(rollout.id, Counter()))
                 for rollout in rollout_rows.all_rollouts(connection)
             ]
 
@@ -128,7 +131,7 @@ class Rollouts:
         """Raises NotFoundError."""
         with self._database.reader() as connection:
             rollout = rollout_rows.load(connection, id)
-            return _view(rollout, [*rollout_rows.members(connection, id).values()])
+            return _view(rollout, rollout_rows.counts(connection, id).get(id, Counter()))
 
     def members(self, id: int) -> list[Member]:
         """Its devices, in the order in which they get the new version. Raises NotFoundError."""
@@ -153,7 +156,7 @@ class Rollouts:
             what = "resumed" if action == "resume" else after.state
             step = Step(after, tuple(members), (Event(what, note=reason),))
             settle(connection, before, known, step, at_ms=at_ms, who=by)
-            return _view(after, members)
+            return _view(after, _count(members))
 
     def _end(self, connection: sqlite3.Connection, before: Rollout, at_ms: int, by: str) -> None:
         ended = before.moved("supersede", at_ms, "a newer rollout")
@@ -231,9 +234,15 @@ def _tell(
     )
 
 
-def _view(rollout: Rollout, members: list[Member]) -> RolloutView:
-    outcomes = Counter(member.outcome for member in members)
-    devices = len(members) - outcomes["gone"]
+def _count(members: Iterable[Member]) -> Counts:
+    return Counter((member.outcome, member.exposed_ms is not None) for member in members)
+
+
+def _view(rollout: Rollout, counts: Counts) -> RolloutView:
+    outcomes: Counter[str] = Counter()
+    for (outcome, _), number in counts.items():
+        outcomes[outcome] += number
+    devices = counts.total() - outcomes["gone"]
     sizes = targets(rollout.policy, devices)
     return RolloutView(
         id=rollout.id,
@@ -241,14 +250,18 @@ def _view(rollout: Rollout, members: list[Member]) -> RolloutView:
         module=rollout.module,
         state=rollout.state,
         reason=rollout.reason,
-        batch=rollout.batch + 1,
+        batch=rollout.batch,
         batches=len(sizes),
         targets=tuple(sizes),
         devices=devices,
-        exposed=sum(member.exposed_ms is not None for member in members),
+        exposed=sum(
+            number
+            for (outcome, is_exposed), number in counts.items()
+            if is_exposed and outcome != "gone"
+        ),
         succeeded=outcomes["succeeded"],
         failed=sum(outcomes[each] for each in FAILED),
-        outcomes={str(outcome): number for outcome, number in outcomes.items()},
+        outcomes=dict(outcomes),
         by=rollout.by,
         created_ms=rollout.created_ms,
         changed_ms=rollout.changed_ms,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConflictError, InvalidSpecError, NotFoundError
-from edge.hub import devices
+from edge.hub import devices, rollout_rows
 from edge.hub.rollout_policy import Policy
 from edge.layering import Layer
 from edge.messages.desired import Module
@@ -180,6 +180,35 @@ def test_a_newer_rollout_supersedes_and_nobody_changes_before_it_comes(hub: Smal
     assert hub.with_digest(NEW, NAMES) == sorted(exposed)
     with pytest.raises(ConflictError):
         hub.rollouts.resume(first, by="ann")
+
+
+def test_what_a_roll_back_needs_is_in_use_also_when_no_layer_says_it(hub: SmallHub) -> None:
+    start(hub)
+    hub.tick()
+    start(hub, NEWER, Policy(batches=("100%",)))
+    hub.tick()
+    assert hub.with_digest(NEWER, NAMES) == NAMES
+    with hub.database.reader() as connection:
+        digests = {each.digest for each in rollout_rows.modules_in_use(connection)}
+    assert digests == {OLD, NEW, NEWER}
+
+
+def test_a_list_says_what_each_one_says(hub: SmallHub) -> None:
+    first = start(hub)
+    exposed = hub.tick()
+    hub.report(exposed[0])
+    hub.rollouts.pause(first, by="ann")
+    devices.remove(hub.database, exposed[1])
+    hub.tick()
+    second = start(hub, NEWER)
+    hub.tick()
+    views = [hub.rollouts.show(first), hub.rollouts.show(second)]
+    assert hub.rollouts.all() == views
+    assert [(view.devices, view.exposed, view.succeeded) for view in views] == [
+        (9, 1, 1),
+        (9, 2, 0),
+    ]
+    assert views[0].outcomes == {"gone": 1, "pending": 8, "succeeded": 1}
 
 
 def test_a_device_that_joins_gets_the_new_version_at_the_end(hub: SmallHub) -> None:
