@@ -6,6 +6,7 @@ synchronous=FULL for what has come, acknowledgements. At the end the database is
 must be there once.
 
     python -m benchmarks.edge.ingest                  # over a pipe: the hub alone
+    python -m benchmarks.edge.ingest --broker --devices 20   # through mosquitto, with real links
     python -m benchmarks.edge.ingest --records 10     # in each batch
     python -m benchmarks.edge.ingest --profile        # where the time of the storing thread goes
 """
@@ -14,11 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Listener
 from pathlib import Path
@@ -30,6 +34,7 @@ from edge.hub import devices
 from edge.hub.database import Database
 from edge.hub.service import HubService, now_ms
 from edge.hub.telemetry import Query, records
+from edge.link.mqtt import LinkConfig, MqttLink
 
 REACH = 20_000
 
@@ -55,6 +60,43 @@ def measure_pipe(load: Load, folder: Path, *, is_profiled: bool = False) -> Figu
             _profile(service)
         what = f"hub ingest, durable, batches of {load.records}: records/s"
         return measure(what, load, database, service, process)
+
+
+def measure_broker(load: Load, folder: Path) -> Figure:
+    """The hub, mosquitto, and a connection of each device, without TLS."""
+    database = prepare(folder, load)
+    with mosquitto(folder) as port, start_devices(load, "broker", str(port)) as process:
+        config = LinkConfig(
+            "hub", "127.0.0.1", port, min_wait_s=0.01, max_in_flight=200, max_queued=2_000
+        )
+        service = HubService(database, MqttLink(config), lambda *_: None)
+        what = f"hub ingest through mosquitto, durable, batches of {load.records}: records/s"
+        return measure(what, load, database, service, process)
+
+
+@contextmanager
+def mosquitto(folder: Path) -> Iterator[int]:
+    """A broker for the block; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    settings = folder / "mosquitto.conf"
+    settings.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
+        "max_inflight_messages 200\nmax_queued_messages 10000\n"
+    )
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    log = folder / "mosquitto.log"
+    with log.open("wb") as output:
+        broker = subprocess.Popen([program, "-c", settings], stderr=output)
+    try:
+        for _ in range(100):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        broker.terminate()
+        broker.wait(10)
 
 
 def prepare(folder: Path, load: Load) -> Database:
@@ -86,6 +128,8 @@ def measure(
     try:
         assert process.stdout.readline() == "ready\n"
         began_s, cpu_s = time.perf_counter(), time.process_time()
+        while not service.is_connected:
+            time.sleep(0.01)
         print("go", file=process.stdin, flush=True)
         answer = json.loads(process.stdout.readline())
         took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
@@ -148,11 +192,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=Load().batches, help="of each device")
     parser.add_argument("--records", type=int, default=Load().records, help="of each batch")
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: a temporary")
+    parser.add_argument("--broker", action="store_true")
     parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
     load = Load(asked.devices, asked.batches, asked.records)
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        figure = measure_pipe(load, Path(folder), is_profiled=asked.profile)
+        if asked.broker:
+            figure = measure_broker(load, Path(folder))
+        else:
+            figure = measure_pipe(load, Path(folder), is_profiled=asked.profile)
     print(json.dumps([asdict(figure)], indent=2))
 
 

@@ -23,6 +23,7 @@ from typing import cast
 import msgspec
 
 from edge import topics
+from edge.link.mqtt import LinkConfig, MqttLink
 from edge.link.port import Link, Message, OnConnected, OnMessage
 from edge.messages import codec
 from edge.messages.telemetry import Ack, Batch, Record
@@ -199,12 +200,19 @@ def main() -> None:
     """Of this process."""
     load = msgspec.json.decode(sys.argv[1], type=Load)
     with ExitStack() as stack:
+        links: list[Link]
         if sys.argv[2] == "pipe":
             connection = stack.enter_context(Client(sys.argv[3], "AF_UNIX"))
-            links: list[Link] = [PipeLink(connection)]
+            links = [PipeLink(connection)]
         else:
-            raise SystemExit(2)
+            links = [_mqtt(name_of(n), int(sys.argv[3])) for n in range(load.devices)]
+        for link in links:
+            stack.callback(link.stop)
         play(load, links)
+
+
+def _mqtt(client: str, port: int) -> Link:
+    return MqttLink(LinkConfig(client, "127.0.0.1", port, min_wait_s=0.01))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ class Outbound:
         with self._due:
             for device in devices:
                 self._published.pop(device, None)
-                self._cleared[device] = None
+                for kind in (topics.DESIRED, topics.STATUS, topics.REPORTED):
+                    self._cleared[topics.topic(device, kind)] = None
             self._due.notify()
 
     def stop(self) -> None:
@@ -189,14 +190,12 @@ class Outbound:
 
     def _send_cleared(self) -> bool:
         with self._due:
-            devices = list(self._cleared)
-        for device in devices:
-            for kind in (topics.DESIRED, topics.STATUS, topics.REPORTED):
-                empty = Message(topics.topic(device, kind), b"", is_retained=True)
-                if not self._publish(empty):
-                    return False
+            due = list(self._cleared)
+        for topic in due:
+            if not self._publish(Message(topic, b"", is_retained=True)):
+                return False
             with self._due:
-                self._cleared.pop(device, None)
+                self._cleared.pop(topic, None)
         return True
 
     def _send_desired(self) -> bool:

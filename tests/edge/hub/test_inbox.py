@@ -39,8 +39,13 @@ def test_a_loud_device_leaves_room_for_others() -> None:
 def test_it_is_bounded_in_all() -> None:
     inbox = Inbox(Bounds(size_bytes=25))
     assert [inbox.offer(parcel(str(n))) for n in range(3)] == [True, True, False]
+    for _ in range(2):
+        assert len(inbox.take(1000, 100, 0)) == 2
+        assert [inbox.offer(parcel(str(n))) for n in range(3)] == [True, True, False]
     inbox = Inbox(Bounds(parcels=2))
-    assert [inbox.offer(parcel(str(n))) for n in range(3)] == [True, True, False]
+    for _ in range(2):
+        assert [inbox.offer(parcel(str(n))) for n in range(3)] == [True, True, False]
+        assert len(inbox.take(1000, 100, 0)) == 2
 
 
 def test_telemetry_takes_no_room_from_reports_which_go_first() -> None:
