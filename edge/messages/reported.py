@@ -35,6 +35,8 @@ class ModuleReport(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     check: str | None = None
     previous: str | None = None
+    port: int | None = None
+    """Where it answers on the device; also when the device chose the port itself."""
 
 
 class HostReport(msgspec.Struct, frozen=True, omit_defaults=True):
