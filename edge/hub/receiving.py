@@ -50,6 +50,10 @@ class _Group:
     said: list[tuple[Parcel, Said]] = field(default_factory=list)
     echoes: dict[str, int | None] = field(default_factory=dict)
     births: list[tuple[str, str, dict[int, int], bool]] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+    """Counter and kind of each thing said."""
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    """Within the transaction: reason, device and words."""
 
 
 class Receiving:
@@ -154,12 +158,12 @@ class Receiving:
         now_ms = self._now_ms()
         self._look_who_is_known(connection)
         for parcel, said in group.said:
-            if self._is_known(parcel.device):
+            if self._is_known(parcel.device, group):
                 try:
                     self._keep(connection, parcel, said, now_ms, group)
                 except RefusedError as error:
-                    self._refuse(error.reason, parcel.device, str(error))
-        heard = [one for one in group.heard if self._is_known(one.device)]
+                    group.refused.append((error.reason, parcel.device, str(error)))
+        heard = [one for one in group.heard if self._is_known(one.device, group)]
         for device in {one.device for one in heard}:
             if now_ms - self._seen_ms.get(device, 0) >= SEEN_EVERY_MS:
                 self._seen_ms[device] = now_ms
@@ -184,7 +188,7 @@ class Receiving:
             is_new = devices.keep_reported(connection, said, parcel.payload, now_ms)
         else:
             is_new = command_queue.keep_reply(connection, parcel.device, said, now_ms)
-        self._counters.add("messages_total" if is_new else "stale_total", parcel.kind)
+        group.kept.append(("messages_total" if is_new else "stale_total", parcel.kind))
 
     def _tell(self, group: _Group, stored: ingest.Stored) -> None:
         for (device, life), streams in stored.acks.items():
@@ -193,7 +197,9 @@ class Receiving:
             self._outbound.ack(device, life, streams, group.echoes.get(device))
             if not is_retained:
                 self._send_open_commands(device)
-        for reason, device, words in stored.refused:
+        for name, kind in group.kept:
+            self._counters.add(name, kind)
+        for reason, device, words in (*group.refused, *stored.refused):
             self._refuse(reason, device, words)
         for name, amount in (
             ("batches_total", len(group.heard)),
@@ -221,10 +227,10 @@ class Receiving:
             self._known_count = count
             self._seen_ms = {name: at for name, at in self._seen_ms.items() if name in self._known}
 
-    def _is_known(self, device: str) -> bool:
+    def _is_known(self, device: str, group: _Group) -> bool:
         if device in self._known:
             return True
-        self._refuse("unknown device", device, "it is not enrolled here")
+        group.refused.append(("unknown device", device, "it is not enrolled here"))
         return False
 
     def _refuse(self, reason: str, device: str, words: str) -> None:
