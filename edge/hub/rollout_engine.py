@@ -13,18 +13,21 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from edge.errors import EdgeError
 from edge.hub import publishing, rollout_rows
 from edge.hub.database import Database, changes
 from edge.hub.rollout_settling import settle
 from edge.hub.rollout_states import Member, Rollout
 from edge.hub.rollout_steps import Step, step
 
+BREAK_S = 60.0
+"""Without a tick for so long, the hub was not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
     """A step that changes something."""
 
-    before: Rollout
     known: dict[str, Member]
     step: Step
 
@@ -38,6 +41,8 @@ class RolloutEngine:
         self.interval_s = interval_s
         self._database = database
         self._devices_count: int | None = None  # of the changes that were taken account of
+        self._listening_ms: int | None = None  # since when, without a break
+        self._last_ms = 0
 
     def run(self, now_ms: int) -> None:
         """As a chore."""
@@ -45,8 +50,17 @@ class RolloutEngine:
 
     def tick(self, now_ms: int) -> list[str]:
         """One round. Returns the devices whose desired state changed. Reads first, so that a round
-        with nothing to do, which most are, holds nobody up. Raises HubError."""
-        return [*self._follow_devices(now_ms), *self._step(now_ms)]
+        with nothing to do, which most are, holds nobody up. What goes wrong with one rollout stops
+        no other: the first error is raised at the end."""
+        self._listen(now_ms)
+        return [*self._follow_devices(now_ms), *self._step_all(now_ms)]
+
+    def _listen(self, now_ms: int) -> None:
+        """After a break, or a jump of the clock, it begins anew."""
+        is_going_on = 0 <= now_ms - self._last_ms <= BREAK_S * 1000
+        if self._listening_ms is None or not is_going_on:
+            self._listening_ms = now_ms
+        self._last_ms = now_ms
 
     def _follow_devices(self, now_ms: int) -> list[str]:
         with self._database.reader() as connection:
@@ -63,33 +77,43 @@ class RolloutEngine:
         self._devices_count = count
         return changed
 
-    def _step(self, now_ms: int) -> list[str]:
+    def _step_all(self, now_ms: int) -> list[str]:
         with self._database.reader() as connection:
-            if not _planned(connection, now_ms):
-                return []
+            waiting = [
+                rollout.id
+                for rollout in rollout_rows.active(connection)
+                if self._planned(connection, rollout, now_ms) is not None
+            ]
         changed: list[str] = []
-        with self._database.writer() as connection:
-            for planned in _planned(connection, now_ms):
-                changed += settle(
-                    connection,
-                    planned.before,
-                    planned.known,
-                    planned.step,
-                    at_ms=now_ms,
-                    who=planned.before.by,
-                )
+        failed: EdgeError | None = None
+        for id in waiting:
+            try:
+                changed += self._step(id, now_ms)
+            except EdgeError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return changed
 
+    def _step(self, id: int, now_ms: int) -> list[str]:
+        with self._database.writer() as connection:
+            rollout = rollout_rows.load(connection, id)
+            planned = self._planned(connection, rollout, now_ms)
+            if planned is None:
+                return []
+            return settle(
+                connection, rollout, planned.known, planned.step, at_ms=now_ms, who=rollout.by
+            )
 
-def _planned(connection: sqlite3.Connection, now_ms: int) -> list[_Planned]:
-    found: list[_Planned] = []
-    for rollout in rollout_rows.active(connection):
+    def _planned(
+        self, connection: sqlite3.Connection, rollout: Rollout, now_ms: int
+    ) -> _Planned | None:
+        """Its next step; None when that changes nothing."""
         known = rollout_rows.members(connection, rollout.id)
         seen = rollout_rows.seen(connection, rollout, known.values())
-        after = step(rollout, known.values(), seen, now_ms)
+        listening_s = (now_ms - (self._listening_ms or 0)) / 1000
+        after = step(rollout, known.values(), seen, now_ms, listening_s)
         is_other = after.rollout != rollout or any(
             known[member.device] is not member for member in after.members
         )
-        if is_other:
-            found.append(_Planned(rollout, known, after))
-    return found
+        return _Planned(known, after) if is_other else None

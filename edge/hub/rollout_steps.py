@@ -8,6 +8,7 @@ failed, and whether it goes on. Decides only; the engine persists and publishes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from msgspec.structs import replace
 from edge.hub.rollout_policy import at_once, targets
 from edge.hub.rollout_states import FAILED, Action, Member, Outcome, Rollout, rank
 from edge.messages.reported import ModuleReport
+
+GRACE_S = 120.0
+"""A hub that was away knows nothing of what devices did meanwhile: for so long after its return,
+or until the timeout if that is shorter, nothing times out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,16 @@ class Step:
 
 
 def step(
-    rollout: Rollout, members: Iterable[Member], seen: Mapping[str, Seen], now_ms: int
+    rollout: Rollout,
+    members: Iterable[Member],
+    seen: Mapping[str, Seen],
+    now_ms: int,
+    listening_s: float = math.inf,
 ) -> Step:
-    """``seen``: the devices that there are; a member that is not in it is gone."""
-    work = _Work(rollout, members, seen, now_ms)
+    """``seen``: the devices that there are; a member that is not in it is gone. ``listening_s``:
+    for how long the hub has been there without a break."""
+    is_fair = listening_s >= min(GRACE_S, rollout.policy.timeout_s)
+    work = _Work(rollout, members, seen, now_ms, is_fair)
     if rollout.state in ("running", "paused"):
         work.observe()
     if rollout.state == "running":
@@ -74,6 +85,7 @@ class _Work:
         members: Iterable[Member],
         seen: Mapping[str, Seen],
         now_ms: int,
+        is_fair: bool,
     ) -> None:
         self.rollout = rollout
         self.members = sorted(members, key=lambda member: rank(rollout.id, member.device))
@@ -81,6 +93,7 @@ class _Work:
         self.exposed: list[str] = []
         self._seen = seen
         self._now_ms = now_ms
+        self._is_fair = is_fair
 
     def observe(self) -> None:
         """The outcome of each device."""
@@ -88,6 +101,8 @@ class _Work:
             outcome, error = observed(
                 self.rollout, member, self._seen.get(member.device), self._now_ms
             )
+            if outcome == "timed out" and not self._is_fair:
+                continue
             if outcome != member.outcome:
                 self.members[index] = replace(
                     member, outcome=outcome, error=error, outcome_ms=self._now_ms

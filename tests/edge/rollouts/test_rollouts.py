@@ -6,6 +6,7 @@ import pytest
 
 from edge.errors import ConflictError, InvalidSpecError, NotFoundError
 from edge.hub import devices, rollout_rows
+from edge.hub.rollout_engine import RolloutEngine
 from edge.hub.rollout_policy import Policy
 from edge.layering import Layer
 from edge.messages.desired import Module
@@ -338,3 +339,45 @@ def test_a_report_that_nobody_can_read_is_none(hub: SmallHub) -> None:
     with hub.database.writer() as connection:
         connection.execute("UPDATE devices SET reported = ? WHERE name = ?", (b"{", first[0]))
     assert hub.tick() == []
+
+
+def test_a_hub_that_was_away_does_not_blame_devices_for_it(hub: SmallHub) -> None:
+    id = start(hub)
+    first = hub.tick()
+    hub.engine = RolloutEngine(hub.database)
+    assert hub.tick(7200.0) == []
+    for name in first:
+        hub.report(name)
+    assert len(hub.tick()) == 8
+    assert hub.rollouts.show(id).failed == 0
+
+
+def test_after_its_return_devices_do_time_out(hub: SmallHub) -> None:
+    id = start(hub)
+    hub.tick()
+    hub.tick(7200.0)
+    waited_s = 0
+    while hub.rollouts.show(id).state == "running":
+        hub.tick(10.0)
+        waited_s += 10
+        assert waited_s < 600
+    assert waited_s == 120
+    assert hub.rollouts.show(id).failed == 2
+
+
+def test_a_rollout_that_goes_wrong_stops_no_other(hub: SmallHub) -> None:
+    hub.deployments.put(Layer("other", modules=(module("second"),)), by="ann")
+    policy = Policy(batches=("100%",))
+    wrong = hub.rollouts.start(
+        "other", "second", image="s:2", digest=NEW, by="bob", policy=policy
+    ).id
+    right = start(hub)
+    hub.tick()
+    for name in NAMES:
+        hub.report(name)
+    with hub.database.writer() as connection:
+        connection.execute("DELETE FROM layers WHERE name = 'other'")
+    with pytest.raises(NotFoundError):
+        hub.tick()
+    assert hub.rollouts.show(wrong).state == "running"
+    assert hub.rollouts.show(right).batch == 1
