@@ -88,6 +88,10 @@ def needed(connection: sqlite3.Connection) -> set[tuple[str, str]]:
         if rollout.layer in layers:
             need(rollout.layer, rollout.old)
             need(rollout.layer, rollout.new)
+    covered = {image for image, _ in found}
+    for module in rollout_rows.modules_in_use(connection):
+        if module.image not in covered:
+            need("devices", module)
     return found
 
 
