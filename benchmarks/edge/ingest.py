@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -37,6 +38,7 @@ from edge.hub.telemetry import Query, records
 from edge.link.mqtt import LinkConfig, MqttLink
 
 REACH = 20_000
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +77,23 @@ def measure_broker(load: Load, folder: Path) -> Figure:
 
 
 @contextmanager
-def mosquitto(folder: Path) -> Iterator[int]:
-    """A broker for the block; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+def mosquitto(folder: Path, port: int = 0) -> Iterator[int]:
+    """A broker for the block; its port (0: any free one). It keeps nothing on disk."""
+    if not port:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = int(free.getsockname()[1])
     settings = folder / "mosquitto.conf"
     settings.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
         "max_inflight_messages 200\nmax_queued_messages 10000\n"
     )
-    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-    log = folder / "mosquitto.log"
-    with log.open("wb") as output:
-        broker = subprocess.Popen([program, "-c", settings], stderr=output)
+    with (folder / "mosquitto.log").open("ab") as log:
+        broker = subprocess.Popen([MOSQUITTO or "mosquitto", "-c", settings], stderr=log)
     try:
-        for _ in range(100):
+        for _ in range(200):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
-            time.sleep(0.05)
+            time.sleep(0.02)
         yield port
     finally:
         broker.terminate()
