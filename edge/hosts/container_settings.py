@@ -15,7 +15,9 @@ from registry.image_tree import BUNDLE_ROOT, PORT
 
 LABEL = "dev.inferry.edge"
 """Its value: the device."""
-MODULE, SLOT, DIGEST, SPEC = (f"{LABEL}.{name}" for name in ("module", "slot", "digest", "spec"))
+MODULE, SLOT, DIGEST, SPEC, BOOT = (
+    f"{LABEL}.{name}" for name in ("module", "slot", "digest", "spec", "boot")
+)
 REPOSITORY = "inferry-edge"
 RUN_FOLDER = "/run/inferry"
 SOCKET_VARIABLE = "INFERRY_AGENT_SOCKET"
@@ -38,14 +40,15 @@ def container_name(device: str, id: InstanceId) -> str:
     return f"{REPOSITORY}-{device}-{id.module}-{id.slot}"
 
 
-def labels(device: str, instance: Instance, spec: str) -> dict[str, str]:
-    """By which a restarted agent finds it."""
+def labels(device: str, instance: Instance, spec: str, boot: str) -> dict[str, str]:
+    """By which a restarted agent finds it. ``boot``: of the device."""
     return {
         LABEL: device,
         MODULE: instance.id.module,
         SLOT: instance.id.slot,
         DIGEST: instance.digest,
         SPEC: spec,
+        BOOT: boot,
     }
 
 
@@ -97,12 +100,14 @@ def mounts(instance: Instance) -> list[dict[str, Any]]:
     ]
 
 
-def observed(details: Mapping[str, Any]) -> Observed | None:
-    """Of what ``docker inspect`` says; None for one that was never started, or is not ours."""
+def observed(details: Mapping[str, Any], boot: str) -> Observed | None:
+    """Of what ``docker inspect`` says; None for one that was never started, or is not ours. One of
+    an earlier boot did not end by itself: its exit code means nothing."""
     found, state = details["Config"].get("Labels") or {}, details["State"]
     if state["Status"] == "created" or found.get(SLOT) not in ("live", "next"):
         return None
     is_running = state["Status"] in RUNNING
+    is_known = not is_running and found.get(BOOT) == boot
     bound = ((details.get("NetworkSettings") or {}).get("Ports") or {}).get(f"{PORT}/tcp") or []
     asked = (details["HostConfig"].get("PortBindings") or {}).get(f"{PORT}/tcp") or [{}]
     return Observed(
@@ -111,8 +116,8 @@ def observed(details: Mapping[str, Any]) -> Observed | None:
         "running" if is_running else "exited",
         address=asked[0].get("HostIp") or "0.0.0.0",
         port=int(bound[0]["HostPort"]) if is_running and bound else None,
-        exit_code=None if is_running else int(state["ExitCode"]),
-        is_out_of_memory=not is_running and bool(state.get("OOMKilled")),
+        exit_code=int(state["ExitCode"]) if is_known else None,
+        is_out_of_memory=is_known and bool(state.get("OOMKilled")),
         started_at_s=seconds(state.get("StartedAt") or ""),
     )
 

@@ -15,6 +15,7 @@ import contextlib
 import math
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import HostError
+from edge.hosts.boot import boot_id
 from edge.hosts.container_settings import (
     LABEL,
     MODULE,
@@ -56,7 +58,8 @@ LOAD_TIMEOUT_S = 600
 
 class DockerHost:
     """The ModuleHost of a Docker Engine. ``device`` is its name: an engine may have several
-    agents, each of which sees its own."""
+    agents, each of which sees its own. ``list_age_s``: how old may be what ``list`` tells of
+    changes that are not its own, so that many keepers do not keep the engine busy."""
 
     kind = "docker"
 
@@ -67,8 +70,14 @@ class DockerHost:
         *,
         connect_timeout_s: int = CONNECT_TIMEOUT_S,
         answer_timeout_s: int = ANSWER_TIMEOUT_S,
+        list_age_s: float = 0.0,
+        boot: str | None = None,
     ) -> None:
         self._device, self._stock = device, stock
+        self._boot = boot_id() if boot is None else boot
+        self._list_age_s = list_age_s
+        self._listed: tuple[float, Sequence[Observed]] | None = None
+        self._changes = 0
         self._timeouts = (connect_timeout_s, answer_timeout_s)
         self._engine: DockerEngine | None = None
         self._connecting = threading.Lock()
@@ -113,11 +122,13 @@ class DockerHost:
                     return
                 self._remove(to, found["Id"], ANSWER_TIMEOUT_S // 3)
             self._start(to, instance, wanted)
+            self._changed()
 
     def stop(self, id: InstanceId, grace_s: float = 10.0) -> None:
         with self._changing[id], self._asked(f"{id} could not be stopped") as to:
             for found in self._containers(to, id):
                 self._remove(to, found["Id"], grace_s)
+            self._changed()
 
     def reload(self, id: InstanceId) -> None:
         with self._asked(f"{id} could not be reloaded") as to:
@@ -127,6 +138,20 @@ class DockerHost:
             to.kill(running[0]["Id"], signal="SIGHUP")
 
     def list(self) -> Sequence[Observed]:
+        listed, now, changes = self._listed, time.monotonic(), self._changes
+        if listed is not None and now - listed[0] < self._list_age_s:
+            return listed[1]
+        found = self._list()
+        if changes == self._changes:
+            self._listed = now, found
+        return found
+
+    def _changed(self) -> None:
+        """What was listed, or is just being listed, is old."""
+        self._changes += 1
+        self._listed = None
+
+    def _list(self) -> Sequence[Observed]:
         with self._asked("the containers cannot be listed") as to:
             seen: dict[tuple[str, str], Observed] = {}
             for found in self._containers(to):
@@ -172,7 +197,7 @@ class DockerHost:
                 entrypoint=None if own is None else list(own),
                 name=container_name(self._device, instance.id),
                 environment=environment(instance),
-                labels=labels(self._device, instance, wanted),
+                labels=labels(self._device, instance, wanted, self._boot),
                 host_config=to.create_host_config(**confinement(instance)),
             )
         except docker.errors.ImageNotFound:
@@ -197,7 +222,7 @@ class DockerHost:
         import docker
 
         try:
-            return observed(to.inspect_container(container))
+            return observed(to.inspect_container(container), self._boot)
         except docker.errors.NotFound:  # removed meanwhile
             return None
 

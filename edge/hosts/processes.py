@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edge.errors import HostError
+from edge.hosts.boot import boot_id
 from edge.hosts.cgroup import Cgroups, find_cgroups
 from edge.hosts.fingerprint import fingerprint
 from edge.hosts.port import Instance, InstanceId, Observed
@@ -142,6 +143,7 @@ class ProcessHost:
             fingerprint=wanted,
             address=instance.address,
             port=instance.port,
+            boot=boot_id(),
             command=[str(python), "-m", "scoring", str(served), *where, *instance.args],
             env={**env, **instance.env, **_own_variables(instance, run)},
             cwd=str(served.resolve()),
@@ -210,6 +212,8 @@ def _observed(run: RunFolder) -> Observed | None:
     if spec is None:
         return None
     record, ending = run.record(), run.ending()
+    if spec.boot != boot_id():  # the device went down, and it with it
+        ending = None
     return Observed(
         InstanceId(spec.module, spec.slot),
         spec.digest,

@@ -41,7 +41,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 class Spec(msgspec.Struct, frozen=True):
     """What runs: first for whoever lists it, then for the launcher (which reads plain JSON).
-    ``cpus``: their numbers; ``user``: its number and its group's; ``cgroup``: a folder."""
+    ``boot``: of the device, when it was started; ``cpus``: their numbers; ``user``: its number and
+    its group's; ``cgroup``: a folder."""
 
     module: str
     slot: Slot
@@ -49,6 +50,7 @@ class Spec(msgspec.Struct, frozen=True):
     fingerprint: str
     address: str
     port: int
+    boot: str
     command: list[str]
     env: dict[str, str]
     cwd: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -157,3 +160,106 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(HostError, match="no Docker Engine answers"):
             host.list()
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.xdist_group("edge-docker")
+def test_what_is_listed_is_old_for_a_while_only_and_never_after_an_own_change(
+    engine_base: str, debian_base: Path, tmp_path: Path
+) -> None:
+    place = DockerPlace(tmp_path, debian_base)
+    host = DockerHost(place.device, place.stock, list_age_s=60)
+    try:
+        digest = place.image()
+        host.prepare(digest, no)
+        assert host.list() == []
+        host.start(Instance(place.id(), digest))
+        assert len(host.list()) == 1
+        place.host.stop(place.id(), grace_s=0)
+        assert len(host.list()) == 1
+        host.stop(place.id())
+        assert host.list() == []
+    finally:
+        host.close()
+        place.tidy()
+
+
+class Proxy:
+    """A socket before the engine's, which can go away, hang, and come back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_hung = False
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.come()
+
+    def come(self) -> None:
+        """Listen."""
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self.path))
+        self._listening.listen()
+        self._begin(self._accept, self._listening)
+
+    def go(self) -> None:
+        """End, with all connections."""
+        self.path.unlink()
+        for each in (self._listening, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for each in (self._listening, *self._open):
+            each.close()
+        self._open, self._threads = [], []
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                engine = socket.socket(socket.AF_UNIX)
+                engine.connect("/var/run/docker.sock")
+                self._open += [client, engine]
+                self._begin(self._copy, client, engine)
+                self._begin(self._copy, engine, client)
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not self.is_hung:
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def _begin(self, run: Callable[..., None], *arguments: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=run, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_engine_that_hangs_or_goes_away_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    proxy = Proxy(tmp_path / "docker.sock")
+    host = DockerHost("nobody", FakeStock(tmp_path), connect_timeout_s=1, answer_timeout_s=1)
+    try:
+        assert host.list() == []
+        proxy.is_hung = True
+        for _ in range(2):
+            started = time.monotonic()
+            with pytest.raises(HostError):
+                host.list()
+            assert time.monotonic() - started < 5
+        proxy.is_hung = False
+        assert host.list() == []
+        proxy.go()
+        with pytest.raises(HostError):
+            host.list()
+        proxy.come()
+        assert host.list() == []
+    finally:
+        host.close()
+        proxy.go()
+        gc.collect()  # the SDK leaves a socket to the collector when nobody listens

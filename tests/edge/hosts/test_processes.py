@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import signal
@@ -15,16 +16,19 @@ from pathlib import Path
 import pytest
 
 from edge.errors import HostError
+from edge.hosts.boot import boot_id
 from edge.hosts.port import Instance, InstanceId, ModuleHost, Slot
 from edge.hosts.processes import ProcessHost, chosen_cpus, python_here
 from edge.hosts.run_folder import RunFolder
 from edge.messages.desired import Limits
 from tests.edge.hosts.conformance import (
+    Asking,
     Confinement,
     Conformance,
     ask,
     begin,
     find,
+    link,
     no,
     wait_answering,
     wait_ended,
@@ -80,6 +84,7 @@ class TestProcesses(Conformance, Confinement):
 STARTER = """
 import sys
 from pathlib import Path
+from edge.hosts.boot import boot_id
 from edge.hosts.port import Instance, InstanceId
 from edge.hosts.processes import ProcessHost
 from tests.edge.hosts.images import FakeStock
@@ -189,6 +194,14 @@ def test_a_damaged_record_is_no_instance(place: ProcessPlace) -> None:
     assert not folder.exists()
 
 
+def test_what_ended_with_an_earlier_boot_did_not_end_by_itself(place: ProcessPlace) -> None:
+    begin(place, place.image(exit_code=0))
+    assert wait_ended(place, place.id()).exit_code == 0
+    path = place.run(place.id()).path / "spec.json"
+    path.write_bytes(path.read_bytes().replace(boot_id().encode(), b"another"))
+    assert wait_ended(place, place.id()).exit_code is None
+
+
 @pytest.mark.parametrize("module", ["", "../../etc", "a/b", ".hidden"])
 def test_a_name_cannot_lead_outside(place: ProcessPlace, module: str) -> None:
     with pytest.raises(HostError, match="cannot name a module"):
@@ -227,6 +240,34 @@ def test_modules_begin_at_different_cpus() -> None:
         (2,),
     }
     assert chosen_cpus("a", 1.2, [4, 5, 6]) is not None
+
+
+def test_the_real_server_serves_a_bundle_and_reloads_it_without_a_failed_request(
+    place: ProcessPlace,
+) -> None:
+    def bundle(answer: str) -> str:
+        folder = place.stock.bundle(place.stock.add({"answer": answer}, kind="bundle"))
+        (folder / "code").mkdir()
+        (folder / "code/score.py").write_text(
+            f"def init(): ...\ndef run(data): return {answer!r}\n"
+        )
+        about = {"schema_version": 1, "name": "b", "version": 1, "engine": "script"}
+        more = {"entry_script": "score.py", "models": []}
+        (folder / "bundle.json").write_text(json.dumps(about | more))
+        return folder.name
+
+    link(place.bundles, bundle("old"))
+    digest = place.stock.add({}, kind="bundle")
+    begin(place, digest, bundle=place.bundles, args=("--keep-alive-s", "5"))
+    seen = wait_answering(place, place.id())
+    assert ask(seen.port) == "old"
+    with Asking(seen.port) as asking:
+        link(place.bundles, bundle("new"))
+        place.host.reload(place.id())
+        wait_for(lambda: asking.answers[-1:] == ["new"])
+    assert (asking.errors, set(asking.answers)) == ([], {"old", "new"})
+    place.host.stop(place.id(), grace_s=5)
+    assert marked(place) == []
 
 
 @pytest.fixture
