@@ -1,1 +1,13 @@
-"""Images from the workspace's registry, resumed over any link and any restart."""
+"""Images from the workspace's registry, resumed over any link and any restart.
+
+puller = RegistryPuller(stock, "https://hub.example:5000", token=token, trusted=[key])
+image = puller.pull("digits:3", digest, keep=[...], on_progress=print, is_cancelled=stop.is_set)
+
+puller.py    what is fetched, in which order, and when not
+parts.py     one blob: a file that grows over cuts, restarts and power cuts
+rate.py      how fast at most
+"""
+
+from edge.pull.errors import CancelledError
+
+__all__ = ["CancelledError"]
