@@ -5,8 +5,9 @@ lock as long as it lives. Runs as a program of its own, with nothing but the sta
 
 FOLDER has spec.json (written by run_folder.py); LOCK_FD is the lock on FOLDER/lock, inherited from
 the agent: from the fork on there is no moment at which a process runs and the lock is free. It
-writes record.json (who runs, and where it answers), log and log.1 (what it prints), and end.json
-(how it ended). SIGTERM and SIGHUP go on to the module; SIGUSR1 kills it and all it has started.
+writes its number into the lock file (which has room for it, also on a full disk), record.json (who
+runs, and where it answers), log and log.1 (what it prints), and end.json (how it ended). SIGTERM
+and SIGHUP go on to the module; SIGUSR1 kills it and all it has started.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
+NUMBER_BYTES = 20
 WATCH_S = 0.25
 END_S = 5.0
 """For what was killed to be gone."""
@@ -52,6 +54,7 @@ def main(folder: str, lock: int) -> int:
     code = 1
     try:
         os.setsid()
+        os.pwrite(lock, f"{os.getpid():<{NUMBER_BYTES}}".encode(), 0)
         _quiet()
         watch(tell)
         code = 0
@@ -221,8 +224,8 @@ class Log:
 
     def __init__(self, path: str, limit_bytes: int, answers: Callable[[int], None]) -> None:
         self._path, self._limit_bytes, self._answers = path, limit_bytes, answers
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        self._size = os.fstat(self._file).st_size
+        self._file: int | None = None
+        self._size = 0
         self._is_listening = False
         self.last = b""
 
@@ -235,12 +238,19 @@ class Log:
                 self._is_listening = True
                 self._answers(port)
         with contextlib.suppress(OSError):
+            file = self._opened()
             if self._size + len(data) > self._limit_bytes:
                 os.replace(self._path, f"{self._path}.1")
-                os.close(self._file)
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-                self._size = 0
-            self._size += os.write(self._file, data)
+                os.close(file)
+                self._file = None
+                file = self._opened()
+            self._size += os.write(file, data)
+
+    def _opened(self) -> int:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+            self._size = os.fstat(self._file).st_size
+        return self._file
 
 
 def listening_port(text: bytes) -> int | None:

@@ -66,7 +66,8 @@ class Observed:
 
 
 class ModuleHost(Protocol):
-    """Every method raises HostError when the host fails; each is idempotent."""
+    """Every method raises HostError when the host fails (``prepare`` and ``start`` also what the
+    stock raises, EdgeError both); each is idempotent."""
 
     kind: str
     """"docker" or "process"."""

@@ -2,7 +2,7 @@
 long as the instance runs, so that a restarted agent knows what runs without trusting a number.
 
 <folder>/
-  lock           held: it runs
+  lock           held: it runs; has the launcher's number
   spec.json      what was asked for                      written here
   record.json    launcher and process, port              written by launcher.py
   end.json       exit code                               written by launcher.py
@@ -31,6 +31,7 @@ from edge.errors import HostError
 from edge.hosts.port import Slot
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
+NUMBER_BYTES = 20
 LAUNCH_TIMEOUT_S = 30.0
 LOCK_TIMEOUT_S = 2.0
 """Others hold the lock for a moment when they look."""
@@ -125,6 +126,7 @@ class RunFolder:
             self._sweep()
             for name in ("end.json", "record.json"):
                 (self.path / name).unlink(missing_ok=True)
+            os.pwrite(lock, b" " * NUMBER_BYTES, 0)  # room for the launcher's number
             write_whole(self.path / "spec.json", msgspec.json.encode(spec))
             self._run_launcher(lock)
         finally:
@@ -217,10 +219,10 @@ class RunFolder:
         is the one that was meant: its number cannot be another's meanwhile."""
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         while self.is_running():
-            record = self.record()
-            if record is not None:
+            number = self._content("lock").strip()
+            if number.isdigit():
                 try:
-                    handle = os.pidfd_open(record.launcher)
+                    handle = os.pidfd_open(int(number))
                 except ProcessLookupError:
                     continue
                 try:

@@ -28,6 +28,7 @@ from tests.edge.hosts.conformance import (
     ask,
     begin,
     find,
+    free_port,
     link,
     no,
     wait_answering,
@@ -200,6 +201,22 @@ def test_what_ended_with_an_earlier_boot_did_not_end_by_itself(place: ProcessPla
     path = place.run(place.id()).path / "spec.json"
     path.write_bytes(path.read_bytes().replace(boot_id().encode(), b"another"))
     assert wait_ended(place, place.id()).exit_code is None
+
+
+def test_a_module_runs_and_can_be_stopped_also_when_nothing_can_be_written(
+    place: ProcessPlace,
+) -> None:
+    folder = place.run(place.id()).path
+    for name in ("log", ".record.json", ".end.json"):  # in the way, as a full disk would be
+        (folder / name).mkdir(parents=True)
+    digest = place.image("one")
+    port = free_port()
+    begin(place, digest, port=port)
+    assert ask(wait_answering(place, place.id()).port) == "one"
+    place.host.reload(place.id())
+    place.host.stop(place.id(), grace_s=5)
+    assert place.host.list() == []
+    assert wait_for(lambda: marked(place) == [])
 
 
 @pytest.mark.parametrize("module", ["", "../../etc", "a/b", ".hidden"])

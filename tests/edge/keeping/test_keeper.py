@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from edge.errors import HostError
 from edge.hosts.memory import Behaviour, MemoryHost
 from edge.hosts.port import Instance, InstanceId
 from edge.hosts.processes import ProcessHost
@@ -303,6 +308,53 @@ def test_within_hands_off_it_does_nothing(scene: Scene) -> None:
     scene.settle()
     assert [each.digest for each in scene.host.list()] == [TWO]
     assert (scene.keeper.view().digest, scene.keeper.view().restarts) == (TWO, 0)
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("run"), st.floats(0, 100)),
+    st.tuples(st.just("end"), st.sampled_from([0, 1, 137])),
+    st.tuples(st.just("host"), st.sampled_from([None, "dockerd is down"])),
+    st.tuples(st.just("probe"), st.sampled_from([None, "no answer"])),
+    st.tuples(st.just("remove"), st.none()),
+    st.tuples(st.just("restart"), st.none()),
+    st.tuples(st.just("reopen"), st.none()),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EVENTS, max_size=12))
+def test_whatever_happens_it_is_healthy_again_when_the_trouble_is_over(
+    events: list[tuple[str, Any]],
+) -> None:
+    scene = Scene()
+    restart = Restart(max_backoff_s=50)
+    try:
+        scene.keep(restart)
+        for what, value in events:
+            if what == "run":
+                scene.run(value)
+            elif what == "end" and ID in scene.host.instances:
+                scene.host.end(ID, value)
+            elif what == "host":
+                scene.host.fail(value)
+            elif what == "probe":
+                scene.error = value
+            elif what == "remove":
+                with contextlib.suppress(HostError):
+                    scene.host.stop(ID)
+            elif what == "restart":
+                scene.keeper.restart()
+            elif what == "reopen":
+                scene.keeper = scene.reopened()
+                scene.keep(restart)
+        scene.host.fail(None)
+        scene.error = None
+        scene.run(70)
+        view = scene.keeper.view()
+        assert (view.health, view.error) == ("healthy", None)
+        assert [each.state for each in scene.host.list()] == ["running"]
+    finally:
+        scene.host.close()
 
 
 def test_its_thread_keeps_going_and_ends(scene: Scene) -> None:
