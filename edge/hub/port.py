@@ -25,8 +25,15 @@ class DesiredFor(Protocol):
 class Chore(Protocol):
     """Something that is done again and again while the hub runs."""
 
-    name: str
-    interval_s: float
+    @property
+    def name(self) -> str:
+        """For the log, and its thread."""
+        ...
+
+    @property
+    def interval_s(self) -> float:
+        """Between two runs."""
+        ...
 
     def run(self, now_ms: int) -> None:
         """Once. Short, or in short transactions: ingest writes to the same database. An EdgeError

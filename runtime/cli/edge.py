@@ -16,6 +16,7 @@ from runtime.cli.edge_commands import check, flush, logs, ping, restart, support
 from runtime.cli.edge_deploy import deploy, deployments
 from runtime.cli.edge_devices import devices
 from runtime.cli.edge_rollout import rollout
+from runtime.cli.edge_setup import agent, broker_config, enroll, hub
 from runtime.cli.edge_telemetry import telemetry
 
 
@@ -27,6 +28,10 @@ def edge() -> None:
 
 
 for _command in (
+    hub,
+    enroll,
+    broker_config,
+    agent,
     devices,
     deploy,
     deployments,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import click
 from runtime.cli.edge_place import DefaultGroup, moment, open_database
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
 from runtime.cli.values import pairs
-from runtime.cli.workspace import workspace_option
+from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
     from edge.hub.devices import Device
@@ -79,6 +80,40 @@ def tag(
         raise click.UsageError("say which tags to set, or --remove")
     known.set_tags(open_database(workspace_dir), name, pairs(tags, "tag"), remove)
     click.echo(f"Tagged {name}")
+
+
+@devices.command("revoke")
+@click.argument("name")
+@workspace_option
+def revoke(name: str, workspace_dir: Path | None) -> None:
+    """Make the certificates and the token of a device worthless; what is known of it stays."""
+    from runtime.edge_enrolment import revoke
+
+    with open_workspace(workspace_dir) as workspace:
+        certificates, tokens, broker = revoke(workspace, name)
+    click.echo(f"Revoked {certificates} certificates and {tokens} tokens of {name}")
+    if broker is not None:
+        click.echo(f"The broker's list in {broker} is new: send SIGHUP to mosquitto")
+    else:
+        click.echo("Copy edge/ca/crl.pem of the workspace to the broker, and send it SIGHUP")
+
+
+@devices.command("delete")
+@click.argument("name")
+@workspace_option
+def delete(name: str, workspace_dir: Path | None) -> None:
+    """Revoke a device and forget it, its telemetry too."""
+    from edge.errors import NotFoundError
+    from edge.hub import devices as known
+    from runtime.edge_enrolment import revoke
+
+    database = open_database(workspace_dir)
+    with database.reader() as connection:
+        known.get(connection, name)
+    with open_workspace(workspace_dir) as workspace, contextlib.suppress(NotFoundError):
+        revoke(workspace, name)
+    known.remove(database, name)
+    click.echo(f"Deleted {name}; if the broker has its own copy of crl.pem, bring it the new one")
 
 
 def record(device: Device) -> Record:

@@ -14,8 +14,6 @@ from runtime.cli.workspace import open_workspace
 if TYPE_CHECKING:
     from edge.hub.database import Database
 
-FOLDER = "edge"
-
 
 class DefaultGroup(click.Group):
     """A group whose words mean something without a command: ``devices`` is ``devices list`` and
@@ -33,10 +31,10 @@ class DefaultGroup(click.Group):
 
 def edge_folder(workspace_dir: Path | None) -> Path:
     """The hub's folder in the workspace: database, authority, configuration of the broker."""
+    from runtime.edge_hub import edge_folder as folder_in
+
     with open_workspace(workspace_dir) as workspace:
-        folder = workspace.root / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+        return folder_in(workspace.root)
 
 
 def open_database(workspace_dir: Path | None) -> Database:

@@ -1,0 +1,163 @@
+"""The hub as a process: its identity, its link to the broker, its chores.
+
+run(workspace, HubOptions(broker=Address("hub.example", 8883)), say=print, stop=event)
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import BadValueError
+
+if TYPE_CHECKING:
+    from edge.enrolment import Authority
+    from edge.link.mqtt import LinkConfig
+    from registry import Workspace
+
+FOLDER = "edge"
+"""In the workspace: hub.db, ca/, hub/ (the hub's certificate), broker/ (of the embedded one)."""
+DAY_S = 86_400.0
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Of a broker."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, *, port: int = 8883, lowest: int = 1) -> Address:
+        """HOST or HOST:PORT; [::1]:8883 for IPv6. Raises BadValueError."""
+        host, colon, digits = text.rpartition(":")
+        if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
+            host, digits = text, str(port)
+        host = host.removeprefix("[").removesuffix("]")
+        is_number = digits.isascii() and digits.isdigit() and len(digits) <= 5
+        if not host or not is_number or not lowest <= int(digits) <= 65535:
+            raise BadValueError(f"'{text}' is no broker; say HOST:PORT")
+        return cls(host, int(digits))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    """``broker`` None: one is run in this process, at ``listen``. ``metrics_port`` None: no
+    metrics."""
+
+    broker: Address | None = None
+    server_name: str | None = None
+    listen: Address = Address("127.0.0.1", 8883)
+    metrics_port: int | None = None
+    keep_days: float = 30.0
+    keep_gib: float = 20.0
+
+
+def edge_folder(root: Path) -> Path:
+    """The hub's part of a workspace's folder."""
+    folder = root / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def authority(root: Path) -> Authority:
+    """Who issues certificates, made when it is not there. Raises EnrolmentError."""
+    from edge.enrolment import Authority
+
+    return Authority.load_or_create(edge_folder(root) / "ca")
+
+
+def run(
+    workspace: Workspace, options: HubOptions, *, say: Callable[[str], None], stop: threading.Event
+) -> None:
+    """Until ``stop``. Raises EdgeError when it cannot begin."""
+    from edge.hub.database import Database
+    from edge.hub.metrics import MetricsServer
+    from edge.hub.publishing import desired_for
+    from edge.hub.retention import Retention
+    from edge.hub.rollout_engine import RolloutEngine
+    from edge.hub.service import HubService
+    from edge.link.mqtt import MqttLink
+    from runtime.edge_images import ImageKeeper
+
+    folder = edge_folder(workspace.root)
+    database = Database(folder / "hub.db")
+    with ExitStack() as stack:
+        broker = options.broker
+        if broker is None:
+            broker = _embedded(stack, workspace.root, options.listen)
+        service = HubService(
+            database,
+            MqttLink(_link_config(workspace.root, broker, options.server_name)),
+            desired_for,
+            chores=[
+                RolloutEngine(database),
+                Retention(
+                    database,
+                    max_age_s=options.keep_days * DAY_S,
+                    max_bytes=int(options.keep_gib * GIB),
+                ),
+                ImageKeeper(workspace, database),
+            ],
+        )
+        service.start()
+        stack.callback(service.stop)
+        say(f"Broker on {broker}")
+        if options.metrics_port is not None:
+            metrics = stack.enter_context(MetricsServer(service, "127.0.0.1", options.metrics_port))
+            say(f"Metrics on http://127.0.0.1:{metrics.port}/metrics")
+        say("The hub runs; Ctrl-C ends it")
+        stop.wait()
+
+
+def hub_identity(root: Path) -> tuple[Path, Path, Path]:
+    """(authority, certificate, key) of the hub, issued when there is none that will do. Raises
+    EnrolmentError."""
+    from edge.enrolment import certificates, write_files
+    from edge.enrolment.files import SECRET, File
+
+    issuer = authority(root)
+    folder = edge_folder(root) / "hub"
+    paths = (folder / "ca.pem", folder / "hub.pem", folder / "hub.key")
+    now = datetime.datetime.now(tz=datetime.UTC)
+    if all(path.exists() for path in paths) and paths[0].read_bytes() == issuer.pem:
+        made = certificates.read_certificate(paths[1].read_bytes())
+        if not certificates.is_renewal_due(made, now):
+            return paths
+    identity = issuer.issue_hub()
+    write_files(
+        folder,
+        {
+            "ca.pem": File(issuer.pem),
+            "hub.key": File(identity.key, SECRET),
+            "hub.pem": File(identity.certificate),
+        },
+    )
+    return paths
+
+
+def _link_config(root: Path, broker: Address, server_name: str | None) -> LinkConfig:
+    from edge.link.mqtt import LinkConfig, Tls
+
+    ca, certificate, key = hub_identity(root)
+    return LinkConfig(
+        client="hub",
+        host=broker.host,
+        port=broker.port,
+        tls=Tls(ca, certificate, key, server_name),
+        max_wait_s=10.0,
+    )
+
+
+def _embedded(stack: ExitStack, root: Path, listen: Address) -> Address:
+    raise BadValueError("there is no embedded broker yet; say --broker HOST:PORT")
