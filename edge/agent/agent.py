@@ -141,6 +141,7 @@ class Agent:
         self.crew.stopping.set()
         for part in (self.reporter, self.session, self.commands):
             part.wake()
+        self.parts.wake()
         self.modules.stop(deadline, is_removing=is_removing)
         stuck = self.crew.stop(deadline)
         if stuck:

@@ -2,16 +2,181 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.agent.config import AgentConfig
+from edge.agent.config import AgentConfig, reserve_bytes
 from edge.agent.parts import Parts
+from edge.agent.unit import PlainUnit
+from edge.clock import DeviceClock, boot_id
 from edge.errors import ConfigError
+from edge.hosts.port import ModuleHost
+from edge.link.mqtt import LinkConfig, MqttLink, Tls
+from edge.outbox.outbox import Outbox
+from edge.outbox.uplink import Uplink
+from edge.pull.puller import RegistryPuller
+from edge.pull.rate import RateCap
+from edge.stock.device_stock import DeviceStock
 
 if TYPE_CHECKING:
     from edge.agent.agent import Agent
+    from edge.stock.port import Stock
+
+log = logging.getLogger(__name__)
+SANE_S = 1_767_225_600
+"""2026-01-01: a clock that says less is wrong."""
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+UNPRIVILEGED = (10001, 10001)
+"""As whom modules run when the agent is root; the same as in a container."""
 
 
 def assemble(config: AgentConfig, agent: Agent) -> Parts:
-    """Raises ConfigError."""
-    raise ConfigError("this agent has no parts yet")
+    """Raises ConfigError, PullError, OutboxError."""
+    with ExitStack() as stack:
+        parts = _assemble(config, agent, stack)
+        stack.pop_all()
+    return parts
+
+
+def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
+    state = config.state
+    total = os.statvfs(state).f_blocks * os.statvfs(state).f_frsize
+    stock = DeviceStock(
+        state,
+        reserve_bytes=reserve_bytes(config.disk.reserve_bytes, total),
+        boot_id=boot_id(),
+    )
+    stack.callback(stock.close)
+    clock = DeviceClock(state / "clock.json")
+    outbox = Outbox(state / "outbox.db", clock)
+    stack.callback(outbox.close)
+    link = MqttLink(link_config(config), is_clock_right=lambda: time.time() > SANE_S)
+    uplink = Uplink(config.device, outbox, link, clock)
+    outbox.on_commit = uplink.on_commit
+    hosts = make_hosts(config, stock)
+    puller = make_puller(config, stock)
+    closing = ExitStack()
+    closing.callback(stock.close)
+    closing.callback(outbox.close)
+    return Parts(
+        link=link,
+        hosts=hosts,
+        make_unit=lambda name, may_start: PlainUnit(name, may_start, hosts[-1], puller),
+        outbox_report=outbox.report,
+        services={"uplink": uplink.work},
+        life=lambda: outbox.life,
+        on_ack=uplink.on_ack,
+        on_announced=uplink.on_announced,
+        mark=clock.mark,
+        hub_now_ms=clock.hub_now_ms,
+        flush=uplink.flush,
+        wake=uplink.stop,
+        close=closing.close,
+    )
+
+
+def link_config(config: AgentConfig) -> LinkConfig:
+    """How the broker is reached."""
+    broker, identity = config.broker, config.identity
+    tls = None
+    if broker.tls:
+        tls = Tls(
+            identity / "ca.pem",
+            identity / "device.pem",
+            identity / "device.key",
+            broker.server_name,
+        )
+    return LinkConfig(
+        client=config.device,
+        host=broker.host,
+        port=broker.port,
+        tls=tls,
+        keepalive_s=broker.keepalive_s,
+        min_wait_s=broker.min_wait_s,
+        max_wait_s=broker.max_wait_s,
+    )
+
+
+def make_hosts(config: AgentConfig, stock: Stock) -> list[ModuleHost]:
+    """What is wanted, or what is here; the process host is always here."""
+    found: tuple[str, ...] = ("docker", "process") if _has_docker(config) else ("process",)
+    wanted = found if config.modules.hosts is None else config.modules.hosts
+    hosts: list[ModuleHost] = []
+    if "docker" in wanted:
+        from edge.hosts.containers import DockerHost
+
+        if config.modules.docker is not None:
+            os.environ["DOCKER_HOST"] = config.modules.docker
+        hosts.append(DockerHost(config.device, stock, list_age_s=0.4))
+    if "process" in wanted:
+        from edge.hosts.cgroup import find_cgroups
+        from edge.hosts.processes import ProcessHost
+
+        hosts.append(
+            ProcessHost(
+                config.state / "processes", stock, user=module_user(), cgroups=find_cgroups()
+            )
+        )
+    return hosts
+
+
+def make_puller(config: AgentConfig, stock: DeviceStock) -> RegistryPuller:
+    """Raises ConfigError when enrolment gave no registry."""
+    from registry.errors import TrustError
+    from registry.trust.public_key import parse_public_key
+
+    if config.registry is None:
+        raise ConfigError(f"{config.path}: registry.url: is missing")
+    try:
+        key = parse_public_key((config.identity / "signing.pub").read_bytes())
+    except (OSError, TrustError) as error:
+        raise ConfigError(
+            f"{config.identity / 'signing.pub'} cannot be used ({error}); enroll the device again"
+        ) from error
+    token = None
+    if (config.identity / "registry-token").exists():
+        token = (config.identity / "registry-token").read_text().strip()
+    return RegistryPuller(
+        stock,
+        config.registry.url,
+        token=token,
+        trusted=[key],
+        ca_file=config.registry_ca,
+        rate=RateCap(config.registry.bytes_per_s),
+        is_plain_allowed=config.registry.insecure_http,
+    )
+
+
+def module_user(
+    python: str = sys.executable, user: tuple[int, int] = UNPRIVILEGED
+) -> tuple[int, int] | None:
+    """As whom modules run: another user when the agent is root, and that user can run ``python``;
+    None: as the agent."""
+    if os.geteuid() != 0:
+        return None
+    real = Path(os.path.realpath(python))
+    places = {*Path(python).absolute().parents, *real.parents, real}
+    if all(_may_pass(place, user) for place in places):
+        return user
+    log.warning("modules run as root: %s is in a folder that others cannot read", python)
+    return None
+
+
+def _may_pass(place: Path, user: tuple[int, int]) -> bool:
+    found = os.stat(place)
+    if found.st_uid == user[0]:
+        return bool(found.st_mode & 0o100)
+    return bool(found.st_mode & (0o010 if found.st_gid == user[1] else 0o001))
+
+
+def _has_docker(config: AgentConfig) -> bool:
+    return (
+        config.modules.docker is not None
+        or "DOCKER_HOST" in os.environ
+        or os.access(DOCKER_SOCKET, os.W_OK)
+    )

@@ -58,11 +58,13 @@ class Broker(Section, frozen=True):
 
 
 class Registry(Section, frozen=True):
-    """Where images come from. ``ca``: a file of authorities to trust, beside the system's."""
+    """Where images come from. ``ca``: a file of authorities to trust, beside the system's.
+    ``insecure_http``: plain HTTP beyond this machine, on a network that you trust."""
 
     url: Text
     ca: Text | None = None
     bytes_per_s: Count | None = None
+    insecure_http: bool = False
 
 
 class Identity(Section, frozen=True):
