@@ -74,7 +74,7 @@ class RegistryPuller:
         self.rate = rate or RateCap()
         self._stock = stock
         self._trusted = tuple(trusted)
-        self._credentials = Credentials(registry_token=token) if token else Credentials()
+        self._credentials = Credentials("device", token) if token else Credentials()
         self._ca_file = ca_file
         self._is_plain_allowed = is_plain_allowed
         self._timeouts = timeouts or Timeouts()
