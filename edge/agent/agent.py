@@ -41,7 +41,7 @@ from edge.errors import EdgeError, HostError, InvalidSpecError
 from edge.hosts.port import ModuleHost
 from edge.link.port import Message
 from edge.messages.codec import VERSION, encode
-from edge.messages.desired import Desired
+from edge.messages.desired import Desired, Settings
 from edge.messages.reported import OutboxReport, Reported
 from edge.messages.status import Status
 
@@ -181,6 +181,12 @@ class Agent:
             time_ms=self.parts.hub_now_ms(),
         )
 
+    @property
+    def settings(self) -> Settings:
+        """What the hub says of this device itself."""
+        desired = self.session.desired
+        return Settings() if desired is None else desired.settings
+
     def trouble(self) -> str | None:
         """What is wrong with the agent itself, one line."""
         if self.session.error is not None:
@@ -251,8 +257,7 @@ class Agent:
         return self._publish(topics.REPORTED, encode(report), retained=True)
 
     def _report_every_s(self) -> float:
-        desired = self.session.desired
-        wanted = desired.settings.report_s if desired is not None else None
+        wanted = self.settings.report_s
         return wanted if wanted is not None else self.config.report.every_s
 
     def _outbox(self) -> OutboxReport:
@@ -288,9 +293,7 @@ class Agent:
 
     def _measure(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
-            desired = self.session.desired
-            wanted = desired.settings.metrics_s if desired is not None else None
-            if stopping.wait(wanted or self.config.telemetry.metrics_s):
+            if stopping.wait(self.settings.metrics_s or self.config.telemetry.metrics_s):
                 return
             self.parts.metrics(self.metrics())
 

@@ -6,27 +6,38 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
+from edge.agent import machine
 from edge.agent.config import AgentConfig, reserve_bytes
 from edge.agent.parts import Parts
+from edge.agent.threads import Work
 from edge.agent.unit import PlainUnit
 from edge.clock import DeviceClock, boot_id
 from edge.errors import ConfigError
 from edge.hosts.port import ModuleHost
 from edge.link.mqtt import LinkConfig, MqttLink, Tls
+from edge.messages.desired import Desired
+from edge.messages.reported import ModuleReport
 from edge.outbox.outbox import Outbox
+from edge.outbox.record import STREAMS, NewRecord, OutboxSettings, StreamLimits
 from edge.outbox.uplink import Uplink
 from edge.pull.puller import RegistryPuller
 from edge.pull.rate import RateCap
 from edge.stock.device_stock import DeviceStock
+from edge.telemetry.host import host_metrics
+from edge.telemetry.scraping import Scraper, Target, metrics_record
 
 if TYPE_CHECKING:
     from edge.agent.agent import Agent
     from edge.stock.port import Stock
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 SANE_S = 1_767_225_600
 """2026-01-01: a clock that says less is wrong."""
@@ -53,13 +64,32 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
     )
     stack.callback(stock.close)
     clock = DeviceClock(state / "clock.json")
-    outbox = Outbox(state / "outbox.db", clock)
+    outbox = Outbox(state / "outbox.db", clock, outbox_settings(config))
     stack.callback(outbox.close)
     link = MqttLink(link_config(config), is_clock_right=lambda: time.time() > SANE_S)
-    uplink = Uplink(config.device, outbox, link, clock)
+    uplink = Uplink(
+        config.device,
+        outbox,
+        link,
+        clock,
+        bytes_per_day=lambda: _first(agent.settings.bytes_per_day, config.telemetry.bytes_per_day),
+    )
     outbox.on_commit = uplink.on_commit
     hosts = make_hosts(config, stock)
     puller = make_puller(config, stock)
+    services: dict[str, Work] = {"uplink": uplink.work}
+    if config.telemetry.metrics_s > 0:
+        scraper = Scraper(
+            lambda: targets(agent.modules.reports()),
+            lambda records: outbox.append(records, wait=False),
+            lambda: _first(agent.settings.metrics_s, config.telemetry.metrics_s) or 60.0,
+            lambda: host_metrics(machine.report(state)),
+        )
+        services["metrics"] = scraper.work
+
+    def send(record: NewRecord) -> None:
+        outbox.append([record], wait=False)
+
     closing = ExitStack()
     closing.callback(stock.close)
     closing.callback(outbox.close)
@@ -68,16 +98,51 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
         hosts=hosts,
         make_unit=lambda name, may_start: PlainUnit(name, may_start, hosts[-1], puller),
         outbox_report=outbox.report,
-        services={"uplink": uplink.work},
+        services=services,
         life=lambda: outbox.life,
         on_ack=uplink.on_ack,
         on_announced=uplink.on_announced,
         mark=clock.mark,
         hub_now_ms=clock.hub_now_ms,
+        prepare=lambda desired: _apply_settings(desired, config, puller),
+        metrics=lambda values: send(metrics_record("agent", dict(values))),
+        event=lambda kind, body: send(event(kind, body)),
         flush=uplink.flush,
         wake=uplink.stop,
         close=closing.close,
     )
+
+
+def outbox_settings(config: AgentConfig) -> OutboxSettings:
+    """A quarter of the room for each priority."""
+    each = StreamLimits(max_bytes=config.telemetry.outbox_bytes // STREAMS)
+    return OutboxSettings(streams=(each,) * STREAMS)
+
+
+def targets(reports: Sequence[ModuleReport]) -> list[Target]:
+    """Modules whose metrics can be asked for."""
+    return [
+        Target(report.name, "127.0.0.1", report.port)
+        for report in reports
+        if report.port is not None and report.health == "healthy"
+    ]
+
+
+def event(kind: str, body: Mapping[str, object]) -> NewRecord:
+    """Of the agent; more urgent than numbers."""
+    return NewRecord(1, "agent", kind, msgspec.json.encode(body))
+
+
+def _apply_settings(desired: Desired, config: AgentConfig, puller: RegistryPuller) -> None:
+    registry = config.registry
+    puller.rate.bytes_per_s = _first(
+        desired.settings.pull_bytes_per_s, registry.bytes_per_s if registry is not None else None
+    )
+
+
+def _first(*values: T | None) -> T | None:
+    """What the hub says before what the file says."""
+    return next((value for value in values if value is not None), None)
 
 
 def link_config(config: AgentConfig) -> LinkConfig:

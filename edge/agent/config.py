@@ -81,11 +81,10 @@ class Disk(Section, frozen=True):
 
 
 class Telemetry(Section, frozen=True):
-    """``outbox_bytes`` and ``outbox_age_s`` bound what waits for the hub. ``bytes_per_day``: on the
-    wire; none: no bound. ``metrics_s``: between two looks at host and modules; 0: never."""
+    """``outbox_bytes``: what waits for the hub, a quarter for each priority. ``bytes_per_day``: on
+    the wire; none: no bound. ``metrics_s``: between two looks at host and modules; 0: never."""
 
     outbox_bytes: Annotated[int, msgspec.Meta(ge=1 << 20, le=2**53)] = 256 << 20
-    outbox_age_s: Seconds = 14 * 86_400.0
     bytes_per_day: Count | None = None
     metrics_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60.0
 

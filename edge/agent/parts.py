@@ -24,8 +24,8 @@ class Parts:
     """``services``: threads that the agent keeps, by name. ``on_ack`` and ``on_announced`` are
     quick. ``mark``: the user property "mono" of each message to the hub. ``prepare``: called with
     each desired state before its modules are told of it. ``metrics``: takes the agent's own
-    numbers. ``event``: takes what should be known at the hub, as (kind, JSON). ``wake``: services look
-    whether it is the end. ``close``: after all threads have ended."""
+    numbers. ``event``: takes what should be known at the hub, as (kind, JSON). ``wake``: services
+    look whether it is the end. ``close``: after all threads have ended."""
 
     link: Link
     hosts: Sequence[ModuleHost]
