@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from edge import topics
-from edge.agent import checks, machine, support_bundle
+from edge.agent import checks, machine, memory, support_bundle
 from edge.agent.commands import Action, Commands
 from edge.agent.config import AgentConfig
 from edge.agent.modules import ModuleSet
@@ -302,9 +302,13 @@ class Agent:
         that are gone."""
         are_orphans_gone = False
         next_discard_s = self._clock() + 60
+        tidied = self._applied
         while not stopping.is_set():
             if not are_orphans_gone and self.session.desired is not None:
                 are_orphans_gone = all([self._stop_orphans(host) for host in self.parts.hosts])
+            if self._applied != tidied:  # a deployment has ended
+                tidied = self._applied
+                memory.give_back()
             if self._clock() >= next_discard_s:
                 next_discard_s = self._clock() + DISCARD_S
                 for host in self.parts.hosts:

@@ -29,6 +29,7 @@ from edge.outbox.record import STREAMS, NewRecord, OutboxSettings, StreamLimits
 from edge.outbox.uplink import Uplink
 from edge.pull.puller import RegistryPuller
 from edge.pull.rate import RateCap
+from edge.pull.signatures import ChildKey
 from edge.stock.device_stock import DeviceStock
 from edge.telemetry.host import host_metrics
 from edge.telemetry.scraping import Scraper, Target, metrics_record
@@ -210,7 +211,7 @@ def make_puller(config: AgentConfig, stock: DeviceStock) -> RegistryPuller:
         stock,
         config.registry.url,
         token=token,
-        trusted=[key],
+        trusted=[ChildKey(key.raw)],
         ca_file=config.registry_ca,
         rate=RateCap(config.registry.bytes_per_s),
         is_plain_allowed=config.registry.insecure_http,

@@ -69,11 +69,12 @@ def run(arguments: list[str]) -> int:
 
 def agent(config: AgentConfig, *, is_removing: bool, is_verbose: bool) -> int:
     """Runs until a signal; a second one ends it at once."""
-    from edge.agent import log
+    from edge.agent import log, memory
     from edge.agent.agent import Agent
     from edge.agent.assembly import assemble
     from edge.agent.state import StateLock
 
+    memory.one_arena()
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
