@@ -2,7 +2,7 @@
 
 A skip is right on a developer's machine that lacks an optional tool. CI installs them all, so that
 there a skip means a check that silently stopped checking. Fixtures for real programs are in
-tests/engine.py."""
+tests/engine.py and tests/broker.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.engine"]
+pytest_plugins = ["tests.engine", "tests.broker"]
 STRICT = os.environ.get("INFERRY_STRICT") == "1"
 
 

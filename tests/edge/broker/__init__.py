@@ -1,0 +1,1 @@
+"""Tests of the embedded broker; and the suite that it and mosquitto must pass."""
