@@ -6,22 +6,23 @@ run(workspace, HubOptions(broker=Address("hub.example", 8883)), say=print, stop=
 from __future__ import annotations
 
 import datetime
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
-    from edge.enrolment import Authority
+    from edge.enrolment import Authority, Identity
     from edge.link.mqtt import LinkConfig
     from registry import Workspace
 
 FOLDER = "edge"
-"""In the workspace: hub.db, ca/, hub/ (the hub's certificate), broker/ (of the embedded one)."""
+"""In the workspace: hub.db, ca/, hub/ (the hub's certificate), broker/ (the embedded one's)."""
 DAY_S = 86_400.0
 GIB = 1 << 30
 
@@ -48,6 +49,14 @@ class Address:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+class Files(NamedTuple):
+    """Of an identity: whom it trusts, who it is."""
+
+    ca: Path
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,44 +129,66 @@ def run(
         stop.wait()
 
 
-def hub_identity(root: Path) -> tuple[Path, Path, Path]:
-    """(authority, certificate, key) of the hub, issued when there is none that will do. Raises
-    EnrolmentError."""
+def hub_identity(root: Path) -> Files:
+    """Raises EnrolmentError."""
+    return _identity(root, "hub", lambda issuer: issuer.issue_hub())
+
+
+def _identity(root: Path, name: str, issue: Callable[[Authority], Identity]) -> Files:
+    """Kept in a folder of its own; issued when there is none that will do."""
     from edge.enrolment import certificates, write_files
     from edge.enrolment.files import SECRET, File
 
     issuer = authority(root)
-    folder = edge_folder(root) / "hub"
-    paths = (folder / "ca.pem", folder / "hub.pem", folder / "hub.key")
+    folder = edge_folder(root) / name
+    files = Files(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
     now = datetime.datetime.now(tz=datetime.UTC)
-    if all(path.exists() for path in paths) and paths[0].read_bytes() == issuer.pem:
-        made = certificates.read_certificate(paths[1].read_bytes())
+    if all(path.exists() for path in files) and files.ca.read_bytes() == issuer.pem:
+        made = certificates.read_certificate(files.certificate.read_bytes())
         if not certificates.is_renewal_due(made, now):
-            return paths
-    identity = issuer.issue_hub()
+            return files
+    identity = issue(issuer)
     write_files(
         folder,
         {
             "ca.pem": File(issuer.pem),
-            "hub.key": File(identity.key, SECRET),
-            "hub.pem": File(identity.certificate),
+            f"{name}.key": File(identity.key, SECRET),
+            f"{name}.pem": File(identity.certificate),
         },
     )
-    return paths
+    return files
 
 
 def _link_config(root: Path, broker: Address, server_name: str | None) -> LinkConfig:
     from edge.link.mqtt import LinkConfig, Tls
 
-    ca, certificate, key = hub_identity(root)
+    files = hub_identity(root)
     return LinkConfig(
         client="hub",
         host=broker.host,
         port=broker.port,
-        tls=Tls(ca, certificate, key, server_name),
+        tls=Tls(files.ca, files.certificate, files.key, server_name),
         max_wait_s=10.0,
     )
 
 
 def _embedded(stack: ExitStack, root: Path, listen: Address) -> Address:
-    raise BadValueError("there is no embedded broker yet; say --broker HOST:PORT")
+    """A broker in this process, with TLS and the rights of devices."""
+    from edge.broker import Broker, BrokerConfig, BrokerTls, DeviceRules
+
+    names = sorted(
+        {"localhost", "127.0.0.1", socket.gethostname(), listen.host} - {"0.0.0.0", "::"}
+    )
+    files = _identity(root, "broker", lambda issuer: issuer.issue_broker(names))
+    revoked = authority(root).folder / "revoked"
+    tls = BrokerTls(
+        files.ca,
+        files.certificate,
+        files.key,
+        is_revoked=lambda serial: (revoked / f"{serial:x}").exists(),
+    )
+    broker = Broker(BrokerConfig(listen.host, listen.port, tls), rules=DeviceRules())
+    broker.start()
+    stack.callback(broker.stop)
+    host = "127.0.0.1" if listen.host in ("0.0.0.0", "::") else listen.host
+    return Address(host, broker.port)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+FIRST_LOOK_S = 3.0
 SANE_S = 1_767_225_600
 """2026-01-01: a clock that says less is wrong."""
 DOCKER_SOCKET = Path("/var/run/docker.sock")
@@ -83,7 +85,7 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
         scraper = Scraper(
             lambda: targets(agent.modules.reports()),
             lambda records: outbox.append(records, wait=False),
-            lambda: _first(agent.settings.metrics_s, config.telemetry.metrics_s) or 60.0,
+            soon_then(lambda: _first(agent.settings.metrics_s, config.telemetry.metrics_s) or 60.0),
             lambda: host_metrics(machine.report(state)),
         )
         services["metrics"] = scraper.work
@@ -139,6 +141,12 @@ def _apply_settings(desired: Desired, config: AgentConfig, puller: RegistryPulle
     puller.rate.bytes_per_s = _first(
         desired.settings.pull_bytes_per_s, registry.bytes_per_s if registry is not None else None
     )
+
+
+def soon_then(every_s: Callable[[], float]) -> Callable[[], float]:
+    """The first look comes soon: who sets a device up wants to see it."""
+    waits = iter((FIRST_LOOK_S,))
+    return lambda: min(next(waits, math.inf), every_s())
 
 
 def _first(*values: T | None) -> T | None:

@@ -42,7 +42,7 @@ def main() -> int:
         make_image()
         say("2. The registry that devices pull from, and the hub with a broker inside")
         registry = running.enter_context(
-            serving("registry", ["registry", "serve", "--port", "0"], r"Listening on (http://\S+)")
+            serving("registry", ["registry", "serve", "--port", "0"], r"ready at (http://\S+)")
         )
         broker = running.enter_context(
             serving("hub", ["edge", "hub", "--embedded-broker"], r"Broker on (\S+)")
@@ -107,7 +107,7 @@ def create_image(golden: str, *, script: str = "examples/digits/score.py") -> No
 
 def enroll(device: str, registry: str, broker: str) -> None:
     """All that a device needs, in a folder of its own."""
-    inferry("edge", "enroll", device, "--tag", "line=3", "--out", f".demo/edge/{device}",
+    inferry("edge", "enroll", device, "--tag", "line=3", "--out", f".demo/edge/{device}", "--state", "state",
             "--broker", broker, "--registry", registry)  # fmt: skip
 
 
