@@ -107,8 +107,8 @@ def create_image(golden: str, *, script: str = "examples/digits/score.py") -> No
 
 def enroll(device: str, registry: str, broker: str) -> None:
     """All that a device needs, in a folder of its own."""
-    inferry("edge", "enroll", device, "--tag", "line=3", "--out", f".demo/edge/{device}", "--state", "state",
-            "--broker", broker, "--registry", registry)  # fmt: skip
+    inferry("edge", "enroll", device, "--tag", "line=3", "--out", f".demo/edge/{device}",
+            "--state", "state", "--broker", broker, "--registry", registry)  # fmt: skip
 
 
 def rollout(image: str, *, expected: str) -> None:
@@ -198,12 +198,8 @@ def command(arguments: list[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The demo has its own workspace. What it starts is marked, so that nothing stays behind."""
-    return {
-        **os.environ,
-        "INFERRY_WORKSPACE": str(DEMO / "workspace"),
-        "INFERRY_DEMO": str(os.getpid()),
-    }
+    """The demo has its own workspace."""
+    return {**os.environ, "INFERRY_WORKSPACE": str(DEMO / "workspace")}
 
 
 @contextlib.contextmanager
@@ -246,6 +242,9 @@ def background(name: str, arguments: list[str]) -> Iterator[tuple[subprocess.Pop
         if process.wait(timeout=STOP_S) != 0:
             sys.exit(f"demo: {name} left with {process.returncode}:\n{log.read_text()[-3000:]}")
     finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -253,11 +252,11 @@ def background(name: str, arguments: list[str]) -> Iterator[tuple[subprocess.Pop
 
 def processes() -> list[int]:
     """Ends what the demo started and is still there (from /proc); there should be nothing."""
-    mark = f"INFERRY_DEMO={os.getpid()}".encode()
+    mark = str(DEMO).encode()  # modules have their bundle in their command line
     left = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if mark in path.read_bytes().split(b"\0"):
+            if mark in path.read_bytes() and int(path.parent.name) != os.getpid():
                 left.append(int(path.parent.name))
                 os.kill(left[-1], signal.SIGKILL)
     if left:
