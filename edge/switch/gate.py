@@ -1,0 +1,160 @@
+"""Whether a new version may come into service: it is up, and answers its golden inputs rightly, in
+time. All that it asks is asked of instances on this device: no network.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from msgspec import UNSET
+
+from edge.errors import GateError
+from edge.hosts.port import InstanceId, ModuleHost, Observed
+from edge.keeping.http_probe import probe as http_probe
+from edge.messages.desired import Module
+from edge.switch.golden import (
+    Answer,
+    Golden,
+    check_answer,
+    check_expected,
+    check_latency,
+    check_shape,
+)
+from edge.switch.scoring import body_of, score
+
+LOOK_S = 0.1
+LOG_LINES = 15
+FLOOR_S = 0.020
+"""Below this no answer is too slow, whatever the old version takes: noise."""
+TIMED_CASES, TIMED_ROUNDS = 5, 5
+MAX_ANSWER_S = 30.0
+Check = Callable[[], None]
+"""Raises when the gate is not wanted any more."""
+
+
+class Gate:
+    """Of one module. ``check`` is called often."""
+
+    def __init__(
+        self,
+        module: Module,
+        host: ModuleHost,
+        check: Check,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._module = module
+        self._host = host
+        self._check = check
+        self._clock = clock
+        self._sleep = sleep
+        self._deadline = clock() + module.update.start_s
+
+    def await_ready(self, id: InstanceId) -> Observed:
+        """The instance, once it says that it is ready. Raises GateError("health"), HostError."""
+        error = "it did not start"
+        while self._clock() < self._deadline:
+            self._check()
+            seen = find(self._host, id)
+            if seen is not None and seen.state == "exited":
+                raise GateError("health", self._ended(seen))
+            if seen is not None and seen.port is not None:
+                left_s = max(0.1, min(self._module.probe.timeout_s, self._deadline - self._clock()))
+                found = http_probe(seen.address, seen.port, self._module.probe.path, left_s)
+                if found is None:
+                    return seen
+                error = found
+            self._sleep(LOOK_S)
+        raise GateError(
+            "health", f"it was not ready within {self._module.update.start_s:g} s: {error}"
+        )
+
+    def pass_golden(self, new: Observed, old: Observed | None, golden: Golden) -> None:
+        """Raises GateError."""
+        timed_new: list[float] = []
+        timed_old: list[float] = []
+        for number, case in enumerate(golden.cases):
+            self._check()
+            what = f"golden input {number + 1}"
+            body = body_of(case.input)
+            answer = self._ask(new, body, what)
+            document = check_answer(answer, what)
+            is_known = case.output is not UNSET
+            if is_known:
+                check_expected(document, case.output, golden.tolerance, what)
+            before = self._old_answer(old, body)
+            if before is not None and not is_known:
+                check_shape(document, check_answer(before, what), what)
+            if number < TIMED_CASES:
+                self._time(new, old if before is not None else None, body, timed_new, timed_old)
+        check_latency(
+            statistics.median(timed_new),
+            statistics.median(timed_old) if timed_old else None,
+            golden.max_latency_ms,
+            self._module.update.latency_factor,
+            FLOOR_S,
+        )
+
+    def _time(
+        self,
+        new: Observed,
+        old: Observed | None,
+        body: bytes,
+        timed_new: list[float],
+        timed_old: list[float],
+    ) -> None:
+        """Interleaved, so that a busy device slows both alike."""
+        for _ in range(TIMED_ROUNDS):
+            self._check()
+            timed_new.append(self._ask(new, body, "a golden input").seconds)
+            again = self._old_answer(old, body)
+            if again is not None:
+                timed_old.append(again.seconds)
+
+    def _ask(self, new: Observed, body: bytes, what: str) -> Answer:
+        left_s = min(MAX_ANSWER_S, self._deadline - self._clock())
+        if left_s <= 0:
+            raise GateError(
+                "latency",
+                f"the golden inputs take longer than {self._module.update.start_s:g} s"
+                " (update.start_s)",
+            )
+        try:
+            return score(new, body, left_s)
+        except OSError as error:
+            seen = find(self._host, new.id)
+            if seen is None or seen.state == "exited":
+                raise GateError("health", f"{what}: {self._ended(seen)}") from error
+            check = "latency" if isinstance(error, TimeoutError) else "status"
+            raise GateError(check, f"{what}: {error}") from error
+
+    def _old_answer(self, old: Observed | None, body: bytes) -> Answer | None:
+        """None: it does not answer this; then it is no measure."""
+        if old is None:
+            return None
+        try:
+            answer = score(old, body, min(MAX_ANSWER_S, self._module.update.start_s))
+            check_answer(answer, "")
+        except (OSError, GateError):
+            return None
+        return answer
+
+    def _ended(self, seen: Observed | None) -> str:
+        if seen is None:
+            return "it is gone"
+        why = f"it ended with exit code {seen.exit_code}"
+        if seen.is_out_of_memory:
+            why = "it was killed: out of memory"
+        try:
+            lines = self._host.logs(seen.id, LOG_LINES).strip().splitlines()
+        except Exception:  # what it said is an extra
+            lines = []
+        return why + (f"; its last words: {' | '.join(lines)[-400:]}" if lines else "")
+
+
+def find(host: ModuleHost, id: InstanceId) -> Observed | None:
+    """The instance as it is; None when there is none. Raises HostError."""
+    return next((each for each in host.list() if each.id == id), None)

@@ -1,0 +1,117 @@
+"""What is remembered of a module's way, in the agent's state.db: one row a module, written in full
+before each step.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from edge.messages.desired import HostKind, Module
+from edge.switch.machine import State, after_restart
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS switch_modules (
+    name TEXT PRIMARY KEY,
+    record BLOB NOT NULL    -- JSON of Record
+) WITHOUT ROWID;
+"""
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A version in service. ``runtime``: the image that its instance was started from; its bundle
+    is that of ``module.digest``, which after a model-only update is another. ``host``: where."""
+
+    module: Module
+    runtime: str
+    host: HostKind
+
+    @property
+    def digests(self) -> set[str]:
+        """Images that it needs."""
+        return {self.module.digest, self.runtime}
+
+
+class Record(msgspec.Struct, frozen=True):
+    """``live``: what is in service, or comes into it (SWITCHING, WATCHING: the new one).
+    ``previous``: what did before, for a way back. ``failed``: what was tried last and given up,
+    and why: it is not tried again."""
+
+    state: str = State.IDLE.value
+    live: Release | None = None
+    previous: Release | None = None
+    failed: Module | None = None
+    error: str | None = None
+    check: str | None = None
+
+    @property
+    def at(self) -> State:
+        """``state``, as such."""
+        return State(self.state)
+
+    @property
+    def digests(self) -> set[str]:
+        """Images that must stay."""
+        return {d for each in (self.live, self.previous) if each is not None for d in each.digests}
+
+
+class Records:
+    """Threads may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute("PRAGMA busy_timeout=10000")
+        self._connection.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Its file."""
+        with self._lock:
+            self._connection.close()
+
+    def load(self, name: str) -> Record:
+        """Where to go on: an update that was being prepared begins again. A row that cannot be
+        read is as if there were none: the module is installed anew."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT record FROM switch_modules WHERE name = ?", (name,)
+            ).fetchone()
+        if row is None:
+            return Record()
+        try:
+            record = msgspec.json.decode(row[0], type=Record)
+            return msgspec.structs.replace(record, state=after_restart(record.at).value)
+        except (msgspec.MsgspecError, ValueError):
+            return Record()
+
+    def put(self, name: str, record: Record) -> None:
+        """Durable once it returns."""
+        with self._writer() as connection:
+            connection.execute(
+                "INSERT INTO switch_modules VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+                (name, msgspec.json.encode(record)),
+            )
+
+    def remove(self, name: str) -> None:
+        """The module is gone."""
+        with self._writer() as connection:
+            connection.execute("DELETE FROM switch_modules WHERE name = ?", (name,))
+
+    @contextmanager
+    def _writer(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
