@@ -88,7 +88,7 @@ def summary(what: str, samples: list[Sample], threads: int) -> Footprint:
 def measure(fleet: Fleet, device: str, what: str, *, minutes: float, every_s: float) -> Footprint:
     """Idle, or with a message a second when ``what`` says so."""
     pid = fleet.processes[device].pid
-    path = fleet.folder / device / "state" / "modules" / "digits" / "agent.sock"
+    path = fleet.folder / device / "state" / "modules" / "digits" / "run" / "agent.sock"
     began = time.monotonic()
     next_look, next_message, samples = began, began, []
     while time.monotonic() - began < minutes * 60:

@@ -131,8 +131,8 @@ class Agent:
             ),
         )
 
-    def stop(self, *, is_removing: bool = False) -> None:
-        """End everything but the modules; with ``is_removing`` them too. Idempotent."""
+    def stop(self, *, is_halting: bool = False) -> None:
+        """End everything but the modules; with ``is_halting`` they are stopped too. Idempotent."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -142,7 +142,7 @@ class Agent:
         for part in (self.reporter, self.session, self.commands):
             part.wake()
         self.parts.wake()
-        self.modules.stop(deadline, is_removing=is_removing)
+        self.modules.stop(deadline, is_halting=is_halting)
         stuck = self.crew.stop(deadline)
         if stuck:
             log.warning("these threads did not end: %s", ", ".join(stuck))

@@ -17,10 +17,11 @@ import msgspec
 from edge.agent import machine
 from edge.agent.config import AgentConfig, reserve_bytes
 from edge.agent.parts import Parts
+from edge.agent.state import DATABASE
 from edge.agent.threads import Work
-from edge.agent.unit import PlainUnit
+from edge.agent.unit import ModuleUnit
 from edge.clock import DeviceClock, boot_id
-from edge.errors import ConfigError
+from edge.errors import ConfigError, PullError
 from edge.hosts.port import ModuleHost
 from edge.link.mqtt import LinkConfig, MqttLink, Tls
 from edge.messages.desired import Desired
@@ -32,12 +33,15 @@ from edge.pull.puller import RegistryPuller
 from edge.pull.rate import RateCap
 from edge.pull.signatures import ChildKey
 from edge.stock.device_stock import DeviceStock
+from edge.switch.record import Records
+from edge.switch.updater import Tools
 from edge.telemetry.host import host_metrics
 from edge.telemetry.scraping import Scraper, Target, metrics_record
+from edge.windows import is_open
 
 if TYPE_CHECKING:
     from edge.agent.agent import Agent
-    from edge.stock.port import Stock
+    from edge.stock.port import Puller, Stock, StoredImage
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -79,7 +83,9 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
     )
     outbox.on_commit = uplink.on_commit
     hosts = make_hosts(config, stock)
-    puller = make_puller(config, stock)
+    rate = RateCap(config.registry.bytes_per_s if config.registry is not None else None)
+    records = Records(state / DATABASE)
+    stack.callback(records.close)
     services: dict[str, Work] = {"uplink": uplink.work}
     if config.telemetry.metrics_s > 0:
         scraper = Scraper(
@@ -93,13 +99,31 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
     def send(record: NewRecord) -> None:
         outbox.append([record], wait=False)
 
+    def now_s() -> float:
+        hub_ms = clock.hub_now_ms()
+        return time.time() if hub_ms is None else hub_ms / 1000
+
+    tools = Tools(
+        state=state,
+        hosts={host.kind: host for host in hosts},
+        stock=stock,
+        puller=make_puller(config, stock, rate),
+        records=records,
+        pinned=lambda: agent.modules.digests(),
+        may_pull=lambda: None if is_open(agent.settings.pull_windows, now_s()) else "window",
+        now_s=now_s,
+        on_change=lambda: agent.wake(),
+        event=lambda kind, body: send(event(kind, body)),
+    )
     closing = ExitStack()
-    closing.callback(stock.close)
-    closing.callback(outbox.close)
+    for part in (stock, outbox, records):
+        closing.callback(part.close)
     return Parts(
         link=link,
         hosts=hosts,
-        make_unit=lambda name, may_start: PlainUnit(name, may_start, hosts[-1], puller),
+        make_unit=lambda name, may_start: ModuleUnit(
+            name, may_start, tools, outbox.append, clock.hub_now_ms
+        ),
         outbox_report=outbox.report,
         services=services,
         life=lambda: outbox.life,
@@ -107,7 +131,7 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
         on_announced=uplink.on_announced,
         mark=clock.mark,
         hub_now_ms=clock.hub_now_ms,
-        prepare=lambda desired: _apply_settings(desired, config, puller),
+        prepare=lambda desired: _apply_settings(desired, config, rate),
         metrics=lambda values: send(metrics_record("agent", dict(values))),
         event=lambda kind, body: send(event(kind, body)),
         flush=uplink.flush,
@@ -136,9 +160,9 @@ def event(kind: str, body: Mapping[str, object]) -> NewRecord:
     return NewRecord(1, "agent", kind, msgspec.json.encode(body))
 
 
-def _apply_settings(desired: Desired, config: AgentConfig, puller: RegistryPuller) -> None:
+def _apply_settings(desired: Desired, config: AgentConfig, rate: RateCap) -> None:
     registry = config.registry
-    puller.rate.bytes_per_s = _first(
+    rate.bytes_per_s = _first(
         desired.settings.pull_bytes_per_s, registry.bytes_per_s if registry is not None else None
     )
 
@@ -199,13 +223,13 @@ def make_hosts(config: AgentConfig, stock: Stock) -> list[ModuleHost]:
     return hosts
 
 
-def make_puller(config: AgentConfig, stock: DeviceStock) -> RegistryPuller:
-    """Raises ConfigError when enrolment gave no registry."""
+def make_puller(config: AgentConfig, stock: DeviceStock, rate: RateCap) -> Puller:
+    """Raises ConfigError."""
     from registry.errors import TrustError
     from registry.trust.public_key import parse_public_key
 
     if config.registry is None:
-        raise ConfigError(f"{config.path}: registry.url: is missing")
+        return NoRegistry(stock)
     try:
         key = parse_public_key((config.identity / "signing.pub").read_bytes())
     except (OSError, TrustError) as error:
@@ -221,9 +245,29 @@ def make_puller(config: AgentConfig, stock: DeviceStock) -> RegistryPuller:
         token=token,
         trusted=[ChildKey(key.raw)],
         ca_file=config.registry_ca,
-        rate=RateCap(config.registry.bytes_per_s),
+        rate=rate,
         is_plain_allowed=config.registry.insecure_http,
     )
+
+
+class NoRegistry:
+    """The Puller of a device whose configuration names none: what is here can run."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+
+    def pull(
+        self,
+        image: str,
+        digest: str,
+        *,
+        keep: Sequence[str],
+        on_progress: Callable[[int, int], None],
+        is_cancelled: Callable[[], bool],
+    ) -> StoredImage:
+        if self._stock.has(digest):
+            return self._stock.image(digest)
+        raise PullError(f"{image} cannot be fetched: agent.toml has no registry.url")
 
 
 def module_user(

@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
             return check(config, given.output)
         if given.command == "support-bundle":
             return support_bundle(config, given.target)
-        return agent(config, is_removing=given.stop_modules, is_verbose=given.verbose)
+        return agent(config, is_halting=given.stop_modules, is_verbose=given.verbose)
     except (EdgeError, OSError) as error:
         print(f"edge: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
         return 1
 
 
-def agent(config: AgentConfig, *, is_removing: bool, is_verbose: bool) -> int:
+def agent(config: AgentConfig, *, is_halting: bool, is_verbose: bool) -> int:
     """Runs until a signal; a second one ends it at once."""
     from edge.agent import log, memory
     from edge.agent.agent import Agent
@@ -90,7 +90,7 @@ def agent(config: AgentConfig, *, is_removing: bool, is_verbose: bool) -> int:
             made = Agent(config, assemble)
             made.start()
             stopping.wait()
-            made.stop(is_removing=is_removing)
+            made.stop(is_halting=is_halting)
         finally:
             log.tear_down()
     return 0

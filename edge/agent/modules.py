@@ -23,7 +23,7 @@ from edge.messages.reported import ModuleReport
 
 log = logging.getLogger(__name__)
 RETRY_S = 5.0
-REMOVE_S = 20.0
+HALT_S = 20.0
 
 
 class Unit(Protocol):
@@ -56,6 +56,10 @@ class Unit(Protocol):
 
     def stop(self) -> None:
         """End its threads; what runs goes on."""
+        ...
+
+    def halt(self) -> None:
+        """End its threads and what runs; the next start begins it again."""
         ...
 
 
@@ -158,27 +162,28 @@ class ModuleSet:
             wanted = {module.name for module in (self._desired.modules if self._desired else ())}
             return wanted | set(self._units) | set(self._leaving)
 
-    def stop(self, deadline_s: float, *, is_removing: bool = False) -> None:
+    def stop(self, deadline_s: float, *, is_halting: bool = False) -> None:
         """End all units at the same time, and wait so long (monotonic time); their modules run on,
-        unless ``is_removing``, which may take longer."""
+        unless ``is_halting``, which may take longer."""
         self._stopping.set()
         self._wake.set()
         with self._lock:
             units = [*self._units.values(), *self._leaving.values()]
         threads = [
-            threading.Thread(target=self._end, args=(unit, is_removing), daemon=True)
+            threading.Thread(target=self._end, args=(unit, is_halting), daemon=True)
             for unit in units
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(max(0.0, deadline_s + REMOVE_S * is_removing - time.monotonic()))
+            thread.join(max(0.0, deadline_s + HALT_S * is_halting - time.monotonic()))
 
-    def _end(self, unit: Unit, is_removing: bool) -> None:
+    def _end(self, unit: Unit, is_halting: bool) -> None:
         try:
-            if is_removing:
-                unit.remove()
-            unit.stop()
+            if is_halting:
+                unit.halt()
+            else:
+                unit.stop()
         except EdgeError as error:
             log.warning("a module did not end: %s", error)
 

@@ -74,6 +74,7 @@ def main() -> int:
         rollout("digits:3", expected="rolled back")
         wait("both run what is good", lambda: all(runs(d, "digits:2") for d in DEVICES))
         score_all()
+        inferry("edge", "telemetry", "--kind", "refused")
         inferry("edge", "devices")
         if os.environ.get("DEMO_KEEP") == "1":
             keep()

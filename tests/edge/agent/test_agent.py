@@ -194,8 +194,8 @@ def test_it_stops_modules_when_asked(config: AgentConfig) -> None:
     bench.agent.start()
     tell(bench, of_device(1, "digits"))
     wait(lambda: "digits" in bench.units)
-    bench.agent.stop(is_removing=True)
-    assert bench.units["digits"].is_removed
+    bench.agent.stop(is_halting=True)
+    assert (bench.units["digits"].is_halted, bench.units["digits"].is_removed) == (True, False)
 
 
 def test_a_unit_that_hangs_does_not_hold_up_the_end(

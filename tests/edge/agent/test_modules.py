@@ -34,6 +34,7 @@ class FakeUnit:
         self.wanted: list[str] = []
         self.health: Health = "healthy"
         self.is_removed = False
+        self.is_halted = False
         self.is_stopped = False
         self.failures = 0
         self.block: threading.Event | None = None
@@ -65,6 +66,9 @@ class FakeUnit:
 
     def stop(self) -> None:
         self.is_stopped = True
+
+    def halt(self) -> None:
+        self.is_halted = True
 
 
 class Yard:
@@ -168,10 +172,10 @@ def test_at_the_end_threads_end_and_modules_run_on(yard: Yard) -> None:
     assert all(unit.is_stopped and not unit.is_removed for unit in yard.made)
 
 
-def test_at_the_end_modules_are_removed_when_asked(yard: Yard) -> None:
+def test_at_the_end_modules_are_halted_when_asked(yard: Yard) -> None:
     yard.apply(desired(1, module("a"), module("b")))
-    yard.modules.stop(time.monotonic() + 10, is_removing=True)
-    assert all(unit.is_stopped and unit.is_removed for unit in yard.made)
+    yard.modules.stop(time.monotonic() + 10, is_halting=True)
+    assert all(unit.is_halted and not unit.is_removed for unit in yard.made)
 
 
 def test_it_works_by_itself(yard: Yard) -> None:
