@@ -114,7 +114,7 @@ def mosquittos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquittos]
                 text = PLAIN.format(port=port)
             else:
                 write_files(folder, _files(authority, folder, port))
-                text = (folder / "mosquitto.conf").read_text()
+                text = (folder / "mosquitto.conf").read_text() + "log_type information\n"
             if os.geteuid() == 0:
                 text += "user root\n"  # or it could not read in this test's folder
             (folder / "mosquitto.conf").write_text(text + "\n".join(settings) + "\n")

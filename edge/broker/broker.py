@@ -173,12 +173,14 @@ class Broker:
     async def _end_all(self) -> None:
         for connection in list(self._connections):
             connection.end(Reason.SHUTTING_DOWN)
-        for _ in range(20):
+        for _ in range(10):  # for who closes in good order
             if not self._connections:
                 break
-            await asyncio.sleep(0.05)
-        for connection in list(self._connections):
-            connection.cut()
+            await asyncio.sleep(0.02)
+        # Also those within a handshake, which asyncio shows to nobody.
+        left = getattr(self._loop, "_transports", {})
+        for transport in list(left.values()):
+            transport.abort()
         await asyncio.sleep(0.01)
 
 

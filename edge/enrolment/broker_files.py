@@ -13,6 +13,8 @@ from edge.enrolment.authority import HUB, Authority
 from edge.enrolment.files import SECRET, File
 from edge.errors import EnrolmentError
 
+USER = "mosquitto"
+"""Which mosquitto runs as, when root starts it."""
 DATA = PurePosixPath("/var/lib/mosquitto")
 ACL = f"""\
 # Written by inferry. A device says and hears what concerns itself, and nothing else.
@@ -44,8 +46,8 @@ def broker_files(
         "ca.pem": File(authority.pem),
         "crl.pem": File(authority.revocations),
         "broker.pem": File(identity.certificate),
-        # mosquitto reads it before it gives up root's rights.
-        "broker.key": File(identity.key, SECRET),
+        # mosquitto reads it after it has given up root's rights, and again at each SIGHUP.
+        "broker.key": File(identity.key, SECRET, owner=USER),
     }
 
 
@@ -64,6 +66,8 @@ def mosquitto_conf(
     listener = f"listener {port}" + ("" if address is None else f" {address}")
     return f"""\
 # Written by inferry. Run: mosquitto -c {folder}/mosquitto.conf
+# Its user ({USER}, when root starts it) must be able to read broker.key and to write into
+# {data}. After a new crl.pem or acl, send it SIGHUP.
 per_listener_settings false
 allow_anonymous false
 acl_file {folder}/acl
@@ -75,6 +79,8 @@ keyfile {folder}/broker.key
 crlfile {folder}/crl.pem
 require_certificate true
 use_identity_as_username true
+# Or a device could end another's connection, and take its session, by giving its name.
+use_username_as_clientid true
 tls_version tlsv1.2
 max_keepalive 65535
 max_packet_size 1048576

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pwd
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -17,10 +19,12 @@ SECRET, PLAIN = 0o600, 0o644
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """``mode``: SECRET or PLAIN."""
+    """``mode``: SECRET or PLAIN. ``owner``: a user to whom it is given, where root writes it and
+    that user is there."""
 
     data: bytes
     mode: int = PLAIN
+    owner: str | None = None
 
 
 def write_files(target: Path, files: Mapping[str, File]) -> None:
@@ -31,12 +35,12 @@ def write_files(target: Path, files: Mapping[str, File]) -> None:
             write_whole(target, _archive(files), min(file.mode for file in files.values()))
             return
         for path, file in files.items():
-            write_whole(target / path, file.data, file.mode)
+            write_whole(target / path, file.data, file.mode, owner=file.owner)
     except OSError as error:
         raise EnrolmentError(f"'{target}' cannot be written: {error.strerror or error}") from error
 
 
-def write_whole(path: Path, data: bytes, mode: int) -> None:
+def write_whole(path: Path, data: bytes, mode: int, *, owner: str | None = None) -> None:
     """Old or new at any moment, on the disk once it returns. Raises OSError."""
     secret = mode == SECRET
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o755)
@@ -44,6 +48,8 @@ def write_whole(path: Path, data: bytes, mode: int) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
+            if owner is not None and os.geteuid() == 0:
+                _give(file.fileno(), owner)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -56,6 +62,12 @@ def write_whole(path: Path, data: bytes, mode: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _give(handle: int, owner: str) -> None:
+    with contextlib.suppress(KeyError):
+        found = pwd.getpwnam(owner)
+        os.fchown(handle, found.pw_uid, found.pw_gid)
 
 
 def _archive(files: Mapping[str, File]) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import queue
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -17,9 +19,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.broker import packets
+from edge.broker import BrokerTls, packets
 from edge.broker.packets import Packet
 from edge.broker.wire import Frames
+from edge.enrolment import Authority, write_files
+from edge.enrolment.files import SECRET, File
 
 WAIT_S = 10.0
 QUIET_S = 0.2
@@ -27,10 +31,11 @@ QUIET_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a broker is."""
+    """Where a broker is. ``context``: how clients of raw bytes speak TLS to it."""
 
     port: int
     host: str = "127.0.0.1"
+    context: ssl.SSLContext | None = None
 
 
 def properties(packet: int, **values: Any) -> Properties:
@@ -190,7 +195,13 @@ class Raw:
     """Bytes and packets over a socket."""
 
     def __init__(self, place: Place) -> None:
-        self.socket = socket.create_connection((place.host, place.port), timeout=WAIT_S)
+        plain = socket.create_connection((place.host, place.port), timeout=WAIT_S)
+        try:
+            context = place.context
+            self.socket = plain if context is None else _wrapped(context, plain, place.host)
+        except BaseException:
+            plain.close()
+            raise
         self._frames = Frames(1 << 24)
         self._packets: list[Packet] = []
 
@@ -204,7 +215,7 @@ class Raw:
         while not self._packets:
             try:
                 data = self.socket.recv(65536)
-            except ConnectionResetError:
+            except (ConnectionResetError, BrokenPipeError, ssl.SSLError):
                 return None
             if not data:
                 return None
@@ -228,3 +239,27 @@ def raw(place: Place, *sent: Packet | bytes) -> Iterator[Raw]:
         yield found
     finally:
         found.socket.close()
+
+
+def _wrapped(context: ssl.SSLContext, plain: socket.socket, host: str) -> ssl.SSLSocket:
+    return context.wrap_socket(plain, server_hostname=host)
+
+
+def tls_of(authority: Authority, folder: Path) -> BrokerTls:
+    """Of a broker of this authority; its files are in ``folder``."""
+    identity = authority.issue_broker(["127.0.0.1", "localhost"])
+    write_files(
+        folder,
+        {
+            "ca.pem": File(authority.pem),
+            "pem": File(identity.certificate),
+            "key": File(identity.key, SECRET),
+        },
+    )
+    revoked = authority.folder / "revoked"
+    return BrokerTls(
+        folder / "ca.pem",
+        folder / "pem",
+        folder / "key",
+        is_revoked=lambda serial: (revoked / f"{serial:x}").exists(),
+    )

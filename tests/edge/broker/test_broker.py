@@ -23,8 +23,9 @@ from edge.broker.packets import (
     Subscription,
 )
 from edge.broker.wire import Property, Reason
+from edge.enrolment import Authority
 from edge.errors import ConfigError, LinkError
-from tests.edge.broker.clients import Client, Place, Raw, raw
+from tests.edge.broker.clients import Client, Place, Raw, raw, tls_of
 
 EXPIRY = {Property.SESSION_EXPIRY: 100}
 
@@ -184,3 +185,12 @@ def test_certificates_that_cannot_be_read_are_one_clear_line(tmp_path: Path) -> 
 
 def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     assert BrokerConfig().host == "127.0.0.1"
+
+
+def test_an_end_waits_for_no_handshake(tmp_path: Path) -> None:
+    authority = Authority.load_or_create(tmp_path / "ca")
+    with Broker(BrokerConfig(tls=tls_of(authority, tmp_path / "broker"))) as broker:
+        hanging = socket.create_connection(("127.0.0.1", broker.port))
+        broker.stop()
+        assert hanging.recv(1) == b""
+        hanging.close()
