@@ -1,0 +1,177 @@
+"""From an image to a device that answers, a new version, and a bad one that is taken back: with the
+real programs, mosquitto with TLS and rights, the registry, the hub, an agent, and modules in Docker
+or as processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.edge.fleet import MOSQUITTO, Fleet
+from tests.engine import Engine
+from tests.runtime.server import train_digits
+
+pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.xdist_group("edge flow")]
+
+HERE = Path(__file__).parent
+SCRIPT = """
+import json
+import numpy as np
+import onnxruntime
+import os
+
+def init():
+    global session
+    path = os.path.join(os.environ["AZUREML_MODEL_DIR"], "model.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+def run(raw_data):
+    pixels = np.array(json.loads(raw_data)["data"], dtype=np.float32).reshape(-1, 64)
+    label, probabilities = session.run(["label", "probabilities"], {"pixels": pixels})
+    return {"predictions": label.tolist(), "version": %d, "confidence": CONFIDENCE}
+"""
+GOOD = "[1.0]"
+NAN = "[float('nan')]"
+ROLLOUT = ("edge", "rollout", "start", "sorters", "digits")
+
+
+@pytest.fixture
+def broker() -> None:
+    """Skips where mosquitto is not."""
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed; try: apt-get install mosquitto")
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, broker: None) -> Iterator[Fleet]:
+    """With an empty workspace, whose images are bundles."""
+    with Fleet(tmp_path) as found:
+        yield found
+
+
+def digit(folder: Path) -> tuple[Any, int]:
+    """A request, and its right answer."""
+    held_out = json.loads((folder / "held_out.json").read_text())
+    return {"data": held_out["pixels"][:1]}, held_out["labels"][0]
+
+
+def make_image(fleet: Fleet, version: int, confidence: str = GOOD) -> None:
+    """digits:``version``, with golden inputs."""
+    body, label = digit(fleet.folder)
+    output = {"predictions": [label], "version": version, "confidence": [1.0]}
+    case = {"input": body, "output": output}
+    if confidence != GOOD:
+        case = {"input": body}
+    (fleet.folder / "golden.json").write_text(json.dumps({"v": 1, "cases": [case]}))
+    script = (SCRIPT % version).replace("CONFIDENCE", confidence)
+    (fleet.folder / "score.py").write_text(script)
+    fleet.image(
+        "digits", fleet.folder / "model.onnx", fleet.folder / "score.py",
+        "--golden", str(fleet.folder / "golden.json"),
+    )  # fmt: skip
+
+
+def flow(fleet: Fleet, host: str, patience_s: float) -> None:
+    """The whole story, on one device."""
+    body, label = digit(fleet.folder)
+    make_image(fleet, 1)
+    fleet.enroll(
+        "press-1", "--tag", "line=3",
+        extra=f'[telemetry]\nmetrics_s = 2\n[modules]\nhosts = ["{host}"]\n',
+    )  # fmt: skip
+    fleet.start_agent("press-1")
+    fleet.wait("it is there", lambda: fleet.json("edge", "devices", "press-1")["online"])
+    fleet.inferry(
+        "edge", "deploy", "sorters", "--module", "digits=digits:1", "--target", 'line == "3"',
+        "--watch-s", "1",
+    )  # fmt: skip
+    fleet.wait("digits:1 runs", lambda: fleet.runs("press-1", "digits:1"), patience_s)
+    answer = fleet.score("press-1", body)
+    assert (answer["predictions"], answer["version"]) == ([label], 1)
+    assert fleet.module("press-1")["host"] == host
+
+    def sources() -> set[str]:
+        found = fleet.json("edge", "telemetry", "press-1", "--limit", "1000")
+        return {record["source"] for record in found}
+
+    fleet.wait("telemetry came", lambda: {"host", "agent", "digits"} <= sources())
+
+    make_image(fleet, 2)
+    fleet.inferry(*ROLLOUT, "digits:2", "--watch")
+    fleet.wait("digits:2 runs", lambda: fleet.runs("press-1", "digits:2"))
+    assert fleet.score("press-1", body)["version"] == 2
+
+    make_image(fleet, 3, NAN)
+    fleet.inferry(*ROLLOUT, "digits:3", "--watch", code=1)
+    last = fleet.json("edge", "rollout", "list")[-1]
+    assert (last["state"], last["failed"]) == ("rolled back", 1), last
+    fleet.wait("digits:2 still runs", lambda: fleet.runs("press-1", "digits:2"))
+    assert fleet.score("press-1", body)["version"] == 2
+    log = fleet.json("edge", "deployments", "log")
+    assert any("gate" in entry["note"] or "finite" in entry["note"] for entry in log), log
+
+    assert "Listening on" in fleet.inferry("edge", "logs", "press-1", "digits", "--lines", "200")
+    assert "answered in" in fleet.inferry("edge", "ping", "press-1")
+    fleet.inferry("edge", "restart", "press-1", "digits")
+    fleet.wait("it runs again", lambda: fleet.runs("press-1", "digits:2"))
+    checks = fleet.json("edge", "check", "press-1")
+    assert not [check for check in checks if check["level"] == "fail"], checks
+    fleet.inferry("edge", "support-bundle", "press-1", "s.tar.gz")
+    assert (fleet.folder / "s.tar.gz").stat().st_size > 1000
+    refused = fleet.inferry("image", "delete", "digits:2", code=1)
+    assert refused == ""
+
+
+def test_the_whole_story_with_modules_as_processes(fleet: Fleet) -> None:
+    train_digits(fleet.folder)
+    flow(fleet, "process", 60)
+    modules_run_without_network_and_agent(fleet)
+
+
+@pytest.mark.engine
+def test_the_whole_story_with_modules_in_docker(
+    tmp_path: Path, broker: None, engine: Engine, debian_base: Path
+) -> None:
+    with Fleet(tmp_path, base=str(debian_base)) as fleet:
+        train_digits(fleet.folder)
+        flow(fleet, "docker", 180)
+
+
+def modules_run_without_network_and_agent(fleet: Fleet) -> None:
+    """What is cut off runs on, and comes back."""
+    body, _ = digit(fleet.folder)
+    for name in ("hub", "broker", "registry"):
+        fleet.kill(name)
+    agent = fleet.processes["press-1"]
+    port = int(fleet.module("press-1")["port"])
+    fleet.kill("press-1")
+    assert agent.returncode == -signal.SIGKILL
+    assert answers(port, body)
+    fleet.start_agent("press-1")  # without any network, and it finds what runs
+    time.sleep(2)
+    assert answers(port, body)
+    fleet.start_broker()
+    fleet.start_hub()
+    fleet.wait(
+        "the device is back",
+        lambda: (
+            fleet.json("edge", "devices", "press-1")["online"] and fleet.runs("press-1", "digits:2")
+        ),
+    )
+    assert fleet.module("press-1")["restarts"] == 0
+    assert fleet.module("press-1")["port"] == port
+
+
+def answers(port: int, body: Any) -> bool:
+    """Whether the module does, whoever else is gone."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as link:
+        link.request("POST", "/score", json.dumps(body), {"Content-Type": "application/json"})
+        return link.getresponse().status == 200
