@@ -69,7 +69,7 @@ class Broker:
         self._clock = clock
         self._exchange = Exchange(rules or OpenRules(), config.limits)
         self._connections: set[Connection] = set()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
         self._stopping = asyncio.Event()
         self._started = threading.Event()
@@ -103,23 +103,23 @@ class Broker:
 
     def stop(self) -> None:
         """Tell every client, and end. Idempotent."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(START_S)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        self._loop = loop = asyncio.new_event_loop()
         try:
-            self._loop.run_until_complete(self._serve())
+            loop.run_until_complete(self._serve(loop))
         finally:
             self._started.set()
-            self._loop.close()
+            loop.close()
 
-    async def _serve(self) -> None:
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.config
         try:
             context = None if config.tls is None else server_context(config.tls)
-            server = await self._loop.create_server(
+            server = await loop.create_server(
                 self._connection,
                 config.host,
                 config.port,
@@ -142,7 +142,7 @@ class Broker:
             await self._watch()
         finally:
             server.close()
-            await self._end_all()
+            await self._end_all(loop)
 
     def _connection(self) -> Connection:
         return Connection(self._exchange, self._connections, self._identify, self._clock)
@@ -170,7 +170,7 @@ class Broker:
             except TimeoutError:
                 continue
 
-    async def _end_all(self) -> None:
+    async def _end_all(self, loop: asyncio.AbstractEventLoop) -> None:
         for connection in list(self._connections):
             connection.end(Reason.SHUTTING_DOWN)
         for _ in range(10):  # for who closes in good order
@@ -178,7 +178,7 @@ class Broker:
                 break
             await asyncio.sleep(0.02)
         # Also those within a handshake, which asyncio shows to nobody.
-        left = getattr(self._loop, "_transports", {})
+        left = getattr(loop, "_transports", {})
         for transport in list(left.values()):
             transport.abort()
         await asyncio.sleep(0.01)

@@ -38,9 +38,11 @@ ANSWER_S = 20.0
 LAST_S = 2.0
 """For the last message to be acknowledged."""
 REFUSED_WAIT_S = 60.0
-"""At least, after a refusal: nothing changes by asking again soon."""
+"""Up to so much more after a refusal: nothing changes by asking again soon."""
 MAX_IN_FLIGHT = 20
 MAX_QUEUED = 64
+MAX_PACKET_BYTES = 1 << 20
+"""What the broker may send us in one packet; it keeps larger ones to itself."""
 NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the module ssl does not name."""
 
@@ -73,6 +75,7 @@ class LinkConfig:
     max_wait_s: float = 120.0
     max_in_flight: int = MAX_IN_FLIGHT
     max_queued: int = MAX_QUEUED
+    max_packet_bytes: int = MAX_PACKET_BYTES
 
 
 class MqttLink:
@@ -197,16 +200,34 @@ class _Use:
 
 
 class _Client(paho.Client):
-    """paho's, with the name that the certificate must have, for which it has no parameter."""
+    """paho's, with the name that the certificate must have, for which it has no parameter; and
+    with an end that is noticed, however its thread comes to it."""
 
     server_name: str | None = None
+    on_thread_end: Callable[[], None] = staticmethod(lambda: None)
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
-        host, self._host = self._host, self.server_name or self._host
+        assert self._ssl_context is not None
+        wrapped = self._ssl_context.wrap_socket(
+            tcp_sock,
+            server_hostname=self.server_name or self._host,
+            do_handshake_on_connect=False,
+        )
         try:
-            return super()._ssl_wrap_socket(tcp_sock)
+            wrapped.settimeout(ANSWER_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
+    def _thread_main(self) -> None:
+        try:
+            super()._thread_main()
+        except Exception as error:  # of paho: what the broker sent is no MQTT
+            log.error("link: the broker was not understood: %s", _words(error))
         finally:
-            self._host = host
+            self.on_thread_end()
 
 
 class _Connection:
@@ -219,6 +240,8 @@ class _Connection:
         self._ended = threading.Event()
         self._error: str | None = None
         self._is_refused = False
+        self._is_answered = False
+        self._network_error: str | None = None
         self._client = client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=config.client,
@@ -232,6 +255,8 @@ class _Connection:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
+        client.on_thread_end = self._ended.set
         if config.tls is not None:
             client.server_name = config.tls.server_name
             client.tls_set_context(_context(config.tls, is_clock_right))
@@ -249,6 +274,7 @@ class _Connection:
         config = self._config
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = config.session_s
+        properties.MaximumPacketSize = config.max_packet_bytes
         try:
             self._client.connect(
                 config.host,
@@ -324,6 +350,7 @@ class _Connection:
         return True
 
     def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        self._is_answered = True
         if reason.is_failure:
             self._end(f"it refuses us: {reason}", is_refused=True)
         elif self._use.subscriptions:
@@ -369,9 +396,18 @@ class _Connection:
 
     def _on_disconnect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
         # 0x8E: another client with our name took over; both would do so for ever.
-        self._end(
-            self._error or f"the connection was lost: {reason}", is_refused=reason.value == 0x8E
-        )
+        network = self._network_error
+        is_alert = network is not None and " alert " in network
+        error = f"the connection was lost: {network or reason}"
+        if not self._is_answered:
+            error = "it ended the connection without an answer; is our certificate good?"
+            error += f" {network}" if network else ""
+        self._end(error, is_refused=reason.value == 0x8E or is_alert)
+
+    def _on_log(self, _c: Any, _u: Any, level: int, text: str) -> None:
+        """paho tells nobody else what the socket said."""
+        if level == paho.MQTT_LOG_ERR and "socket" in text:
+            self._network_error = " ".join(text.rpartition("socket: ")[2].split())
 
     def _end(self, error: str, *, is_refused: bool = False) -> None:
         if self._error is None:
