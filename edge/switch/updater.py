@@ -491,14 +491,16 @@ class ModuleUpdater:
         is_reload = old is not None and old.runtime == release.runtime and old.host == release.host
         if not is_reload:
             tools.hosts[release.host].prepare(release.runtime, self._stopping.is_set)
+        wanted = self._instance(release, image.kind)
+        live_id = InstanceId(self.name, "live")
         with keeper.hands_off():
             self._folders.serve("live", module.digest)
-            if is_reload and find(tools.hosts[release.host], InstanceId(self.name, "live")):
-                try:
-                    tools.hosts[release.host].reload(InstanceId(self.name, "live"))
-                except HostError as error:
-                    log.warning("%s: %s; the keeper starts it", self.name, error)
-            keeper.set(self._instance(release, image.kind), module.restart, module.probe)
+            if is_reload and self._is_running(release.host):
+                tools.hosts[release.host].reload(live_id)
+            else:
+                # By ourselves: what answers from here on is this one, and not the one before.
+                tools.hosts[release.host].start(wanted)
+            keeper.set(wanted, module.restart, module.probe)
             self._restarts_before = keeper.view().restarts if is_reload else 0
         if is_reload:
             self._pause(RELOAD_S)
@@ -618,6 +620,10 @@ class ModuleUpdater:
             return None
         seen = find(self._tools.hosts[live.host], InstanceId(self.name, "live"))
         return seen if seen is not None and seen.state == "running" and seen.port else None
+
+    def _is_running(self, host: str) -> bool:
+        seen = find(self._tools.hosts[host], InstanceId(self.name, "live"))
+        return seen is not None and seen.state == "running"
 
     def _drop_next(self) -> None:
         """The candidate, wherever it was started. What fails here is tried with the next one."""
