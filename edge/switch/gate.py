@@ -4,7 +4,6 @@ time. All that it asks is asked of instances on this device: no network.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -91,8 +90,8 @@ class Gate:
             if number < TIMED_CASES:
                 self._time(new, old if before is not None else None, body, timed_new, timed_old)
         check_latency(
-            statistics.median(timed_new),
-            statistics.median(timed_old) if timed_old else None,
+            _median(timed_new),
+            _median(timed_old) if timed_old else None,
             golden.max_latency_ms,
             self._module.update.latency_factor,
             FLOOR_S,
@@ -158,3 +157,8 @@ class Gate:
 def find(host: ModuleHost, id: InstanceId) -> Observed | None:
     """The instance as it is; None when there is none. Raises HostError."""
     return next((each for each in host.list() if each.id == id), None)
+
+
+def _median(values: list[float]) -> float:
+    """The higher of the two in the middle. (The module statistics would take 0.7 MB.)"""
+    return sorted(values)[len(values) // 2]
