@@ -1,8 +1,9 @@
 """How long to wait before the next attempt to connect. Pure.
 
-Full jitter: each wait is drawn from 0 to a bound that doubles with every failure. After a
-connection that held, all devices of a broker lose it in the same moment, so the first wait is drawn
-from a wider span: 2,000 devices come back over ten seconds, not at once (research/edge.md, herds).
+Full jitter: each wait is drawn from 0 to a bound that doubles with every failure. A connection that
+held is lost by all devices of a broker in the same moment, so the bounds after it are wider: 2,000
+devices come back over ten seconds and more, not at once, and those that find the broker still away
+do not gather for its return either (research/edge.md, herds; measured by benchmarks/edge/herd.py).
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ MIN_UPTIME_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """``failures`` in a row so far. ``random`` draws from [0, 1)."""
+    """``failures`` in a row so far. ``spread``: how much wider all bounds are."""
 
     min_s: float = 1.0
     max_s: float = 120.0
     failures: int = 0
+    spread: float = 1.0
 
     def failed(self) -> Backoff:
         """After an attempt that did not connect."""
@@ -30,10 +32,11 @@ class Backoff:
 
     def lost(self, uptime_s: float) -> Backoff:
         """After a connection that was up for ``uptime_s``."""
-        return replace(self, failures=0) if uptime_s >= MIN_UPTIME_S else self.failed()
+        if uptime_s < MIN_UPTIME_S:
+            return self.failed()
+        return replace(self, failures=0, spread=SPREAD)
 
     def wait_s(self, random: Callable[[], float]) -> float:
-        """Before the next attempt."""
-        if self.failures == 0:
-            return random() * min(self.max_s, self.min_s * SPREAD)
-        return random() * min(self.max_s, self.min_s * 2.0 ** min(self.failures, 32))
+        """Before the next attempt. ``random`` draws from [0, 1)."""
+        bound = self.min_s * self.spread * 2.0 ** min(self.failures, 32)
+        return random() * min(self.max_s, bound)

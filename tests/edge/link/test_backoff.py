@@ -42,6 +42,8 @@ def test_a_connection_that_held_begins_anew_with_a_wide_span() -> None:
     backoff = Backoff(1.0, 120.0, 5).lost(MIN_UPTIME_S)
     assert backoff.failures == 0
     assert backoff.wait_s(last) == 10
+    assert backoff.failed().wait_s(last) == 20  # who finds the broker away stays apart
+    assert backoff.failed().failed().failed().failed().wait_s(last) == 120
 
 
 def test_a_connection_that_did_not_hold_is_a_failure() -> None:
