@@ -2,7 +2,7 @@
 
     agent = Agent(config, assemble)
     agent.start()                      # what ran goes on, and runs with no network
-    agent.stop()                       # within STOP_S; modules run on
+    agent.stop()                       # within 10 s; modules run on
 
     link      -> session               desired states, acknowledgements, commands
     session   -> modules               what shall run
@@ -34,7 +34,7 @@ from edge.agent.parts import Parts
 from edge.agent.reporter import Reporter, applied_version
 from edge.agent.session import Session
 from edge.agent.state import AgentState
-from edge.agent.threads import Crew
+from edge.agent.threads import Crew, within
 from edge.agent.version import agent_version
 from edge.agent.view import keep_report
 from edge.errors import EdgeError, HostError, InvalidSpecError
@@ -46,7 +46,8 @@ from edge.messages.reported import OutboxReport, Reported
 from edge.messages.status import Status
 
 log = logging.getLogger(__name__)
-STOP_S = 8.0
+STOP_S, GOODBYE_S, CLOSE_S = 5.0, 2.5, 2.0
+"""In all, SIGTERM ends us within 10 s."""
 ORPHANS_RETRY_S = 10.0
 DISCARD_S = 3600.0
 DEATH_SHOWN_S = 600.0
@@ -146,14 +147,14 @@ class Agent:
         stuck = self.crew.stop(deadline)
         if stuck:
             log.warning("these threads did not end: %s", ", ".join(stuck))
-        self.parts.link.stop(
-            Message(
-                topics.topic(self.config.device, topics.STATUS),
-                encode(self._status(False)),
-                is_retained=True,
-            )
+        last = Message(
+            topics.topic(self.config.device, topics.STATUS),
+            encode(self._status(False)),
+            is_retained=True,
         )
-        self.parts.close()
+        # A broker that swallows packets must not keep us: it has our will.
+        within(GOODBYE_S, "the link", lambda: self.parts.link.stop(last))
+        within(CLOSE_S, "the outbox", self.parts.close)
         self.state.close()
 
     def wake(self) -> None:

@@ -10,49 +10,18 @@ fails unexpectedly, or takes too long, is a failed check and stops no other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
-import msgspec
-
+from edge.agent import checks_machine, checks_network
+from edge.agent.check import Check, Probe, fail
 from edge.agent.config import AgentConfig
 from edge.errors import EdgeError
 
-Level = Literal["ok", "warn", "fail"]
 TIMEOUT_S = 20.0
-
-
-class Check(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was found, and what to do about it."""
-
-    name: str
-    level: Level
-    text: str
-    advice: str = ""
-
-
-def ok(name: str, text: str) -> Check:
-    """As it should be."""
-    return Check(name, "ok", text)
-
-
-def warn(name: str, text: str, advice: str) -> Check:
-    """Not as it should be; the device works."""
-    return Check(name, "warn", text, advice)
-
-
-def fail(name: str, text: str, advice: str) -> Check:
-    """Something does not work."""
-    return Check(name, "fail", text, advice)
-
-
-Probe = Callable[[AgentConfig], Check]
 
 
 def run(config: AgentConfig, *, timeout_s: float = TIMEOUT_S) -> list[Check]:
     """All of them, at the same time."""
-    from edge.agent import checks_machine, checks_network
-
     probes = {**checks_machine.PROBES, **checks_network.PROBES}
     return run_probes(probes, config, timeout_s=timeout_s)
 

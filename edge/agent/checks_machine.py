@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.agent import machine
-from edge.agent.checks import Check, Probe, fail, ok, warn
+from edge.agent.check import Check, Probe, fail, ok, warn
 from edge.agent.config import AgentConfig, reserve_bytes
 from edge.agent.state import DATABASE, lock_holder
 from edge.agent.view import REPORTED_FILE, kept_desired, kept_report

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edge.agent.checks import Check, Probe, fail, ok, warn
+from edge.agent.check import Check, Probe, fail, ok, warn
 from edge.agent.config import AgentConfig
 
 TIMEOUT_S = 8.0

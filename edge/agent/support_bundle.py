@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from edge.agent import log, machine
-from edge.agent.checks import Check, text
+from edge.agent.check import Check
+from edge.agent.checks import text
 from edge.agent.config import AgentConfig
 from edge.agent.view import kept_desired, kept_report
 from edge.messages.desired import Desired

@@ -67,3 +67,13 @@ class Crew:
             self._on_death(name, cause)
             self.stopping.wait(wait_s)
             wait_s = min(wait_s * 2, LAST_WAIT_S)
+
+
+def within(seconds: float, what: str, work: Callable[[], object]) -> bool:
+    """Whether ``work`` was done in that time; what takes longer is left to itself."""
+    thread = threading.Thread(target=work, name=f"end of {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning("%s does not end within %g s", what, seconds)
+    return not thread.is_alive()

@@ -88,7 +88,8 @@ def check(
     The exit code is 1 when a check failed."""
     import msgspec
 
-    from edge.agent.checks import Check, text
+    from edge.agent.check import Check
+    from edge.agent.checks import text
 
     answer = ask(workspace_dir, device, "check", timeout_s)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.agent.checks import Check
+from edge.agent.check import Check
 from edge.hub import command_queue, devices, publishing
 from edge.hub.database import Database
 from edge.hub.rollout_engine import RolloutEngine

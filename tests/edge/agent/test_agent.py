@@ -12,7 +12,7 @@ import pytest
 
 from edge import topics
 from edge.agent.agent import Agent
-from edge.agent.checks import Check
+from edge.agent.check import Check
 from edge.agent.config import AgentConfig
 from edge.agent.modules import MayStart
 from edge.agent.state import AgentState

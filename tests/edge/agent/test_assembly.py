@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,23 @@ def test_the_process_ends_within_seconds_of_sigterm_and_is_alone(config: AgentCo
     assert said.splitlines()[-1].endswith("agent ends")
     report = json.loads((config.state / "reported.json").read_text())
     assert report["device"] == "press-7"
+
+
+@pytest.mark.slow
+def test_the_process_ends_in_time_when_packets_are_swallowed(config: AgentConfig) -> None:
+    with closing(socket.socket()) as silent:  # takes connections, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        text = config.path.read_text().replace("port = 1\n", f"port = {silent.getsockname()[1]}\n")
+        config.path.write_text(text)
+        command = [sys.executable, "-m", "edge", "agent", "--config", str(config.path)]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as agent:
+            try:
+                silent.settimeout(20)
+                with closing(silent.accept()[0]):
+                    began = time.monotonic()
+                    agent.send_signal(signal.SIGTERM)
+                    assert agent.wait(20) == 0
+                    assert time.monotonic() - began < 10
+            finally:
+                agent.kill()

@@ -13,7 +13,8 @@ import pytest
 import trustme
 
 from edge.agent import checks, checks_machine, checks_network
-from edge.agent.checks import Check, fail, ok, run_probes, text, warn
+from edge.agent.check import Check, fail, ok, warn
+from edge.agent.checks import run_probes, text
 from edge.agent.config import AgentConfig, load
 from edge.agent.state import AgentState, StateLock
 from edge.agent.view import keep_report

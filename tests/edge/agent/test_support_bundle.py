@@ -5,7 +5,7 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
-from edge.agent import checks, support_bundle
+from edge.agent import check, support_bundle
 from edge.agent.state import AgentState
 from edge.agent.support_bundle import scrub
 from edge.agent.view import keep_report
@@ -36,7 +36,7 @@ def test_it_has_what_helps_and_nothing_that_is_secret(tmp_path: Path) -> None:
     data = support_bundle.make(
         device,
         logs={"m": f"line of m\nPASSWORD={ENV_SECRET}\nAuthorization: Bearer {TOKEN}\n"},
-        results=[checks.ok("disk", "room")],
+        results=[check.ok("disk", "room")],
     )
     found = unpack(data)
     assert set(found) == {
@@ -62,7 +62,7 @@ def test_it_has_what_helps_and_nothing_that_is_secret(tmp_path: Path) -> None:
 def test_a_device_that_never_ran_has_one_too(tmp_path: Path) -> None:
     device = make_device(tmp_path)
     device.state.rmdir()
-    found = unpack(support_bundle.make(device, logs={}, results=[checks.ok("disk", "room")]))
+    found = unpack(support_bundle.make(device, logs={}, results=[check.ok("disk", "room")]))
     assert "support/check.txt" in found
 
 
@@ -73,6 +73,6 @@ def test_a_key_that_is_cut_off_is_hidden_to_the_end() -> None:
 def test_a_long_log_is_cut_to_its_end(tmp_path: Path) -> None:
     device = make_device(tmp_path)
     (device.state / "agent.log").write_text("first\n" + "x" * 2_000_000 + "\nlast\n")
-    found = unpack(support_bundle.make(device, logs={}, results=[checks.ok("disk", "room")]))
+    found = unpack(support_bundle.make(device, logs={}, results=[check.ok("disk", "room")]))
     assert found["support/agent.log"].endswith("last\n")
     assert len(found["support/agent.log"]) == support_bundle.MAX_LOG_BYTES

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edge.agent.threads import Crew
+from edge.agent.threads import Crew, within
 
 PATIENCE_S = 10.0
 
@@ -54,4 +54,11 @@ def test_one_that_dies_or_hangs_stops_no_other() -> None:
         crew.add(name, work)
     assert enough.wait(PATIENCE_S)
     assert crew.stop(time.monotonic() + 0.2) == ["stuck"]
+    release.set()
+
+
+def test_what_takes_too_long_is_left_to_itself() -> None:
+    release = threading.Event()
+    assert within(PATIENCE_S, "it", lambda: None)
+    assert not within(0.01, "it", release.wait)
     release.set()
