@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import socket
 import ssl
 import threading
@@ -407,7 +408,8 @@ class _Connection:
     def _on_log(self, _c: Any, _u: Any, level: int, text: str) -> None:
         """paho tells nobody else what the socket said."""
         if level == paho.MQTT_LOG_ERR and "socket" in text:
-            self._network_error = " ".join(text.rpartition("socket: ")[2].split())
+            words = text.rpartition("socket: ")[2]
+            self._network_error = re.sub(r"^\[Errno \d+\] ", "", " ".join(words.split()))
 
     def _end(self, error: str, *, is_refused: bool = False) -> None:
         if self._error is None:

@@ -187,9 +187,12 @@ def test_the_will_goes_out_after_a_cut_and_not_after_an_end(users: Users, broker
         a.wait_connected()
         network.cut()
         assert observer.texts(1) == ["gone"]
-        a.wait_connected()
-        a.link.stop(Message("a/status", b"left", True))
+    left = users(at(broker.port, "left"))
+    left.start("t", will=Message("a/status", b"gone", True))
+    left.wait_connected()
+    left.link.stop(Message("a/status", b"left", True))
     assert observer.texts(1) == ["left"]
+    wait_for(lambda: "1 connections" in repr(broker))
     assert observer.is_quiet()
     observer.leave()
 
@@ -432,6 +435,15 @@ def test_the_broker_must_have_the_name_that_was_asked_for(users: Users, tmp_path
         a.start()
         a.wait_connected()
         a.link.stop()
+
+
+def test_a_device_cannot_pose_as_the_broker(users: Users, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    posing = site.authority.issue_device("b")
+    write_files(tmp_path / "broker", {"pem": File(posing.certificate), "key": File(posing.key)})
+    with site.broker:
+        error = last_error(users, site.config(site.authority.issue_device("a")))
+    assert "its certificate: unsuitable certificate purpose" in error
 
 
 def test_a_revoked_certificate_says_so(users: Users, tmp_path: Path) -> None:
