@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge.errors import HostError
-from edge.hosts.port import Instance, InstanceId, Observed
+from edge.hosts.port import CAPTURE_FOLDER, Instance, InstanceId, Observed
 from registry.image_tree import BUNDLE_ROOT, PORT
 
 LABEL = "dev.inferry.edge"
@@ -91,10 +91,20 @@ def confinement(instance: Instance) -> dict[str, Any]:
 
 
 def mounts(instance: Instance) -> list[dict[str, Any]]:
-    """Folders of the device, read-only; a socket in one can be spoken to all the same."""
-    wanted = {LIVE_BUNDLE: instance.bundle, RUN_FOLDER: instance.run_folder}
+    """Folders of the device, read-only but the one that it fills; a socket in one can be spoken to
+    all the same."""
+    wanted = {
+        LIVE_BUNDLE: instance.bundle,
+        RUN_FOLDER: instance.run_folder,
+        CAPTURE_FOLDER: instance.capture_folder,
+    }
     return [
-        {"Type": "bind", "Source": str(folder), "Target": target, "ReadOnly": True}
+        {
+            "Type": "bind",
+            "Source": str(folder),
+            "Target": target,
+            "ReadOnly": target != CAPTURE_FOLDER,
+        }
         for target, folder in wanted.items()
         if folder is not None
     ]

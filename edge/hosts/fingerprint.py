@@ -23,5 +23,6 @@ def fingerprint(instance: Instance) -> str:
         "limits": msgspec.to_builtins(instance.limits),
         "bundle": None if instance.bundle is None else str(instance.bundle),
         "run_folder": None if instance.run_folder is None else str(instance.run_folder),
+        "capture_folder": str(instance.capture_folder or ""),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -145,7 +145,8 @@ class MemoryHost:
             if module is None or not module.is_running(self._clock()):
                 raise HostError(f"{id} does not run")
             module.behaviour = self._behaviour(module.instance)
-            module.say("reloaded")
+            module.generation += 1
+            module.say(f"generation {module.generation} serves now")
 
     def list(self) -> Sequence[Observed]:
         self._check()
@@ -197,6 +198,7 @@ class _Module:
     log: list[str] = field(default_factory=list)
     started_at_s: float = field(default_factory=time.time)
     started: float = 0.0
+    generation: int = 1
     exit_code: int | None = None
     is_out_of_memory: bool = False
     server: _Server | None = None

@@ -16,6 +16,8 @@ from edge.messages.desired import Limits
 
 Slot = Literal["live", "next"]
 State = Literal["running", "exited"]
+CAPTURE_FOLDER = "/run/inferry-capture"
+"""Where a container sees its ``capture_folder``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Instance:
     it holds a link ``current`` to a bundle beside it, which is read again at ``reload``.
     ``port``: where it answers on ``address``; 0: any free port of 127.0.0.1, told by ``list``.
     ``run_folder``: has the agent's socket for this module; a container sees it as /run/inferry, and
-    both have INFERRY_AGENT_SOCKET in their environment."""
+    both have INFERRY_AGENT_SOCKET in their environment. ``capture_folder``: the instance may write
+    there; a container sees it as CAPTURE_FOLDER."""
 
     id: InstanceId
     digest: str
@@ -47,6 +50,7 @@ class Instance:
     limits: Limits = field(default_factory=Limits)
     bundle: Path | None = None
     run_folder: Path | None = None
+    capture_folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def probe(address: str, port: int, path: str, timeout_s: float) -> str | None:
     try:
         with socket.create_connection((ANYWHERE.get(address, address), port), timeout_s) as to:
             to.sendall(_request(address, port, path))
-            answer = http.client.HTTPResponse(cast("socket.socket", _Timed(to, deadline)))
+            answer = http.client.HTTPResponse(cast("socket.socket", Timed(to, deadline)))
             try:
                 answer.begin()
                 size = len(answer.read(MAX_ANSWER_BYTES))
@@ -53,7 +53,7 @@ def _request(address: str, port: int, path: str) -> bytes:
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode()
 
 
-class _Timed(io.RawIOBase):
+class Timed(io.RawIOBase):
     """What a socket sends until ``deadline``; then TimeoutError."""
 
     def __init__(self, source: socket.socket, deadline: float) -> None:

@@ -4,6 +4,7 @@
   live/<hex>/, live/current -> <hex>     what the live instance serves, read again at a reload
   next/<hex>/, next/current -> <hex>     what is tried beside it
   run/                                   the agent's socket for this module
+  capture/                               requests of late, for a shadow run; the module writes it
 
 Files are second names of those in <state>/bundles. The link is renamed into its place, so that it
 leads to the old or the new bundle at any moment.
@@ -26,9 +27,11 @@ CURRENT = "current"
 class ModuleFolders:
     """Of the module ``name``."""
 
-    def __init__(self, state: Path, name: str, stock: Stock) -> None:
+    def __init__(self, state: Path, name: str, stock: Stock | None) -> None:
+        """``stock``: None where only the names are wanted."""
         self.root = state / "modules" / name
         self.run = self.root / "run"
+        self.capture = self.root / "capture"
         self._stock = stock
 
     def make(self) -> None:
@@ -36,6 +39,8 @@ class ModuleFolders:
         for folder in (self.root / "live", self.root / "next", self.run):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
+        self.capture.mkdir(exist_ok=True)
+        self.capture.chmod(0o1777)  # a container's user is none of this machine
 
     def slot(self, slot: Slot) -> Path:
         """What an instance of the slot gets as its bundle."""
@@ -45,6 +50,7 @@ class ModuleFolders:
         """Bring the bundle of the image into the folder, without serving it. Raises what the stock
         raises, OSError."""
         self.make()
+        assert self._stock is not None
         copy_bundle(self._stock.bundle(digest), self.root / slot / _hex(digest))
 
     def serve(self, slot: Slot, digest: str) -> None:

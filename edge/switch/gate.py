@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import UNSET
 
@@ -18,8 +19,10 @@ from edge.switch.golden import (
     Golden,
     check_answer,
     check_expected,
+    check_finite,
     check_latency,
     check_shape,
+    is_finite,
 )
 from edge.switch.scoring import body_of, score
 
@@ -71,31 +74,51 @@ class Gate:
             "health", f"it was not ready within {self._module.update.start_s:g} s: {error}"
         )
 
-    def pass_golden(self, new: Observed, old: Observed | None, golden: Golden) -> None:
-        """Raises GateError."""
+    def pass_golden(
+        self,
+        new: Observed,
+        old: Observed | None,
+        golden: Golden,
+        *,
+        is_made: bool = False,
+        is_timed: bool = True,
+    ) -> None:
+        """Raises GateError. ``old``: answers beside it, for comparison. ``is_made``: the inputs are
+        zeros that nobody chose, to which a good model may answer NaN; then ``old`` says whether
+        that is good."""
         timed_new: list[float] = []
         timed_old: list[float] = []
         for number, case in enumerate(golden.cases):
             self._check()
             what = f"golden input {number + 1}"
             body = body_of(case.input)
-            answer = self._ask(new, body, what)
-            document = check_answer(answer, what)
-            is_known = case.output is not UNSET
-            if is_known:
+            document = check_answer(self._ask(new, body, what), what)
+            if case.output is not UNSET:
                 check_expected(document, case.output, golden.tolerance, what)
-            before = self._old_answer(old, body)
-            if before is not None and not is_known:
-                check_shape(document, check_answer(before, what), what)
-            if number < TIMED_CASES:
-                self._time(new, old if before is not None else None, body, timed_new, timed_old)
-        check_latency(
-            _median(timed_new),
-            _median(timed_old) if timed_old else None,
-            golden.max_latency_ms,
-            self._module.update.latency_factor,
-            FLOOR_S,
-        )
+                before = self._old_answer(old, body) if number < TIMED_CASES else None
+            else:
+                before = self._old_answer(old, body)
+                self._compare(document, before, what, is_made=is_made)
+            if before is None:
+                old = None  # it does not answer such requests: it is no measure
+            if is_timed and number < TIMED_CASES:
+                self._time(new, old, body, timed_new, timed_old)
+        if timed_new:
+            check_latency(
+                _median(timed_new),
+                _median(timed_old) if timed_old else None,
+                golden.max_latency_ms,
+                self._module.update.latency_factor,
+                FLOOR_S,
+            )
+
+    def _compare(self, document: Any, before: Answer | None, what: str, *, is_made: bool) -> None:
+        """Of an answer that nobody knows: its numbers are some, and it has the old one's form."""
+        said = None if before is None else check_answer(before, what)
+        if not (is_made and (before is None or not is_finite(said))):
+            check_finite(document, what)
+        if before is not None:
+            check_shape(document, said, what)
 
     def _time(
         self,
@@ -131,11 +154,12 @@ class Gate:
             raise GateError(check, f"{what}: {error}") from error
 
     def _old_answer(self, old: Observed | None, body: bytes) -> Answer | None:
-        """None: it does not answer this; then it is no measure."""
-        if old is None:
+        """None: it does not answer this in time; then it is no measure."""
+        left_s = min(MAX_ANSWER_S, (self._deadline - self._clock()) / 2)
+        if old is None or left_s <= 0:
             return None
         try:
-            answer = score(old, body, min(MAX_ANSWER_S, self._module.update.start_s))
+            answer = score(old, body, left_s)
             check_answer(answer, "")
         except (OSError, GateError):
             return None

@@ -1,12 +1,14 @@
 """Golden inputs, and whether an answer is what it should be. Pure; JSON in, one line out.
 
-Numbers may be texts where JSON has none: "NaN", "Infinity", "-Infinity".
+Numbers may be texts where JSON has none: "NaN", "Infinity", "-Infinity". An answer must not have
+one, unless the expected answer has it at the same place.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,8 @@ from edge.errors import GateError
 
 MAX_CASES = 1000
 MAX_ELEMENTS = 1_000_000
-NOT_FINITE = frozenset({"nan", "inf", "-inf", "infinity", "-infinity"})
+MAX_DEPTH = 200
+NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"})
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -98,24 +101,38 @@ class Answer:
 
 
 def check_answer(answer: Answer, what: str) -> Any:
-    """The JSON of an answer that is one, of finite numbers. Raises GateError."""
+    """The JSON of an answer that is one; its bytes when they are no JSON, as a script may answer
+    anything. Raises GateError("status") for another than 200, and for one that nobody can read."""
     if answer.status != 200:
         text = " ".join(answer.body[:300].decode("utf-8", "replace").split())
         raise GateError("status", f"{what}: HTTP {answer.status}: {text}")
     try:
         document = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return answer.body  # a script may answer anything
+    except RecursionError as error:
+        raise GateError("shape", f"{what}: the answer is nested too deeply") from error
+    except ValueError:
+        return answer.body
+    if _is_deeper(document, MAX_DEPTH):
+        raise GateError("shape", f"{what}: the answer is nested too deeply")
+    return document
+
+
+def check_finite(document: Any, what: str) -> None:
+    """Raises GateError("finite") where a number is none."""
     where = _not_finite(document, "")
     if where is not None:
         raise GateError(
             "finite", f"{what}: the answer has no finite number at {where or 'its top'}"
         )
-    return document
+
+
+def is_finite(document: Any) -> bool:
+    """Whether all its numbers are."""
+    return _not_finite(document, "") is None
 
 
 def check_expected(document: Any, expected: Any, tolerance: Tolerance, what: str) -> None:
-    """Raises GateError("shape") or ("tolerance")."""
+    """Raises GateError("shape"), ("finite") or ("tolerance")."""
     _compare(document, expected, tolerance, what, "")
 
 
@@ -130,7 +147,8 @@ def check_shape(document: Any, old: Any, what: str) -> None:
 
 
 def shape(document: Any) -> Any:
-    """Its form: a list of equal forms by length, dictionaries by keys, numbers as one kind."""
+    """Its form: a list of equal forms by length, dictionaries by keys, numbers as one kind (also
+    those that are none)."""
     if isinstance(document, dict):
         return {key: shape(value) for key, value in document.items()}
     if isinstance(document, list):
@@ -138,7 +156,7 @@ def shape(document: Any) -> Any:
         if forms and all(form == forms[0] for form in forms):
             return [len(forms), forms[0]]
         return ["list", *forms]
-    if isinstance(document, (bool, int, float)):
+    if isinstance(document, (bool, int, float)) or _is_not_finite(document):
         return "number"
     return "text" if isinstance(document, str) else type(document).__name__
 
@@ -146,7 +164,7 @@ def shape(document: Any) -> Any:
 def check_latency(
     new_s: float, old_s: float | None, max_ms: float | None, factor: float | None, floor_s: float
 ) -> None:
-    """Medians. Raises GateError. Below ``floor_s`` nothing is too slow."""
+    """Medians. Raises GateError. Below ``floor_s`` nothing is too slow beside the old version."""
     if max_ms is not None and new_s * 1000 > max_ms:
         raise GateError("latency", f"{new_s * 1000:.1f} ms, where {max_ms:g} ms are allowed")
     if old_s is None or factor is None or new_s <= floor_s:
@@ -161,7 +179,12 @@ def check_latency(
 
 def _compare(found: Any, expected: Any, tolerance: Tolerance, what: str, where: str) -> None:
     here = where or "its top"
-    if _is_number(expected) and _is_number(found):
+    if _is_not_finite(found):
+        if not (_is_not_finite(expected) and _kind_of(found) == _kind_of(expected)):
+            raise GateError(
+                "finite", f"{what}: {found!r} where {_short(expected)} is due, at {here}"
+            )
+    elif _is_number(expected) and _is_number(found):
         allowed = tolerance.absolute + tolerance.relative * abs(expected)
         if not abs(found - expected) <= allowed:
             raise GateError("tolerance", f"{what}: {found!r} where {expected!r} is due, at {here}")
@@ -184,22 +207,36 @@ def _compare(found: Any, expected: Any, tolerance: Tolerance, what: str, where: 
 
 def _not_finite(document: Any, where: str) -> str | None:
     """Where the first number is that is none; None: nowhere."""
-    if isinstance(document, float) and not math.isfinite(document):
+    if _is_not_finite(document):
         return where
-    if isinstance(document, str) and document.lower() in NOT_FINITE:
-        return where
-    inner = (
-        enumerate(document)
-        if isinstance(document, list)
-        else document.items()
-        if isinstance(document, dict)
-        else ()
-    )
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(document, list):
+        inner = enumerate(document)
+    elif isinstance(document, dict):
+        inner = document.items()
     for key, value in inner:
         found = _not_finite(value, f"{where}[{key}]")
         if found is not None:
             return found
     return None
+
+
+def _is_deeper(document: Any, levels: int) -> bool:
+    if not isinstance(document, (list, dict)):
+        return False
+    inner = document.values() if isinstance(document, dict) else document
+    return levels <= 0 or any(_is_deeper(each, levels - 1) for each in inner)
+
+
+def _is_not_finite(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in NOT_FINITE
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _kind_of(value: Any) -> str:
+    """ "nan", "inf" or "-inf", of a number or its text."""
+    return str(float(value))
 
 
 def _is_number(value: Any) -> bool:

@@ -1,14 +1,18 @@
 """The states of one module on its way from one version to the next. Pure.
 
     IDLE -> PULLING -> LOADING -> WAITING -> STARTING -> GATING -> SHADOWING
-      ^                                                               |
+      ^                            |  ^                   |            |
+      |                            |  +-------------------+------------+   a lock came meanwhile
       |      (until here the old version answers; "next" may be dropped at any time)
-      |                                                               v
-      +------------------------- WATCHING <----------------------- SWITCHING
-                                     |                                |
-                                     +--------> ROLLING_BACK <--------+
-                                                     |
-                                                  FAILED   (until something else is wanted)
+      |                            v
+      +------- WATCHING <----- SWITCHING <------- GATING, SHADOWING
+                  |                |
+                  +-> ROLLING_BACK <-+
+                          |
+                       FAILED   (until something else is wanted)
+
+What came into service is on trial for ``watch_s``. When something newer is wanted meanwhile, that
+is prepared, and the trial goes on: until it is over, the way back leads to the version before.
 
 A state is on disk before anything is done in it. After a restart:
 
@@ -57,21 +61,24 @@ PREPARING = frozenset(
     {State.PULLING, State.LOADING, State.WAITING, State.STARTING, State.GATING, State.SHADOWING}
 )
 """The old version answers, and nothing was decided."""
-COMMITTED = frozenset({State.IDLE, State.FAILED})
+COMMITTED = frozenset({State.IDLE, State.WATCHING, State.FAILED})
+"""What is in service is so by decision."""
 
 _NEXT: dict[State, frozenset[State]] = {
     State.IDLE: frozenset({State.PULLING}),
-    State.FAILED: frozenset({State.PULLING, State.IDLE}),
+    State.FAILED: frozenset({State.PULLING, State.IDLE, State.WATCHING, State.ROLLING_BACK}),
     State.PULLING: frozenset({State.LOADING}),
     State.LOADING: frozenset({State.WAITING}),
     State.WAITING: frozenset({State.STARTING, State.SWITCHING}),
     State.STARTING: frozenset({State.GATING}),
-    State.GATING: frozenset({State.SHADOWING, State.SWITCHING}),
-    State.SHADOWING: frozenset({State.SWITCHING}),
+    State.GATING: frozenset({State.SHADOWING, State.WAITING, State.SWITCHING}),
+    State.SHADOWING: frozenset({State.WAITING, State.SWITCHING}),
     State.SWITCHING: frozenset({State.WATCHING, State.ROLLING_BACK}),
-    State.WATCHING: frozenset({State.IDLE, State.ROLLING_BACK}),
-    State.ROLLING_BACK: frozenset({State.FAILED, State.IDLE}),
+    State.WATCHING: frozenset({State.IDLE, State.PULLING, State.ROLLING_BACK}),
+    State.ROLLING_BACK: frozenset({State.FAILED}),
 }
+_FROM_PREPARING = COMMITTED | {State.ROLLING_BACK}
+"""It may be given up or fail at any time, and so may what is on trial meanwhile."""
 
 
 class IllegalMoveError(Exception):
@@ -79,13 +86,17 @@ class IllegalMoveError(Exception):
 
 
 def move(old: State, new: State) -> State:
-    """``new``. What is being prepared may be given up (IDLE) or fail at any time. Raises
-    IllegalMoveError."""
-    if new in _NEXT[old] or (old in PREPARING and new in COMMITTED):
+    """``new``, where that may come after ``old``. Raises IllegalMoveError."""
+    if new in _NEXT[old] or (old in PREPARING and new in _FROM_PREPARING):
         return new
     raise IllegalMoveError(f"a module cannot go from {old.value} to {new.value}")
 
 
-def after_restart(state: State) -> State:
+def at_rest(is_on_trial: bool) -> State:
+    """Where a module is while nothing is done with it, and nothing failed."""
+    return State.WATCHING if is_on_trial else State.IDLE
+
+
+def after_restart(state: State, is_on_trial: bool) -> State:
     """Where to go on after the agent, or the machine, was killed."""
-    return State.IDLE if state in PREPARING else state
+    return at_rest(is_on_trial) if state in PREPARING else state

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import HostError
+from edge.hosts.fingerprint import fingerprint
 from edge.hosts.port import Instance, InstanceId, Slot
 from edge.messages.desired import HostKind, Module
 from edge.stock.port import StoredImage
+from edge.switch.bundles import ModuleFolders
 from edge.switch.record import Release
+from edge.switch.shadow import capture_arguments
 
 BUNDLE_KINDS = ("code", "model")
 
@@ -33,47 +36,37 @@ def choose_host(module: Module, image: StoredImage, kinds: Sequence[str]) -> Hos
     raise HostError(f"{module.image} needs the host {wanted}, which this device does not have")
 
 
-def is_model_only(
-    old: Release, new: Module, old_image: StoredImage, new_image: StoredImage
-) -> bool:
-    """Whether the running instance can serve the new bundle after a reload: only the bundle's
-    layers differ, and nothing of the module but its image. ``old_image``: what the instance was
-    started from."""
-    if old_image.kind != new_image.kind or new_image.kind == "fpga":
-        return False
-    if _settings(old.module) != _settings(new):
-        return False
-    return _below(old_image) == _below(new_image) and _config(old_image) == _config(new_image)
-
-
-def instance(
-    module: Module, slot: Slot, runtime: str, kind: str, bundle: Path, run_folder: Path
-) -> Instance:
-    """``runtime``: the image to start; ``kind``: of that image."""
-    is_live = slot == "live"
+def instance(release: Release, slot: Slot, folders: ModuleFolders) -> Instance:
+    """What the host is asked for. A candidate answers where only this device can ask it."""
+    module, is_live = release.module, slot == "live"
+    folder = folders.capture if is_live and module.update.shadow_s > 0 else None
     return Instance(
         InstanceId(module.name, slot),
-        runtime,
+        release.runtime,
         port=(module.port or 0) if is_live else 0,
         address=module.address if is_live and module.port else "127.0.0.1",
         env=module.env,
-        args=module.args,
+        args=(*module.args, *capture_arguments(release.host, folder)),
         limits=module.limits,
-        bundle=None if kind == "fpga" else bundle,
-        run_folder=run_folder,
+        bundle=None if release.kind == "fpga" else folders.slot(slot),
+        run_folder=folders.run,
+        capture_folder=folder,
     )
 
 
-def _settings(module: Module) -> tuple[object, ...]:
-    """What the instance was started with, beside its image."""
-    return (
-        module.port,
-        module.address,
-        module.env,
-        module.args,
-        module.host,
-        module.limits,
-    )
+def is_served_alike(old: Release, new: Release) -> bool:
+    """Whether an instance of ``old`` can serve ``new``, by a reload at most."""
+    nowhere = ModuleFolders(Path("/"), new.module.name, None)
+    made = [fingerprint(instance(each, "live", nowhere)) for each in (old, new)]
+    return old.host == new.host and old.kind == new.kind and made[0] == made[1]
+
+
+def has_equal_packages(old: StoredImage, new: StoredImage) -> bool:
+    """Whether only the bundle's layers differ, so that what was started from ``old`` can serve the
+    bundle of ``new``."""
+    if old.kind != new.kind or new.kind == "fpga":
+        return False
+    return _below(old) == _below(new) and _config(old) == _config(new)
 
 
 def _below(image: StoredImage) -> list[str]:

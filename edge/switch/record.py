@@ -4,6 +4,7 @@ before each step.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from pathlib import Path
 import msgspec
 
 from edge.messages.desired import HostKind, Module
+from edge.stock.port import ImageKind
 from edge.switch.machine import State, after_restart
 
+log = logging.getLogger(__name__)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS switch_modules (
     name TEXT PRIMARY KEY,
@@ -25,11 +28,13 @@ CREATE TABLE IF NOT EXISTS switch_modules (
 
 class Release(msgspec.Struct, frozen=True):
     """A version in service. ``runtime``: the image that its instance was started from; its bundle
-    is that of ``module.digest``, which after a model-only update is another. ``host``: where."""
+    is that of ``module.digest``, which after a model-only update is another. ``host``: where.
+    ``kind``: of both images."""
 
     module: Module
     runtime: str
     host: HostKind
+    kind: ImageKind = "container"
 
     @property
     def digests(self) -> set[str]:
@@ -40,7 +45,7 @@ class Release(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True):
     """``live``: what is in service, or comes into it (SWITCHING, WATCHING: the new one).
     ``previous``: what did before, for a way back. ``failed``: what was tried last and given up,
-    and why: it is not tried again."""
+    and why: it is not tried again. ``is_on_trial``: ``live`` may still go back to ``previous``."""
 
     state: str = State.IDLE.value
     live: Release | None = None
@@ -48,6 +53,7 @@ class Record(msgspec.Struct, frozen=True):
     failed: Module | None = None
     error: str | None = None
     check: str | None = None
+    is_on_trial: bool = False
 
     @property
     def at(self) -> State:
@@ -87,9 +93,11 @@ class Records:
             return Record()
         try:
             record = msgspec.json.decode(row[0], type=Record)
-            return msgspec.structs.replace(record, state=after_restart(record.at).value)
-        except (msgspec.MsgspecError, ValueError):
+            state = after_restart(record.at, record.is_on_trial)
+        except (msgspec.MsgspecError, ValueError) as error:
+            log.error("%s: what was known of it cannot be read: %s", name, error)
             return Record()
+        return msgspec.structs.replace(record, state=state.value)
 
     def put(self, name: str, record: Record) -> None:
         """Durable once it returns."""
@@ -111,7 +119,8 @@ class Records:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")

@@ -1,18 +1,20 @@
-"""POST /score of an instance on this device, within a time that bounds all of it."""
+"""POST /score of an instance on this device, within a time that bounds all of it: also an answer
+that comes byte by byte.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
-from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 from edge.hosts.port import Observed
+from edge.keeping.http_probe import ANYWHERE, Timed
 from edge.switch.golden import Answer
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 def body_of(value: Any) -> bytes:
@@ -21,30 +23,43 @@ def body_of(value: Any) -> bytes:
 
 
 def score(seen: Observed, body: bytes, timeout_s: float) -> Answer:
-    """Raises OSError when it does not answer in time, or not at all."""
+    """Raises TimeoutError when it does not answer in time, OSError when it does not at all."""
     if seen.port is None:
         raise OSError("it has no port")
-    address = ANYWHERE.get(seen.address, seen.address)
     began = time.perf_counter()
     deadline = time.monotonic() + timeout_s
-    with closing(http.client.HTTPConnection(address, seen.port, timeout=timeout_s)) as link:
-        try:
-            link.request("POST", "/score", body, {"Content-Type": "application/json"})
-            answer = link.getresponse()
-            parts: list[bytes] = []
-            size = 0
-            while chunk := answer.read1(1 << 20):
-                parts.append(chunk)
-                size += len(chunk)
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise TimeoutError(f"no whole answer within {timeout_s:g} s")
-                if size > MAX_ANSWER_BYTES:
-                    raise OSError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-                if link.sock is not None:
-                    link.sock.settimeout(left_s)
-            return Answer(answer.status, b"".join(parts), time.perf_counter() - began)
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP answer: {type(error).__name__}") from error
-        except TimeoutError as error:
-            raise TimeoutError(f"no answer within {timeout_s:g} s") from error
+    address = ANYWHERE.get(seen.address, seen.address)
+    try:
+        with socket.create_connection((address, seen.port), timeout_s) as link:
+            link.sendall(_head(address, seen.port, len(body)) + body)
+            status, data = _answer(link, deadline)
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP answer: {type(error).__name__}") from error
+    except TimeoutError as error:
+        raise TimeoutError(f"no whole answer within {timeout_s:g} s") from error
+    except OSError as error:
+        raise OSError(error.strerror or str(error) or type(error).__name__) from error
+    return Answer(status, data, time.perf_counter() - began)
+
+
+def _head(address: str, port: int, size: int) -> bytes:
+    host = f"[{address}]" if ":" in address else address
+    lines = (
+        "POST /score HTTP/1.1", f"Host: {host}:{port}", "User-Agent: inferry-edge",
+        "Content-Type: application/json", f"Content-Length: {size}", "Connection: close",
+    )  # fmt: skip
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _answer(link: socket.socket, deadline: float) -> tuple[int, bytes]:
+    answer = http.client.HTTPResponse(cast("socket.socket", Timed(link, deadline)), method="POST")
+    try:
+        answer.begin()
+        data = answer.read(MAX_ANSWER_BYTES + 1)
+        if len(data) > MAX_ANSWER_BYTES:
+            raise OSError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+        if answer.length:
+            raise http.client.IncompleteRead(b"")
+        return answer.status, data
+    finally:
+        answer.close()

@@ -82,14 +82,16 @@ def test_a_bundle_of_the_device_takes_the_place_of_the_images() -> None:
             entrypoint(instance, strange)
 
 
-def test_folders_of_the_device_are_seen_read_only_and_the_socket_is_named() -> None:
+def test_folders_of_the_device_are_read_only_but_one_and_the_socket_is_named() -> None:
     instance = Instance(
-        ID, DIGEST_OF_IT, env={"A": "1"}, bundle=Path("/b"), run_folder=Path("/r"), port=80
-    )
+        ID, DIGEST_OF_IT, env={"A": "1"}, bundle=Path("/b"), run_folder=Path("/r"), port=80,
+        capture_folder=Path("/c"),
+    )  # fmt: skip
     found = confinement(instance)
     assert [(m["Source"], m["Target"], m["ReadOnly"]) for m in found["mounts"]] == [
         ("/b", "/opt/inferry/live", True),
         ("/r", "/run/inferry", True),
+        ("/c", "/run/inferry-capture", False),
     ]
     assert environment(instance) == {
         "A": "1",

@@ -11,14 +11,19 @@ from typing import Any, Self
 
 from edge.errors import NotFoundError, PullError
 from edge.hosts.memory import Behaviour, MemoryHost
+from edge.keeping.keeper import LiveKeeper
 from edge.messages.desired import Module, Update
 from edge.messages.reported import ModuleReport
 from edge.stock.port import Collected, StoredImage, StoredLayer
 from edge.switch.locks import LockBoard
 from edge.switch.record import Records
-from edge.switch.updater import ModuleUpdater, Tools
+from edge.switch.tools import Pace, Tools
+from edge.switch.updater import ModuleUpdater
 
 PATIENCE_S = 20.0
+QUICK = Pace(
+    look_s=0.02, settle_s=0.0, first_retry_s=0.05, max_retry_s=0.2, probe_s=0.05, order_s=0.5
+)
 GOLDEN = {"v": 1, "cases": [{"input": {"data": [1]}}]}
 
 
@@ -136,6 +141,8 @@ class Device:
             locks=self.locks,
             now_s=now_s,
             event=lambda kind, body: self.events.append((kind, body)),
+            make_keeper=lambda name, host: LiveKeeper(name, host, look_s=0.05),
+            pace=QUICK,
         )
         self.unit = self._unit()
 

@@ -59,7 +59,7 @@ class Killer:
 def step_until_done(unit: ModuleUpdater, module: Module) -> None:
     for _ in range(200):
         unit.step()
-        for keeper in unit._keepers.values():
+        for keeper in unit._service._keepers.values():
             keeper.step()
         report = unit.report()
         if report.wanted == module.digest and report.phase in ("idle", "failed"):
@@ -77,7 +77,6 @@ def without_next(device: Device) -> Callable[[ModuleReport], bool]:
 def test_a_kill_at_every_step_ends_in_the_old_or_the_new_version(
     strategy: Any, packages: int, new: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.switch.updater.RELOAD_S", 0.0)
     update = Update(strategy=strategy, watch_s=0.05, start_s=2.0)
     behaviours = {1: GOOD} | {number: new for number in range(2, 100)}
     # Images of a hundred share their packages, or none do.
@@ -119,9 +118,8 @@ def killed_at(
 
 @pytest.mark.parametrize("seed", range(6))
 def test_after_random_wishes_kills_and_faults_the_newest_good_version_runs(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("edge.switch.updater.RELOAD_S", 0.05)
     draw = random.Random(seed)
     bad = [
         Behaviour(exit_code=1),

@@ -15,8 +15,10 @@ from edge.switch.golden import (
     Tolerance,
     check_answer,
     check_expected,
+    check_finite,
     check_latency,
     check_shape,
+    is_finite,
     made_from_signature,
     read_golden,
     shape,
@@ -83,7 +85,9 @@ def test_other_forms_and_words_are_found(found: Any, expected: Any, check: str) 
     "body", ["[NaN]", '{"y": [[1, Infinity]]}', '["NaN"]', '{"a": {"b": "-Infinity"}}', "-Infinity"]
 )
 def test_numbers_that_are_none_are_found_wherever_they_are(body: str) -> None:
-    refused("finite", check_answer, answer(body), "x")
+    document = check_answer(answer(body), "x")
+    refused("finite", check_finite, document, "x")
+    assert not is_finite(document)
 
 
 def test_an_error_is_shown_in_one_line() -> None:
@@ -91,7 +95,19 @@ def test_an_error_is_shown_in_one_line() -> None:
     assert text == "golden input 3: HTTP 500: no such model"
 
 
-@pytest.mark.parametrize("body", ["", "plain words", "{", "[" * 100_000])
+def test_what_is_no_number_may_be_what_is_due() -> None:
+    check_expected([float("nan"), "Infinity"], ["NaN", float("inf")], Tolerance(), "x")
+    refused("finite", check_expected, [float("inf")], ["-Infinity"], Tolerance(), "x")
+    refused("finite", check_expected, ["NaN"], [1.0], Tolerance(), "x")
+    refused("shape", check_expected, [1.0], ["NaN"], Tolerance(), "x")
+
+
+def test_an_answer_that_is_nested_too_deeply_is_no_answer() -> None:
+    refused("shape", check_answer, answer("[" * 100_000 + "]" * 100_000), "x")
+    refused("shape", check_answer, answer("[" * 300 + "]" * 300), "x")
+
+
+@pytest.mark.parametrize("body", ["", "plain words", "{"])
 def test_a_script_may_answer_anything(body: str) -> None:
     assert check_answer(answer(body), "x") == body.encode()
 

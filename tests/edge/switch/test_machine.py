@@ -35,7 +35,8 @@ def test_a_switch_that_was_begun_ends_in_the_new_version_or_goes_back() -> None:
 
 def test_a_kill_before_the_switch_is_as_if_nothing_had_begun() -> None:
     for state in State:
-        assert after_restart(state) is (State.IDLE if state in PREPARING else state)
+        assert after_restart(state, False) is (State.IDLE if state in PREPARING else state)
+        assert after_restart(state, True) is (State.WATCHING if state in PREPARING else state)
 
 
 def test_what_is_being_prepared_can_be_given_up_at_any_time() -> None:

@@ -51,13 +51,10 @@ BAD: dict[str, tuple[Behaviour, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_version_leaves_the_old_one_in_service(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bad_version_leaves_the_old_one_in_service(name: str, tmp_path: Path) -> None:
     behaviour, check = BAD[name]
     with Device(tmp_path, {1: GOOD, 2: behaviour}) as device:
         device.settle(1)
-        monkeypatch.setattr("edge.switch.updater.FIRST_RETRY_S", 0.1)
         report = device.settle(2, update=Update(watch_s=1.0, start_s=1.5))
         assert (report.phase, report.check, report.digest) == ("failed", check, digest(1))
         assert report.error

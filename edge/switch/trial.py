@@ -1,0 +1,86 @@
+"""What came into service is on trial: for ``watch_s`` an end, bad health or silence brings the old
+version back. It asks by itself, and more often than the keeper, whose patience is for modules that
+have shown themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge.keeping.http_probe import probe as http_probe
+from edge.keeping.port import LiveView
+from edge.messages.desired import Module
+
+Prober = Callable[[str, int, str, float], str | None]
+
+
+class Trial:
+    """Of one release. ``view``: of the keeper, which has counted ``restarts_before`` already.
+    ``is_host_well``: whether the host answers; while it does not, no end is the module's fault."""
+
+    def __init__(
+        self,
+        module: Module,
+        view: Callable[[], LiveView],
+        is_host_well: Callable[[], bool],
+        *,
+        restarts_before: int = 0,
+        clock: Callable[[], float],
+        probe_s: float = 1.0,
+        probe: Prober = http_probe,
+    ) -> None:
+        self.module = module
+        self.trouble: str | None = None
+        self._view = view
+        self._is_host_well = is_host_well
+        self._restarts = restarts_before
+        self._clock = clock
+        self._probe_s = min(probe_s, module.probe.interval_s)
+        self._probe = probe
+        self._end = clock() + module.update.watch_s
+        self._next_probe = 0.0
+        self._failures = 0
+
+    def was_restarted(self) -> None:
+        """Someone asked for a restart: that is no end."""
+        self._restarts += 1
+
+    def look(self) -> str | None:
+        """What brings the old version back; None: nothing. Once there is something, it stays."""
+        if self.trouble is None:
+            found = trouble(self._view(), self._restarts) or self._silence()
+            if found is not None and self._is_host_well():
+                self.trouble = found
+        return self.trouble
+
+    @property
+    def is_passed(self) -> bool:
+        """The time is over, and it is well."""
+        is_well = self._view().health == "healthy" and self._failures == 0
+        return self.trouble is None and is_well and self._clock() >= self._end
+
+    def _silence(self) -> str | None:
+        view, now, probe = self._view(), self._clock(), self.module.probe
+        if view.port is None:
+            late_s = now - self._end - probe.start_s
+            return "it does not say where it answers" if late_s > 0 else None
+        if now < self._next_probe:
+            return None
+        address = self.module.address if self.module.port else "127.0.0.1"
+        error = self._probe(address, view.port, probe.path, probe.timeout_s)
+        self._next_probe = self._clock() + self._probe_s
+        self._failures = 0 if error is None else self._failures + 1
+        return f"it is not well: {error}" if self._failures >= max(1, probe.failures) else None
+
+
+def trouble(view: LiveView, restarts_before: int) -> str | None:
+    """Of what the keeper saw. Pure."""
+    if view.restarts > restarts_before or view.health == "stopped":
+        if view.is_out_of_memory:
+            return "it was killed: out of memory"
+        if view.exit_code is not None:
+            return f"it ended with exit code {view.exit_code}"
+        return f"it ended: {view.error or 'nobody knows how'}"
+    if view.health == "unhealthy":
+        return f"it is unhealthy: {view.error or 'no answer'}"
+    return None
