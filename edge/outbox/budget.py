@@ -30,11 +30,19 @@ class Budget:
         return Budget(day, self.spent_bytes if is_same_day else 0)
 
     def allows(self, size_bytes: int, stream: int, bytes_per_day: int | None) -> bool:
-        """Whether a message of this size may go now."""
-        if bytes_per_day is None:
+        """Whether a message of this size may go now. The first of a day may be larger than the
+        day's bytes: one record that is so large must not stand in the way for ever."""
+        left = self.left_bytes(stream, bytes_per_day)
+        if left is None or (self.spent_bytes == 0 and bytes_per_day):
             return True
+        return size_bytes <= left
+
+    def left_bytes(self, stream: int, bytes_per_day: int | None) -> int | None:
+        """What this priority may still spend today; None: there is no bound."""
+        if bytes_per_day is None:
+            return None
         share = SHARES[min(stream, len(SHARES) - 1)]
-        return self.spent_bytes + size_bytes <= bytes_per_day * share
+        return max(0, int(bytes_per_day * share) - self.spent_bytes)
 
     def spend(self, size_bytes: int) -> Budget:
         """After it was sent."""

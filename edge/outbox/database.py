@@ -139,9 +139,14 @@ def _check(connection: sqlite3.Connection, boot: str) -> None:
             raise DamagedError(str(verdict[0] if verdict else "unreadable"))
 
 
+def aside_path(path: Path) -> Path:
+    """Where ``set_aside`` puts it."""
+    return path.with_name(path.name + ".damaged")
+
+
 def set_aside(path: Path) -> Path:
     """Rename a damaged file, with its journal; one that was set aside before is removed."""
-    aside = path.with_name(path.name + ".damaged")
+    aside = aside_path(path)
     for ending in ("-wal", "-shm", ""):
         source = Path(f"{path}{ending}")
         target = Path(f"{aside}{ending}")

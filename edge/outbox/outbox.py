@@ -40,12 +40,15 @@ from edge.outbox.record import (
     STREAMS,
     NewRecord,
     OutboxSettings,
+    check_body,
 )
 from edge.outbox.table import StreamState, Table
 
 RETRY_S = 1.0
 READ_FACTOR = 12
 """Telemetry seldom shrinks more than this: so much more than a batch's bytes is read for one."""
+RESTORED = "restored"
+"""A note in a file that took the place of a damaged one: it has what that one told."""
 log = logging.getLogger(__name__)
 
 
@@ -123,6 +126,10 @@ class Outbox:
                 raise OutboxError(
                     f"a record of {len(record.body)} bytes is too large; at most {MAX_BODY_BYTES}"
                 )
+            try:
+                check_body(record.body)
+            except ValueError as error:
+                raise OutboxError(f"the body of a record is no JSON: {error}") from None
         job = _Append(
             records,
             self._clock.stamp(),
@@ -471,9 +478,12 @@ class Outbox:
         opened = database.open_database(self._path, self._clock.boot, self.settings.synchronous)
         self._writer = opened.connection
         self._table = Table(opened.connection)
+        aside = database.aside_path(self._path)
         opened.connection.execute("BEGIN IMMEDIATE")
         self._table.forget_boots(self._clock.boot)
         self._table.add_boot(self._clock.boot, self._clock.mono_ms())
+        if aside.exists() and table.note(opened.connection, RESTORED) is None:
+            self._restore(opened.connection, aside)
         opened.connection.execute("COMMIT")
         with self._reading:
             self._reader = database.connect(self._path)
@@ -483,29 +493,29 @@ class Outbox:
                 stream: state.next_seq - 1 for stream, state in self._table.streams.items()
             }
 
+    def _restore(self, connection: sqlite3.Connection, aside: Path) -> None:
+        """What a file that was set aside still tells goes into this one, once; if the process is
+        killed before that, the next one does it."""
+        assert self._table is not None
+        saved = salvage.restore(connection, salvage.read(aside))
+        self._table.reload()
+        self._table.append([(0, _event(saved))], self._clock.stamp(), self._clock.wall_ms())
+        self._table.note(RESTORED, b"1")
+        self._table.save()
+        log.warning("the outbox begins a new life with %d records of the old one", saved)
+
     def _recover(self) -> None:
         """A new file, a new life, and in it what the old one still tells. Raises OutboxError."""
         with self._changed:
             self._acks = {}
         self._shut()
         try:
-            found = salvage.read(self._path)
             database.set_aside(self._path)
             self._open_once()
-            assert self._writer is not None
-            assert self._table is not None
-            self._writer.execute("BEGIN IMMEDIATE")
-            saved = salvage.restore(self._writer, found)
-            self._table.reload()
-            self._table.append([(0, _event(saved))], self._clock.stamp(), self._clock.wall_ms())
-            self._table.save()
-            self._writer.execute("COMMIT")
         except (sqlite3.Error, OSError, database.DamagedError) as error:
             self._shut()
             raise OutboxError(f"the damaged outbox cannot be replaced: {error}") from error
-        self._streams = dict(self._table.streams)
         self._is_damaged = False
-        log.warning("the outbox began a new life with %d records of the old one", saved)
         if self.on_commit is not None:
             self.on_commit()
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 STREAMS = 4
 """One for each priority; 0 goes first."""
 MAX_BODY_BYTES = 64 * 1024
 """Of one record, so that it fits into a batch."""
+MAX_DEPTH = 64
+"""Of the lists and objects in a body; who reads one may have little stack."""
 MAX_BATCH_BYTES = 96 * 1024
 """On the wire, deflated."""
 MAX_BATCH_RECORDS = 500
@@ -33,6 +37,26 @@ class NewRecord:
     def size_bytes(self) -> int:
         """What it counts for in a cap."""
         return len(self.body) + len(self.source) + len(self.kind) + ROW_BYTES
+
+
+def check_body(body: bytes) -> None:
+    """Raises ValueError for what is no JSON in UTF-8: the hub would refuse the whole batch."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(found) > MAX_DEPTH:
+        raise ValueError(f"lists and objects within each other, more than {MAX_DEPTH} deep")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, (dict, list))]:
+        depth += 1
+        level = [
+            inner for each in level for inner in (each.values() if type(each) is dict else each)
+        ]
+    return depth
 
 
 @dataclass(frozen=True, slots=True)

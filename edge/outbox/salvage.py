@@ -149,6 +149,7 @@ def restore(into: sqlite3.Connection, found: Found) -> int:
         if next_seq > expected:
             target.skip(stream, next_seq - expected, "damaged")
     for name, value in found.notes.items():
-        target.note(name, value)
+        if isinstance(value, bytes):
+            target.note(name, value)
     target.save()
     return saved

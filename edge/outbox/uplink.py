@@ -22,7 +22,8 @@ from edge.messages.telemetry import Ack
 from edge.outbox import budget
 from edge.outbox.outbox import Outbox
 from edge.outbox.packet import Packet
-from edge.outbox.uplink_policy import Window
+from edge.outbox.record import MAX_BATCH_BYTES
+from edge.outbox.uplink_policy import MIN_BYTES, Window
 
 log = logging.getLogger(__name__)
 OVERHEAD_BYTES = 80
@@ -30,6 +31,9 @@ OVERHEAD_BYTES = 80
 IDLE_S = 5.0
 REFUSED_S = 0.2
 """The link takes no more: look again after this."""
+MEET_S = 30.0
+"""So long the hub may take to say, at the begin, what it has. It may know numbers that a restored
+file gives a second time: what is sent before that is seen would pass for what it has."""
 NOTE_EVERY_BYTES = 4096
 BUDGET = "budget"
 
@@ -58,6 +62,9 @@ class Uplink:
         self._window = Window()
         self._life = ""
         self._is_announced = False
+        self._is_met = False
+        self._is_refused = False
+        self._announced_s = 0.0
         self._budget = budget.decode(outbox.noted(BUDGET))
         self._noted_bytes = self._budget.spent_bytes
 
@@ -75,6 +82,7 @@ class Uplink:
         with self._lock:
             self._window.reconnected()
             self._is_announced = True
+            self._announced_s = self._monotonic()
         self._wake.set()
 
     def on_ack(self, payload: bytes) -> None:
@@ -90,6 +98,7 @@ class Uplink:
         now_s = self._monotonic()
         with self._lock:
             self._begin_life()
+            self._is_met = True
             for each in ack.streams:
                 if self._outbox.acknowledge(each.stream, each.seq):
                     self._window.acknowledged(each.stream, each.seq, now_s)
@@ -113,21 +122,15 @@ class Uplink:
         with self._lock:
             self._begin_life()
             now_s = self._monotonic()
-            self._window.expire(now_s)
             if not self._is_announced or not self._link.is_connected:
                 return IDLE_S
-            state = self._outbox.streams
-            holding = [n for n, each in state.items() if each.next_seq > each.base]
-            for stream, after in self._window.wanted(holding):
-                packet = self._outbox.packet(stream, after)
-                if packet is None:
-                    continue
-                if not self._allowed(packet, stream):
-                    continue
-                if not self._send(packet):
-                    return REFUSED_S
-                self._window.sent(stream, packet.batch.first, packet.batch.last, now_s)
+            self._window.expire(now_s)
+            if not self._is_met and now_s < self._announced_s + MEET_S:
+                return self._announced_s + MEET_S - now_s
+            if self._send_one(now_s):
                 return 0.0
+            if self._is_refused:
+                return REFUSED_S
             return min(IDLE_S, self._window.next_timeout_s(now_s) or IDLE_S)
 
     def is_empty(self) -> bool:
@@ -143,6 +146,31 @@ class Uplink:
             self._wake.set()
             time.sleep(0.05)
         return f"{self._outbox.report().records} records still wait"
+
+    def _send_one(self, now_s: float) -> bool:
+        self._is_refused = False
+        state = self._outbox.streams
+        holding = [n for n, each in state.items() if each.next_seq > each.base]
+        for stream, after in self._window.wanted(holding):
+            if state[stream].next_seq - 1 <= after:
+                continue
+            packet = self._outbox.packet(stream, after, self._max_bytes(stream))
+            if packet is None or not self._allowed(packet, stream):
+                continue
+            if not self._send(packet):
+                self._is_refused = True
+                return False
+            size = len(packet.payload) + OVERHEAD_BYTES
+            self._window.sent(stream, packet.batch.first, packet.batch.last, now_s, size)
+            return True
+        return False
+
+    def _max_bytes(self, stream: int) -> int:
+        """What is left of the window, and of the day's bytes. A record that is larger than that
+        is a batch all the same."""
+        room = min(MAX_BATCH_BYTES, max(MIN_BYTES, self._window.room_bytes))
+        left = self._today().left_bytes(stream, self._bytes_per_day())
+        return room if left is None else max(1, min(room, left - OVERHEAD_BYTES))
 
     def _send(self, packet: Packet) -> bool:
         message = Message(self._topic, packet.payload, properties={"mono": self._clock.mark()})
@@ -171,6 +199,6 @@ class Uplink:
     def _begin_life(self) -> None:
         """A new file has numbers of its own."""
         if self._outbox.life != self._life:
+            self._is_met = bool(self._life)  # a life that began just now is known to nobody
             self._life = self._outbox.life
-            resent = self._window.resent
-            self._window = Window(resent=resent)
+            self._window = Window(resent=self._window.resent)

@@ -14,7 +14,7 @@ import re
 
 import msgspec
 
-from edge.outbox.record import MAX_BODY_BYTES, STREAMS, NewRecord
+from edge.outbox.record import MAX_BODY_BYTES, STREAMS, NewRecord, check_body
 
 MAX_RECORDS = 1000
 DEFAULT_PRIORITY = 1
@@ -69,9 +69,8 @@ def _record(item: Item, module: str) -> NewRecord:
     # Raw is not looked into by the decoder: numbers that JSON does not have, lone surrogates.
     body = bytes(item.body)
     try:
-        body = msgspec.json.encode(msgspec.json.decode(body))
-        body.decode()
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        check_body(body)
+    except ValueError as error:
         raise Refused(f"body: {error}") from error
     if len(body) > MAX_BODY_BYTES:
         raise Refused(f"a body of {len(body)} bytes; at most {MAX_BODY_BYTES}")
