@@ -62,6 +62,7 @@ class Load:
     has_jitter: bool = True
     has_tls: bool = True
     patience_s: float = 180.0
+    min_wait_s: float = DEFAULTS.min_wait_s
     seed: int = 7
 
 
@@ -162,7 +163,7 @@ async def _device(
 ) -> None:
     async with gate:
         found = await _connect(number, fleet)
-    backoff = Backoff(DEFAULTS.min_wait_s, DEFAULTS.max_wait_s)
+    backoff = Backoff(fleet.load.min_wait_s, DEFAULTS.max_wait_s)
     while not fleet.is_over:
         if found is None:
             backoff = backoff.failed()
