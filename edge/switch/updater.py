@@ -254,7 +254,6 @@ class ModuleUpdater:
             return self._put_off(wanted, error)
         except OSError as error:
             said = error.strerror or type(error).__name__
-            log.exception("DBG")
             return self._put_off(wanted, HostError(f"the device's disk: {said}"))
 
     def _prepare(self, wanted: Module, attempt: Attempt) -> Release:
