@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,11 +26,13 @@ class WrongBytesError(PullError):
 
 
 class Part:
-    """Of the blob ``descriptor``. Use as a context manager; one at a time."""
+    """Of the blob ``descriptor``. Use as a context manager; one at a time. ``check`` may raise
+    while what is here is hashed."""
 
-    def __init__(self, folder: Path, descriptor: Descriptor) -> None:
+    def __init__(self, folder: Path, descriptor: Descriptor, check: Callable[[], None]) -> None:
         self.descriptor = descriptor
         self.path = folder / f"{descriptor.digest.removeprefix('sha256:')}.part"
+        self._check = check
         self._hashed = hashlib.sha256()
         self._file: IO[bytes] | None = None
         self._unsynced = 0
@@ -37,13 +40,14 @@ class Part:
 
     def __enter__(self) -> Part:
         with disk_errors_said():
-            self._file = file = self.path.open("a+b")
-            file.seek(0)
-            while chunk := file.read(CHUNK_BYTES):
-                self._hashed.update(chunk)
-                self.size_bytes += len(chunk)
-            if self.size_bytes > self.descriptor.size:
-                self.restart()
+            with suppress(FileNotFoundError):
+                os.chmod(self.path, 0o644)  # it was about to be published, read-only
+            self._file = self.path.open("a+b")
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,6 +103,17 @@ class Part:
             os.fsync(self._file.fileno())
         blobs.adopt(self.path, self.descriptor.digest)
 
+    def _read(self) -> None:
+        assert self._file is not None
+        with disk_errors_said():
+            self._file.seek(0)
+            while chunk := self._file.read(CHUNK_BYTES):
+                self._check()
+                self._hashed.update(chunk)
+                self.size_bytes += len(chunk)
+        if self.size_bytes > self.descriptor.size:
+            self.restart()
+
 
 def part_bytes(folder: Path, digest: str) -> int:
     """How much of a blob is here already."""
@@ -106,6 +121,3 @@ def part_bytes(folder: Path, digest: str) -> int:
         return (folder / f"{digest.removeprefix('sha256:')}.part").stat().st_size
     except FileNotFoundError:
         return 0
-
-
-Check = Callable[[], None]

@@ -11,6 +11,7 @@ Two threads may pull at the same time; blobs that both want are fetched once.
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 import time
@@ -19,43 +20,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.errors import NoSpaceError, PullError, UntrustedError
+from edge.pull.downloads import Download
 from edge.pull.errors import CancelledError
 from edge.pull.parts import Part, WrongBytesError, part_bytes
 from edge.pull.rate import RateCap
+from edge.pull.referrers import MAX_SMALL_BYTES, manifest_of, read_referrers
+from edge.stock.bundles import unpacked_bytes
 from edge.stock.device_stock import DeviceStock
-from edge.stock.documents import Descriptor, Manifest, read_manifest
+from edge.stock.documents import Descriptor, Manifest, read_manifest, stored_image
 from edge.stock.port import StoredImage
 from registry import errors as registry_errors
-from registry import media_types
 from registry.remote.client import RegistryClient
 from registry.remote.credentials import Credentials
-from registry.remote.documents import Document, digest_of
-from registry.remote.failures import CutError
-from registry.remote.http import Answer
-from registry.remote.reference import ImageReference, is_digest, parse_image_reference
-from registry.remote.referrers import referrers_of
+from registry.remote.documents import digest_of
+from registry.remote.reference import ImageReference, parse_image_reference
 from registry.remote.repository import Repository
-from registry.remote.retrying import TransientError
 from registry.remote.urls import parse_url
 from registry.remote.waits import Timeouts
 from registry.trust.public_key import PublicKey
-from registry.trust.verification import MAX_REFERRERS, verify
+from registry.trust.verification import verify
 
-MAX_SMALL_BYTES = 8 * 1024 * 1024
-"""Of a config, a signature and an SBOM."""
 HEADROOM_BYTES = 16 * 1024 * 1024
-UNPACKED_FACTOR = 3.5
-"""How much larger compressed layers become, at most, as far as Python packages go."""
-ATTEMPTS = 8
-"""In a row without a byte, before the caller hears of it: who retries for ever."""
-MAX_WAIT_S = 30.0
 PERMANENT = frozenset({400, 401, 403, 404, 405, 410, 416})
 
 
 class RegistryPuller:
     """``url``: of the workspace's registry. ``token``: for it, None: it asks for none. ``trusted``:
-    whose signatures count. ``is_plain_allowed``: plain HTTP beyond this machine, for a network that
-    you trust."""
+    whose signatures count. ``is_plain_allowed``: plain HTTP beyond this machine, if that is what
+    the URL says, for a network that you trust. ``draw``: 0 to 1, for the jitter of waits."""
 
     def __init__(
         self,
@@ -76,13 +68,13 @@ class RegistryPuller:
         self._trusted = tuple(trusted)
         self._credentials = Credentials("device", token) if token else Credentials()
         self._ca_file = ca_file
-        self._is_plain_allowed = is_plain_allowed
         self._timeouts = timeouts or Timeouts()
         self._sleep = sleep
         self._draw = draw
         with _translated("the registry"):
             parsed = parse_url(url)
         self._host = parsed.authority
+        self._is_plain = is_plain_allowed and parsed.scheme == "http"
         self._fetching = threading.Lock()
 
     def pull(
@@ -94,14 +86,18 @@ class RegistryPuller:
         on_progress: Callable[[int, int], None],
         is_cancelled: Callable[[], bool],
     ) -> StoredImage:
-        if self._stock.has(digest):
+        def check() -> None:
+            if is_cancelled():
+                raise CancelledError(f"the pull of {image} was cancelled")
+
+        if self._stock.has(digest, check):
+            self._stock.used(digest)
             return self._stock.image(digest)
         with _translated(image):
             reference = parse_image_reference(f"{self._host}/{_repository(image)}@{digest}")
         with _translated(image), self._client(reference, is_cancelled) as client:
             repository = Repository(client, reference)
-            pulled = _Pull(self, repository, image, digest, is_cancelled)
-            pulled.run(keep, on_progress)
+            _Pull(self, repository, image, digest, check).run(keep, on_progress)
         return self._stock.image(digest)
 
     def _client(
@@ -110,7 +106,7 @@ class RegistryPuller:
         return RegistryClient(
             reference.api_host,
             credentials=self._credentials,
-            insecure=self._is_plain_allowed,
+            insecure=self._is_plain,
             ca_file=self._ca_file,
             cancelled=is_cancelled,
             timeouts=self._timeouts,
@@ -127,153 +123,127 @@ class _Pull:
         repository: Repository,
         image: str,
         digest: str,
-        is_cancelled: Callable[[], bool],
+        check: Callable[[], None],
     ) -> None:
         self._puller = puller
         self._stock = puller._stock
         self._repository = repository
         self._image = image
         self._digest = digest
-        self._is_cancelled = is_cancelled
+        self._check = check
 
     def run(self, keep: Sequence[str], on_progress: Callable[[int, int], None]) -> None:
-        document = self._repository.manifest(self._digest)
-        if document.digest != self._digest:
-            raise PullError(f"the registry sends another manifest than {self._digest}")
-        manifest = read_manifest(document.data)
-        blobs = self._stock.blobs
-        referrers = self._referrers()
-        self._verify(document, referrers)
+        stock, repository = self._stock, self._repository
+        data = manifest_of(repository, stock.blobs, self._digest)
+        manifest = read_manifest(data)
+        if manifest.config.size > MAX_SMALL_BYTES:
+            raise PullError(f"the image's config has more than {MAX_SMALL_BYTES} bytes")
+        referrers = read_referrers(repository, stock.blobs, self._digest)
+        self._verify(data, referrers)
+        small = {digest_of(each): each for pair in (*referrers, (data,)) for each in pair}
         wanted = manifest.blobs()
-        extra = [data for pair in referrers for data in pair]
-        with self._stock.holding([*wanted, self._digest, *map(digest_of, extra)]):
+        with stock.holding([*wanted, *small]):
             self._make_room(manifest, keep)
-            for data in (*extra, document.data):
-                blobs.put([data])
-            self._fetch(manifest, on_progress)
-            self._stock.mark(
+            for digest, each in small.items():
+                if not stock.has_blob(digest, len(each), self._check):
+                    stock.blobs.put([each])
+            self._fetch(data, manifest, keep, on_progress)
+            stock.mark(
                 self._digest,
-                {**wanted, **{digest_of(data): len(data) for data in (*extra, document.data)}},
+                {**wanted, **{digest: len(each) for digest, each in small.items()}},
                 [digest_of(referrer) for referrer, _ in referrers],
             )
 
-    def _referrers(self) -> list[tuple[bytes, bytes]]:
-        """The manifest and the only blob of each signature and SBOM."""
-        found = []
-        for listed in referrers_of(self._repository, self._digest)[:MAX_REFERRERS]:
-            document = self._repository.manifest(listed.digest)
-            layers = document.fields.get("layers")
-            first = layers[0] if isinstance(layers, list) and len(layers) == 1 else None
-            if not isinstance(first, dict) or not is_digest(first.get("digest")):
-                continue  # of another kind than ours
-            found.append((document.data, self._small(str(first["digest"]))))
-        return found
-
-    def _small(self, digest: str) -> bytes:
-        with self._repository.blob(digest, 0) as answer:
-            return answer.read(MAX_SMALL_BYTES, "signature")
-
-    def _verify(self, document: Document, referrers: Sequence[tuple[bytes, bytes]]) -> None:
+    def _verify(self, manifest: bytes, referrers: Sequence[tuple[bytes, bytes]]) -> None:
         name = self._image if ":" in self._image else None
         try:
-            verify(self._digest, document.data, referrers, self._puller._trusted, reference=name)
+            verify(self._digest, manifest, referrers, self._puller._trusted, reference=name)
         except registry_errors.TrustError as error:
             raise UntrustedError(f"{self._image} is not trusted: {error}") from error
 
     def _make_room(self, manifest: Manifest, keep: Sequence[str]) -> None:
         """For what is missing, as it comes and as it is unpacked."""
-        missing = [e for e in (manifest.config, *manifest.layers) if not self._is_here(e)]
-        fetched = sum(e.size - part_bytes(self._stock.parts, e.digest) for e in missing)
-        unpacked = sum(
-            e.size * (UNPACKED_FACTOR if e.media_type == media_types.LAYER_GZIP else 1)
-            for e in missing
+        missing = [
+            each for each in _distinct(manifest) if self._stock.blobs.size(each.digest) != each.size
+        ]
+        needed = HEADROOM_BYTES + sum(
+            each.size
+            - part_bytes(self._stock.parts, each.digest)
+            + unpacked_bytes(each.media_type, each.size)
+            for each in missing
         )
-        needed = int(fetched + unpacked) + HEADROOM_BYTES
+        self._need(needed, keep)
+
+    def _need(self, needed: int, keep: Sequence[str]) -> None:
+        """``needed`` bytes above the reserve. Raises NoSpaceError when that cannot be."""
         if self._stock.free_bytes() < needed:
             self._stock.collect(keep, needed)
         free = self._stock.free_bytes()
         if free < needed:
             raise NoSpaceError(
                 f"{self._image} needs {needed / 1e6:.0f} MB, and {max(0, free) / 1e6:.0f} MB are"
-                f" free above the reserve of {self._stock.reserve_bytes / 1e6:.0f} MB"
+                f" free above the reserve of {self._stock.reserve_bytes / 1e6:.0f} MB; free some",
+                is_temporary=True,
             )
 
-    def _is_here(self, each: Descriptor) -> bool:
-        return self._stock.blobs.size(each.digest) == each.size
+    def _guard(self, keep: Sequence[str]) -> None:
+        """Others take from the disk too while this takes hours."""
+        if self._stock.free_bytes() < 0:
+            self._stock.collect(keep, HEADROOM_BYTES)
+            if self._stock.free_bytes() < 0:
+                raise _no_space(self._image)
 
-    def _fetch(self, manifest: Manifest, on_progress: Callable[[int, int], None]) -> None:
+    def _fetch(
+        self,
+        data: bytes,
+        manifest: Manifest,
+        keep: Sequence[str],
+        on_progress: Callable[[int, int], None],
+    ) -> None:
         """The config first: it is small, and what cannot be read costs no more."""
-        distinct = {e.digest: e for e in (manifest.config, *manifest.layers)}
-        total = sum(each.size for each in distinct.values())
+        blobs = self._stock.blobs
+        distinct = _distinct(manifest)
+        total = sum(each.size for each in distinct)
         done = 0
-        for each in distinct.values():
-            self._check()
-            while not self._puller._fetching.acquire(timeout=0.2):
-                self._check()
-            try:
-                if not self._is_here(each) or not self._stock.blobs.renew(each.digest):
-                    self._blob(each, _progress(on_progress, done, total))
-            finally:
-                self._puller._fetching.release()
+        for each in distinct:
+            with self._alone():
+                if not self._stock.has_blob(each.digest, each.size, self._check):
+                    self._blob(each, keep, _progress(on_progress, done, total))
+            if each.digest == manifest.config.digest:
+                stored_image(self._digest, manifest, blobs.read(each.digest))
             done += each.size
             on_progress(done, total)
 
-    def _blob(self, each: Descriptor, on_size: Callable[[int], None]) -> None:
+    def _blob(self, each: Descriptor, keep: Sequence[str], on_size: Callable[[int], None]) -> None:
+        puller = self._puller
+        download = Download(
+            self._repository, puller.rate, self._check, lambda: self._guard(keep), puller._draw
+        )
         for is_last in (False, True):
             try:
-                with Part(self._stock.parts, each) as part:
-                    self._fill(part, on_size)
+                with Part(self._stock.parts, each, self._check) as part:
+                    download.fill(part, on_size)
                     part.publish(self._stock.blobs)
                 return
-            except WrongBytesError:
+            except WrongBytesError:  # a power cut may have spoiled what was here
                 if is_last:
                     raise
 
-    def _fill(self, part: Part, on_size: Callable[[int], None]) -> None:
-        failures = 0
-        while not part.is_complete:
-            before = part.size_bytes
-            try:
-                self._take(part, on_size)
-            except TransientError as error:
-                part.sync()
-                failures = 1 if part.size_bytes > before else failures + 1
-                if failures >= ATTEMPTS:
-                    raise
-                self._pause(error.asked_s, failures)
-
-    def _take(self, part: Part, on_size: Callable[[int], None]) -> None:
-        start = part.size_bytes
-        with self._repository.blob(part.descriptor.digest, start) as answer:
-            skip = _skipped(answer, start, part.descriptor)
-            for chunk in answer.chunks():
-                self._check()
-                self._puller.rate.take(len(chunk), self._check)
-                skipped, chunk = min(skip, len(chunk)), chunk[skip:]
-                skip -= skipped
-                if chunk:
-                    part.add(chunk)
-                    on_size(part.size_bytes)
-        if not part.is_complete:
-            raise CutError("the registry's answer ended early")
-
-    def _pause(self, asked_s: float | None, failures: int) -> None:
-        wait_s = min(MAX_WAIT_S, asked_s or self._puller._draw() * 2.0**failures * 0.5)
-        self._repository.client.pause(wait_s)
-
-    def _check(self) -> None:
-        if self._is_cancelled():
-            raise CancelledError(f"the pull of {self._image} was cancelled")
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One blob of one image at a time has the link."""
+        while not self._puller._fetching.acquire(timeout=0.2):
+            self._check()
+        try:
+            self._check()
+            yield
+        finally:
+            self._puller._fetching.release()
 
 
-def _skipped(answer: Answer, start: int, blob: Descriptor) -> int:
-    """How many bytes of the answer are here already. Raises PullError for another range."""
-    if answer.status != 206:
-        return start
-    said = (answer.header("content-range") or "").strip().lower()
-    if not said.startswith(f"bytes {start}-"):
-        raise PullError(f"the registry sends another part of {blob.digest} than it was asked for")
-    return 0
+def _distinct(manifest: Manifest) -> list[Descriptor]:
+    """The config first."""
+    return list({e.digest: e for e in (manifest.config, *manifest.layers)}.values())
 
 
 def _repository(image: str) -> str:
@@ -289,20 +259,27 @@ def _progress(
 
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """The registry package's errors as PullErrors."""
+    """The registry package's errors, and the disk's, as PullErrors."""
     try:
         yield
     except registry_errors.CancelledError as error:
         raise CancelledError(f"the pull of {what} was cancelled") from error
     except registry_errors.StoreFullError as error:
-        raise NoSpaceError(f"no space is left for {what}; free some") from error
+        raise _no_space(what) from error
     except registry_errors.RemoteError as error:
-        is_temporary = error.status not in PERMANENT if error.status else _is_of_network(error)
+        # Without a status it is the network, or what answers in the place of the registry there.
+        is_temporary = error.status not in PERMANENT
         raise PullError(f"{what}: {error}", is_temporary=is_temporary) from error
     except registry_errors.RegistryError as error:
         raise PullError(f"{what}: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise _no_space(what) from error
+        raise PullError(
+            f"{what}: the device's disk fails: {error.strerror or type(error).__name__}",
+            is_temporary=True,
+        ) from error
 
 
-def _is_of_network(error: registry_errors.RemoteError) -> bool:
-    """Without a status: cut, or not reached; a lie otherwise."""
-    return isinstance(error, TransientError) or error.__cause__ is not None
+def _no_space(what: str) -> NoSpaceError:
+    return NoSpaceError(f"no space is left for {what}; free some", is_temporary=True)

@@ -10,6 +10,7 @@ BURST_S = 0.5
 """So much of the rate may come at once."""
 SLICE_S = 0.2
 """A wait looks this often whether it is still wanted, and whether the rate has changed."""
+SHORTEST_S = 0.001
 
 
 class RateCap:
@@ -39,7 +40,7 @@ class RateCap:
                 self._refill()
                 rate = self.bytes_per_s
                 wait_s = 0.0 if rate is None else -self._tokens / rate
-            if wait_s <= 0:
+            if wait_s < SHORTEST_S:
                 return
             check()
             self._sleep(min(wait_s, SLICE_S))

@@ -22,12 +22,12 @@ from registry.remote.addresses import is_loopback_host
 from registry.remote.challenge import parse_challenges
 from registry.remote.credentials import Credentials
 from registry.remote.failures import CutError
-from registry.remote.http import SLICE_S, Answer, Body, Connections
+from registry.remote.http import Answer, Body, Connections
 from registry.remote.refusals import MAX_BODY_BYTES, refusal
 from registry.remote.retrying import TransientError, retry_after_s, wait_s
 from registry.remote.tokens import Authorizer, Scopes
 from registry.remote.urls import Url, followed, registry_url
-from registry.remote.waits import USUAL_TIMEOUTS, Timeouts
+from registry.remote.waits import SLICE_S, USUAL_TIMEOUTS, Timeouts
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

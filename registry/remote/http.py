@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,11 +27,9 @@ from registry.remote import addresses
 from registry.remote.addresses import Reach
 from registry.remote.failures import CutError, not_connected, trusted
 from registry.remote.urls import Url
-from registry.remote.waits import USUAL_TIMEOUTS, Timeouts, Waits
+from registry.remote.waits import SLICE_S, USUAL_TIMEOUTS, Timeouts, Waits
 
 CONNECTIONS = 8
-SLICE_S = 0.25
-"""A cancelled operation ends within this time."""
 DRAINED_BYTES = 64 * 1024
 """An answer of up to this size is read to its end, so that its connection can be used again."""
 
@@ -218,19 +217,18 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         failure: Exception | None = None
         for address in self._allowed(host, port):
-            self._waits.check()
+            connect = partial(
+                self._inner.connect_tcp, address, port, timeout, local_address, socket_options
+            )
             try:
-                stream = self._inner.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-                return _Stream(stream, self._waits)
+                return _Stream(self._waits.apart(connect, _close), self._waits)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = failure or error
         assert failure is not None
         raise failure
 
     def _allowed(self, host: str, port: int) -> list[str]:
-        found = _resolved(host, port)
+        found = self._resolved(host, port)
         if (host, port) == (self._registry.host, self._registry.port):
             if host == "localhost":  # plain HTTP is for this machine, whatever its hosts file says
                 found = [a for a in found if addresses.reach_of(a) == Reach.LOOPBACK]
@@ -238,7 +236,7 @@ class _Backend(httpcore.NetworkBackend):
                 raise RemoteError("localhost has no loopback address; check /etc/hosts")
             return found
         if self._limit is None:
-            known = _resolved(self._registry.host, self._registry.port)
+            known = self._resolved(self._registry.host, self._registry.port)
             self._limit = addresses.limit_of(known)
         allowed = addresses.within(found, self._limit)
         if not allowed:
@@ -247,6 +245,9 @@ class _Backend(httpcore.NetworkBackend):
                 f" address ({found[0]}), which is not followed"
             )
         return allowed
+
+    def _resolved(self, host: str, port: int) -> list[str]:
+        return self._waits.apart(lambda: _resolved(host, port), lambda _: None)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -278,19 +279,28 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._waits)
+        shake_hands = partial(self._inner.start_tls, ssl_context, server_hostname, timeout)
+        return _Stream(self._waits.apart(shake_hands, _close), self._waits)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
+def _close(stream: httpcore.NetworkStream) -> None:
+    stream.close()
+
+
 def _resolved(host: str, port: int) -> list[str]:
+    failure: Exception | None = None
+    found: list[str] = []
     try:
         found = addresses.resolve(host, port)
-    except (OSError, UnicodeError):
-        found = []
+    except (OSError, UnicodeError) as error:
+        failure = error
     if not found:
-        raise RemoteError(f"there is no host {host}; check its name and the network (DNS)")
+        raise RemoteError(
+            f"there is no host {host}; check its name and the network (DNS)"
+        ) from failure
     return found
 
 
