@@ -15,7 +15,9 @@ from typing import Any
 from registry.errors import InvalidSourceError
 
 FILE = "golden.json"
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
+"""As much as a device reads (edge/stock/bundles.py)."""
+MAX_DEPTH = 200
 MAX_CASES = 1000
 _KEYS = {"v", "cases", "tolerance", "max_latency_ms"}
 
@@ -29,7 +31,7 @@ def read_golden(path: Path) -> bytes:
     except OSError as error:
         raise InvalidSourceError(f"'{path}' cannot be read: {error.strerror}") from error
     try:
-        found = json.loads(data)
+        found = json.loads(data, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
         raise InvalidSourceError(f"'{path}' is no JSON: {error}") from error
     complaint = _complaint(found)
@@ -38,7 +40,27 @@ def read_golden(path: Path) -> bytes:
     return data
 
 
+def first_input(golden: bytes) -> bytes:
+    """A request body that the image must score: that of the first case."""
+    found = json.loads(golden)["cases"][0]["input"]
+    return found.encode() if isinstance(found, str) else json.dumps(found).encode()
+
+
+def _refused(constant: str) -> Any:
+    """JSON has no such number: other readers would refuse the whole file."""
+    raise ValueError(f'write {constant} as a text: "{constant}"')
+
+
+def _is_deeper(document: Any, levels: int) -> bool:
+    if not isinstance(document, (list, dict)):
+        return False
+    inner = document.values() if isinstance(document, dict) else document
+    return levels <= 0 or any(_is_deeper(each, levels - 1) for each in inner)
+
+
 def _complaint(found: Any) -> str | None:
+    if _is_deeper(found, MAX_DEPTH):
+        return f"it is nested deeper than {MAX_DEPTH} levels"
     if not isinstance(found, dict) or found.get("v") != 1:
         return 'it begins with {"v": 1, "cases": [...]}'
     unknown = sorted(set(found) - _KEYS)

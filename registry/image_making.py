@@ -16,7 +16,7 @@ from registry.database import Database
 from registry.distribution.manifest_rows import add_manifest
 from registry.errors import RegistryError
 from registry.fpga_artifact import ENGINE, FpgaContents
-from registry.golden import read_golden
+from registry.golden import first_input, read_golden
 from registry.image_building import BuildOptions, Built, ImageBuilder, check_container_name
 from registry.image_order import ImageOrder
 from registry.image_request import check_request, read_text
@@ -64,6 +64,9 @@ class ImageMaker:
         )
         if order.golden is not None:
             request = replace(request, golden=read_golden(order.golden))
+        sample = None if order.sample is None else read_sample(order.sample)
+        if sample is None and request.golden is not None:
+            sample = first_input(request.golden)
         options = BuildOptions(
             base=self._settings.base if order.base is None else order.base,
             platform=this_platform() if order.platform is None else parse_platform(order.platform),
@@ -71,7 +74,7 @@ class ImageMaker:
             relock=order.relock,
             wheelhouse=order.wheelhouse,
             dockerfile=None if order.dockerfile is None else read_text(order.dockerfile),
-            sample=None if order.sample is None else read_sample(order.sample),
+            sample=sample,
             proof=order.proof,
         )
         if options.has_base:
