@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.stock.device_stock import DeviceStock
 from registry import media_types
 from registry.blobs import BlobStore
 from registry.container_config import LAYER_KIND, encoded
@@ -114,3 +115,10 @@ def publish(
 def _layer(store: BlobStore, files: Mapping[str, bytes], *, compress: bool) -> Layer:
     entries = [bytes_entry(f"{BUNDLE_ROOT}/{path}", data) for path, data in files.items()]
     return write_layer(store, entries, lambda _: None, compress=compress)
+
+
+def stored(stock: DeviceStock, image: Published) -> str:
+    """The digest of the image, marked as whole as at the end of a pull."""
+    manifest_bytes = stock.blobs.size(image.digest) or 0
+    stock.mark(image.digest, {**image.all_blobs, image.digest: manifest_bytes}, image.referrers)
+    return image.digest
