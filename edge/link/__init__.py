@@ -1,1 +1,5 @@
-"""One connection to the broker, kept up for ever: see port.py for what it promises."""
+"""One connection to the broker, kept up for ever: see port.py for what it promises.
+
+mqtt.py: when to connect. connection.py: one connection, by paho. backoff.py, settings.py.
+memory.py: links without a network, for tests.
+"""

@@ -1,0 +1,281 @@
+"""One connection to a broker: the only module that names paho.
+
+Each has a paho client of its own. What paho still held when the connection was lost is dropped:
+whoever sent it sends it again, as nothing but the other side's word counts as delivered, and paho
+would send it twice (its pull request 698).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.link.port import Message, OnConnected, OnMessage
+from edge.link.settings import LinkConfig, tls_context
+
+log = logging.getLogger(__name__)
+ANSWER_S = 20.0
+"""For each of TCP, TLS, and the broker's answers to CONNECT and SUBSCRIBE."""
+LAST_S = 2.0
+"""For the last message to be acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What the owner of a link gave."""
+
+    subscriptions: tuple[str, ...]
+    on_message: OnMessage
+    on_connected: OnConnected
+    will: Message | None
+
+
+class _Client(paho.Client):
+    """paho's, with the name that the certificate must have, for which it has no parameter; and
+    with an end that is noticed, however its thread comes to it."""
+
+    server_name: str | None = None
+    on_thread_end: Callable[[], None] = staticmethod(lambda: None)
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        assert self._ssl_context is not None
+        wrapped = self._ssl_context.wrap_socket(
+            tcp_sock,
+            server_hostname=self.server_name or self._host,
+            do_handshake_on_connect=False,
+        )
+        try:
+            wrapped.settimeout(ANSWER_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
+    def _thread_main(self) -> None:
+        try:
+            super()._thread_main()
+        except Exception as error:  # of paho: what the broker sent is no MQTT
+            log.error("link: the broker was not understood: %s", words_of(error))
+        finally:
+            self.on_thread_end()
+
+
+class Connection:
+    """One connection. Its callbacks run in paho's thread."""
+
+    def __init__(self, config: LinkConfig, use: Use, is_clock_right: bool) -> None:
+        self.is_ready = threading.Event()
+        self._config = config
+        self._use = use
+        self._ended = threading.Event()
+        self._error: str | None = None
+        self._is_refused = False
+        self._is_answered = False
+        self._network_error: str | None = None
+        self._client = client = _Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=config.client,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = ANSWER_S
+        client.max_inflight_messages_set(config.max_in_flight)
+        client.max_queued_messages_set(config.max_queued)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
+        client.on_thread_end = self._ended.set
+        if config.tls is not None:
+            client.server_name = config.tls.server_name
+            client.tls_set_context(tls_context(config.tls, is_clock_right))
+        if use.will is not None:
+            client.will_set(
+                use.will.topic,
+                use.will.payload,
+                qos=1,
+                retain=use.will.is_retained,
+                properties=_will_properties(use.will, config.will_delay_s),
+            )
+
+    def run(self, stopped: threading.Event) -> tuple[str, bool, bool]:
+        """Connect, and return once it has ended."""
+        config = self._config
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = config.session_s
+        properties.MaximumPacketSize = config.max_packet_bytes
+        try:
+            self._client.connect(
+                config.host,
+                config.port,
+                keepalive=config.keepalive_s,
+                clean_start=False,
+                properties=properties,
+            )
+        except ssl.SSLCertVerificationError as error:
+            return f"its certificate: {error.verify_message}", False, True
+        except (OSError, ValueError) as error:
+            return words_of(error), False, False
+        self._client.loop_start()
+        if self._wait(stopped, self.is_ready, 2 * ANSWER_S):
+            self._ended.wait()
+        elif not self._ended.is_set() and not stopped.is_set():
+            self._error = "it does not answer"
+        return self._error or "the connection was lost", self.is_ready.is_set(), self._is_refused
+
+    def publish(self, message: Message) -> int | None:
+        """The message's id, None when it was not taken."""
+        if not self.is_ready.is_set() or self._ended.is_set():
+            return None
+        try:
+            info = self._client.publish(
+                message.topic,
+                message.payload,
+                qos=1,
+                retain=message.is_retained,
+                properties=_properties(PacketTypes.PUBLISH, message),
+            )
+        except (ValueError, OSError) as error:
+            log.error("link: a message for %s was refused: %s", message.topic, words_of(error))
+            return None
+        return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def leave(self, last: Message | None) -> None:
+        """In good order: the broker sends no will."""
+        if last is not None:
+            done = threading.Event()
+            found: list[int] = []
+
+            def acknowledged(*arguments: Any) -> None:
+                if found and arguments[2] == found[0]:
+                    done.set()
+
+            self._client.on_publish = acknowledged
+            mid = self.publish(last)
+            if mid is not None:
+                found.append(mid)
+                self._wait(self._ended, done, LAST_S)
+        self._client.disconnect()
+        self._ended.wait(LAST_S)
+        self._ended.set()
+
+    def close(self) -> None:
+        """Its thread and its socket."""
+        self._ended.set()
+        self.is_ready.clear()
+        self._client.on_disconnect = None
+        self._client.disconnect()
+        self._client.loop_stop()
+        found = self._client.socket()
+        if found is not None:
+            found.close()
+
+    def _wait(self, stopped: threading.Event, event: threading.Event, timeout_s: float) -> bool:
+        """Whether ``event`` came before an end and the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not event.wait(0.05):
+            if self._ended.is_set() or stopped.is_set() or time.monotonic() > deadline:
+                return event.is_set()
+        return True
+
+    def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        self._is_answered = True
+        if reason.is_failure:
+            self._end(f"it refuses us: {reason}", is_refused=True)
+        elif self._use.subscriptions:
+            self._client.subscribe(
+                [(each, SubscribeOptions(qos=1)) for each in self._use.subscriptions]
+            )
+        else:
+            self._begin()
+
+    def _on_subscribe(
+        self, _c: Any, _u: Any, _mid: Any, reasons: Sequence[ReasonCode], _p: Any
+    ) -> None:
+        refused = [
+            f"{topic}: {reason}"
+            for topic, reason in zip(self._use.subscriptions, reasons, strict=False)
+            if reason.is_failure
+        ]
+        if refused:
+            self._end(f"it refuses a subscription: {refused[0]}", is_refused=True)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self.is_ready.set()
+        try:
+            self._use.on_connected()
+        except Exception:
+            log.exception("link: on_connected must not raise")
+
+    def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
+        try:
+            self._use.on_message(
+                Message(
+                    message.topic,
+                    bytes(message.payload),
+                    message.retain,
+                    None,
+                    dict(getattr(message.properties, "UserProperty", ()) or ()),
+                )
+            )
+        except Exception:  # also of a topic that is no text
+            log.exception("link: a message could not be taken")
+
+    def _on_disconnect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        # 0x8E: another client with our name took over; both would do so for ever.
+        network = self._network_error
+        is_alert = network is not None and " alert " in network
+        error = f"the connection was lost: {network or reason}"
+        if not self._is_answered:
+            error = "it ended the connection without an answer; is our certificate good?"
+            error += f" {network}" if network else ""
+        self._end(error, is_refused=reason.value == 0x8E or is_alert)
+
+    def _on_log(self, _c: Any, _u: Any, level: int, text: str) -> None:
+        """paho tells nobody else what the socket said."""
+        if level == paho.MQTT_LOG_ERR and "socket" in text:
+            words = text.rpartition("socket: ")[2]
+            self._network_error = re.sub(r"^\[Errno \d+\] ", "", " ".join(words.split()))
+
+    def _end(self, error: str, *, is_refused: bool = False) -> None:
+        if self._error is None:
+            self._error, self._is_refused = error, is_refused
+        self._ended.set()
+
+
+def _properties(packet: int, message: Message) -> Properties:
+    found = Properties(packet)  # type: ignore[no-untyped-call]
+    if message.expiry_s is not None:
+        found.MessageExpiryInterval = max(1, message.expiry_s)
+    if message.properties:
+        found.UserProperty = list(message.properties.items())
+    return found
+
+
+def _will_properties(message: Message, delay_s: int) -> Properties:
+    found = _properties(PacketTypes.WILLMESSAGE, message)
+    found.WillDelayInterval = delay_s
+    return found
+
+
+def words_of(error: BaseException) -> str:
+    """One line, without paths."""
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
