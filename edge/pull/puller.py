@@ -60,6 +60,7 @@ class RegistryPuller:
         rate: RateCap | None = None,
         is_plain_allowed: bool = False,
         timeouts: Timeouts | None = None,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -69,6 +70,7 @@ class RegistryPuller:
         self._credentials = Credentials("device", token) if token else Credentials()
         self._ca_file = ca_file
         self._timeouts = timeouts or Timeouts()
+        self._clock = clock
         self._sleep = sleep
         self._draw = draw
         with _translated("the registry"):
@@ -217,7 +219,12 @@ class _Pull:
     def _blob(self, each: Descriptor, keep: Sequence[str], on_size: Callable[[int], None]) -> None:
         puller = self._puller
         download = Download(
-            self._repository, puller.rate, self._check, lambda: self._guard(keep), puller._draw
+            self._repository,
+            puller.rate,
+            self._check,
+            lambda: self._guard(keep),
+            puller._draw,
+            puller._clock,
         )
         for is_last in (False, True):
             try:
