@@ -181,7 +181,7 @@ def _read(path: Path | None) -> dict[str, int]:
     try:
         found = json.loads(path.read_bytes())["boots"]
         return {str(boot): int(offset) for boot, offset in found.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -58,7 +58,7 @@ def decode(data: bytes | None) -> Budget:
     try:
         day, spent = json.loads(data or b"")
         return Budget(int(day), int(spent))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError, OverflowError):
         return Budget()
 
 

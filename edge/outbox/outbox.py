@@ -42,9 +42,14 @@ from edge.outbox.record import (
     OutboxSettings,
     check_body,
 )
+from edge.outbox.reserve import Reserve
 from edge.outbox.table import StreamState, Table
 
 RETRY_S = 1.0
+FULL = "the disk is full; make room"
+SPARING_RECORDS = 100
+SPARING_BYTES = 64 * 1024
+PAGE_BYTES = 4096
 READ_FACTOR = 12
 """Telemetry seldom shrinks more than this: so much more than a batch's bytes is read for one."""
 RESTORED = "restored"
@@ -95,6 +100,8 @@ class Outbox:
         self._expired = 0
         self._is_damaged = False
         self._is_closing = False
+        self._last_error = ""
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"), self.settings.reserve_bytes)
         self._next_expiry_s = time.monotonic() + self.settings.expire_s
         with contextlib.suppress(OutboxError):  # the thread tries again
             self._open()
@@ -362,7 +369,10 @@ class Outbox:
                 self._recover()
             if self._table is None:
                 self._open()
-            self._commit(jobs, acks, notes, must_expire)
+            if self._reserve.hold():
+                self._commit(jobs, acks, notes, must_expire)
+            else:
+                self._commit_sparing(jobs, acks, notes, must_expire)
         except (sqlite3.Error, OutboxError, OSError) as error:
             self._undo(error, acks, notes)
             self._fail(jobs, _reason(error))
@@ -403,11 +413,37 @@ class Outbox:
         self._table.save(now)
         self._writer.execute("COMMIT")
         self._lost = {}
+        self._last_error = ""
         self._streams = dict(self._table.streams)
         for job, answer in zip(jobs, answers, strict=True):
             _answer(job, answer)
         if jobs and self.on_commit is not None:
             self.on_commit()
+
+    def _commit_sparing(
+        self,
+        jobs: list[_Append],
+        acks: dict[int, int],
+        notes: dict[str, bytes],
+        must_expire: bool,
+    ) -> None:
+        """On a full disk: forget first, little by little, as each step takes room before it gives
+        some; then take what fits into what was freed. Raises OutboxError."""
+        assert self._writer is not None
+        assert self._table is not None
+        while any(seq >= self._table.streams[stream].base for stream, seq in acks.items()):
+            bases = {stream: self._table.streams[stream].base for stream in acks}
+            step = {n: min(seq, bases[n] + SPARING_RECORDS - 1) for n, seq in acks.items()}
+            self._commit([], step, {}, False)
+            self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            if all(self._table.streams[stream].base == base for stream, base in bases.items()):
+                break
+        self._commit([], {}, notes, must_expire)
+        (pages,) = self._writer.execute("PRAGMA freelist_count").fetchone()
+        if jobs and pages * PAGE_BYTES < 2 * sum(job.size_bytes for job in jobs) + SPARING_BYTES:
+            raise OutboxError(FULL)
+        self._commit(jobs, {}, {}, False)
+        self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def _append(self, job: _Append) -> list[int] | OutboxError:
         """Raises sqlite3.Error; an error that concerns this job alone is returned."""
@@ -437,7 +473,11 @@ class Outbox:
 
     def _undo(self, error: Exception, acks: dict[int, int], notes: dict[str, bytes]) -> None:
         """After a commit that failed: what it would have kept is for the next."""
-        log.warning("the outbox could not write: %s", _reason(error))
+        if _reason(error) != self._last_error:  # once, not ten times a second
+            self._last_error = _reason(error)
+            log.warning("the outbox could not write: %s", self._last_error)
+        if _reason(error) == FULL:
+            self._reserve.release()
         with contextlib.suppress(sqlite3.Error):
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -472,6 +512,9 @@ class Outbox:
             self._recover()
         except (sqlite3.Error, OSError) as error:
             self._shut()
+            if _reason(error) == FULL and self._reserve.release():
+                self._open()
+                return
             raise OutboxError(f"the outbox cannot be opened: {_reason(error)}") from error
 
     def _open_once(self) -> None:
@@ -555,5 +598,5 @@ def _answer(job: _Append, answer: list[int] | OutboxError) -> None:
 
 def _reason(error: Exception) -> str:
     if "disk is full" in str(error) or getattr(error, "errno", None) == 28:
-        return "the disk is full; make room"
+        return FULL
     return str(error)

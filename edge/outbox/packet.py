@@ -41,7 +41,7 @@ def contents(rows: Sequence[Row], gaps: Sequence[Gap], after: int, until: int) -
         else:
             nexts = [rows[i].seq] if i < len(rows) else []
             nexts += [gaps[j].first] if j < len(gaps) else []
-            last = min(nexts, default=until + 1) - 1
+            last = min([*nexts, until + 1]) - 1
             entries.append(Gap(number, last, "damaged"))
             number = last + 1
     return entries

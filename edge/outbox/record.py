@@ -72,8 +72,9 @@ class StreamLimits:
 @dataclass(frozen=True, slots=True)
 class OutboxSettings:
     """``linger_s``: how long records for which nobody waits may wait for others before they are
-    written together. ``max_queue_bytes``: in memory, not written yet. ``expire_s``: how often
-    expired records are looked for."""
+        written together. ``max_queue_bytes``: in memory, not written yet. ``expire_s``: how often
+        expired records are looked for. ``reserve_bytes``: of the disk, kept so that a full one
+    can be emptied; more than the journal takes."""
 
     streams: tuple[StreamLimits, ...] = (StreamLimits(),) * STREAMS
     linger_s: float = 0.1
@@ -81,4 +82,5 @@ class OutboxSettings:
     max_queue_bytes: int = 4 * 1024 * 1024
     append_timeout_s: float = 30.0
     expire_s: float = 10.0
+    reserve_bytes: int = 8 * 1024 * 1024
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
