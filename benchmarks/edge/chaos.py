@@ -92,7 +92,7 @@ class Ledger:
 @dataclass(frozen=True, slots=True)
 class Result:
     """``unanswered``: messages of posts without an answer (the agent was dead, or died): they may
-    be there or not. ``duplicates_on_wire``: batches' records that the hub had already, as its counter said
+    be there or not. ``duplicates_on_wire``: records that the hub had already, as its counter said
     before each of its deaths. ``time_error_s``: of the hub's idea of when a message was posted,
     with a clock that jumped, the largest; ``without_time``: messages that have none."""
 
