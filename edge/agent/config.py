@@ -54,7 +54,7 @@ class Broker(Section, frozen=True):
     server_name: Text | None = None
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=65_535)] = 60
     min_wait_s: Seconds = 1.0
-    max_wait_s: Seconds = 120.0
+    max_wait_s: Seconds = 60.0
 
 
 class Registry(Section, frozen=True):

@@ -22,7 +22,7 @@ class Backoff:
     """``failures`` in a row so far. ``spread``: how much wider all bounds are."""
 
     min_s: float = 1.0
-    max_s: float = 120.0
+    max_s: float = 60.0
     failures: int = 0
     spread: float = 1.0
 

@@ -39,7 +39,7 @@ class LinkConfig:
     session_s: int = 14 * 86_400
     will_delay_s: int = 30
     min_wait_s: float = 1.0
-    max_wait_s: float = 120.0
+    max_wait_s: float = 60.0
     max_in_flight: int = MAX_IN_FLIGHT
     max_queued: int = MAX_QUEUED
     max_packet_bytes: int = MAX_PACKET_BYTES
