@@ -1,6 +1,6 @@
 """``make bench``: runs the parts of the suite one after another and writes benchmarks/RESULTS.md.
 
-    make bench                                      # all, in at most 10 minutes
+    make bench                                      # all; servers in 10 minutes, edge in 40
     make bench ARGS="--only small,faults --rounds 1 --seconds 1"
     make bench ARGS=--report                        # the page again, from what is kept
 
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import drive, faults, health, models, overload, report, startup, user_load
+from benchmarks.edge.part import edge
 from benchmarks.images.part import images
 from benchmarks.outcome import Outcome, commit, keep, kept, load, now
 from benchmarks.rates import Plan
@@ -34,6 +35,7 @@ PARTS: dict[str, Callable[[Plan], Outcome]] = {
     "faults": faults.faults,
     "locust": user_load.locust,
     "images": images,
+    "edge": edge,
 }
 
 

@@ -29,6 +29,7 @@ TITLES = {
     "faults": "Faults",
     "locust": "Locust",
     "images": "Images",
+    "edge": "Edge",
 }
 
 

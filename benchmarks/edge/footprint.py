@@ -165,6 +165,17 @@ def main() -> None:
                 "reach_rss_kib": REACH_KIB,
                 "is_reached": found[0].rss_kib <= REACH_KIB,
                 "spans": [asdict(one) for one in found],
+                "findings": [
+                    {
+                        "what": f"agent's memory, host {given.hosts}, {one.what}: RSS, median",
+                        "reach": "<= 40 MB idle",
+                        "measured": f"{one.rss_kib / 1024:.1f} MiB (PSS {one.pss_kib / 1024:.1f},"
+                        f" highest RSS {one.highest_rss_kib / 1024:.1f},"
+                        f" slope {one.slope_kib_per_h:+.0f} KiB/h)",
+                        "reached": one.rss_kib <= REACH_KIB if "idle" in one.what else None,
+                    }
+                    for one in found
+                ],
             },
             indent=2,
         )

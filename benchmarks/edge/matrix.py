@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks.edge import chaos
 from benchmarks.edge.chaos import DEVICE, SCRIPT, Ledger
-from benchmarks.edge.fleet import Fleet
+from benchmarks.edge.fleet import INFERRY, Fleet
 from benchmarks.edge.network import BadNetwork
 from edge.hub import command_queue
 from edge.hub.database import Database
@@ -147,6 +147,13 @@ def run(profile: Profile, cycles: tuple[tuple[float, float], ...], rate: float) 
         (fleet.folder / "score.py").write_text(SCRIPT)
         fleet.image("probe", fleet.folder / "weights.bin", fleet.folder / "score.py")
         registry_port = int(fleet.registry.rpartition(":")[2])
+        fleet.stop("registry")
+        fleet.start(
+            "registry",
+            [str(INFERRY), "registry", "serve", "--port", str(registry_port),
+             "--public-host", space.here],
+            r"ready at (\S+)",
+        )  # fmt: skip
         late = {"delay_s": profile.delay_s, "jitter_s": profile.jitter_s, "host": space.here}
         with (
             BadNetwork(("127.0.0.1", fleet.broker_port), **late) as broker,  # type: ignore[arg-type]
