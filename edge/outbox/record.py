@@ -72,9 +72,9 @@ class StreamLimits:
 @dataclass(frozen=True, slots=True)
 class OutboxSettings:
     """``linger_s``: how long records for which nobody waits may wait for others before they are
-        written together. ``max_queue_bytes``: in memory, not written yet. ``expire_s``: how often
-        expired records are looked for. ``reserve_bytes``: of the disk, kept so that a full one
-    can be emptied; more than the journal takes."""
+    written together. ``max_queue_bytes``: in memory, not written yet. ``expire_s``: how often
+    expired records are looked for. ``reserve_bytes``: of the disk, kept so that a full one can be
+    emptied; more than the journal takes."""
 
     streams: tuple[StreamLimits, ...] = (StreamLimits(),) * STREAMS
     linger_s: float = 0.1

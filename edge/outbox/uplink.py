@@ -35,6 +35,7 @@ MEET_S = 30.0
 """So long the hub may take to say, at the begin, what it has. It may know numbers that a restored
 file gives a second time: what is sent before that is seen would pass for what it has."""
 NOTE_EVERY_BYTES = 4096
+"""So much of a day's bytes is forgotten when the process is killed."""
 BUDGET = "budget"
 
 
@@ -190,9 +191,11 @@ class Uplink:
         return self._budget
 
     def _note(self, *, is_last: bool = False) -> None:
-        if self._bytes_per_day() is None:
+        bytes_per_day = self._bytes_per_day()
+        if bytes_per_day is None:
             return
-        if is_last or abs(self._budget.spent_bytes - self._noted_bytes) >= NOTE_EVERY_BYTES:
+        step = min(NOTE_EVERY_BYTES, bytes_per_day // 20)
+        if is_last or abs(self._budget.spent_bytes - self._noted_bytes) >= step:
             self._noted_bytes = self._budget.spent_bytes
             self._outbox.note(BUDGET, self._budget.encode())
 
