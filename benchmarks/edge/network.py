@@ -17,7 +17,7 @@ import struct
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 CHUNK_BYTES = 64 * 1024
 LINGER_0 = struct.pack("ii", 1, 0)
@@ -47,6 +47,7 @@ class BadNetwork:
         self._asked_port = port
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
+        self._relays: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._passing = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="bad network", daemon=True)
@@ -93,9 +94,10 @@ class BadNetwork:
             self._loop.run_forever()
         finally:
             server.close()
-            for task in asyncio.all_tasks(self._loop):
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
                 task.cancel()
-            self._loop.run_until_complete(asyncio.sleep(0.05))
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
             self._loop.close()
 
     async def _stop(self) -> None:
@@ -108,10 +110,14 @@ class BadNetwork:
                 found = writer.get_extra_info("socket")
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
             writer.transport.abort()
+        for relay in self._relays:  # whose queues may wait for nobody
+            relay.cancel()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._open.add(writer)
+        own = cast("asyncio.Task[None]", asyncio.current_task())
+        self._relays.add(own)  # the loop itself has weak references only
         there: asyncio.StreamWriter | None = None
         try:
             await self._passing.wait()
@@ -123,6 +129,7 @@ class BadNetwork:
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
+            self._relays.discard(own)
             for end in (writer, there):
                 if end is not None:
                     self._open.discard(end)
@@ -160,6 +167,8 @@ class BadNetwork:
                 break
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(data) / self.bytes_per_s)
+            if sink.is_closing():
+                raise ConnectionResetError  # cut meanwhile: these bytes go nowhere
             if is_up:
                 self.up_bytes += len(data)
             else:
