@@ -272,7 +272,7 @@ class LiveKeeper:
         kept, instance, due_at = self._kept, order.instance, self._kept.restarts.due
         kept.host_errors += 1
         if instance is None:
-            self._show(order, LiveView(None, "stopped", error=error))
+            self._show(order, LiveView(None, "stopped", error=error, is_host_away=True))
         else:
             is_running = kept.seen is not None and kept.seen.state == "running"
             if is_running and kept.seen is not None:
@@ -280,7 +280,7 @@ class LiveKeeper:
             found: Health = "unhealthy"
             if is_running and kept.probing is not None:
                 found = health(kept.probing, order.probe)
-            self._show(order, self._viewed(instance, error, found))
+            self._show(order, replace(self._viewed(instance, error, found), is_host_away=True))
         wait_s = min(RETRY_S * 2.0 ** min(kept.host_errors - 1, 16), MAX_RETRY_S)
         return wait_s if due_at is None else min(wait_s, max(self._wait_s(due_at), RETRY_S))
 

@@ -16,7 +16,8 @@ class LiveView:
     """The live instance as it is. ``restarts``: since it was set; ``healthy_s``: for how long it
     has been healthy without a break (monotonic), 0 when it is not. ``exit_code`` and
     ``is_out_of_memory``: of its last end, also when it runs again. ``error``: one line, of the end,
-    probe or host that is the reason why it is not well; None when all is well."""
+    probe or host that is the reason why it is not well; None when all is well. ``is_host_away``:
+    the host failed at the last look, so that this may be no fault of the instance."""
 
     digest: str | None
     health: Health
@@ -27,6 +28,7 @@ class LiveView:
     exit_code: int | None = None
     is_out_of_memory: bool = False
     error: str | None = None
+    is_host_away: bool = False
 
 
 class Keeper(Protocol):

@@ -11,11 +11,18 @@ from edge.switch.tools import Progress
 
 
 def describe(
-    name: str, record: Record, wanted: Module | None, view: LiveView, progress: Progress
+    name: str,
+    record: Record,
+    wanted: Module | None,
+    view: LiveView,
+    progress: Progress,
+    *,
+    is_forgiven: bool = False,
 ) -> ModuleReport:
-    """``view``: of the live instance. What failed is said as long as it is what is wanted."""
+    """``view``: of the live instance. What failed is said as long as it is what is wanted, and is
+    not to be tried again."""
     live = record.live
-    is_failed = record.at is State.FAILED and wanted in (None, record.failed)
+    is_failed = record.at is State.FAILED and not is_forgiven and wanted in (None, record.failed)
     error = progress.error or (record.error if is_failed else None)
     return ModuleReport(
         name=name,

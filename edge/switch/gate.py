@@ -63,6 +63,8 @@ class Gate:
             seen = find(self._host, id)
             if seen is not None and seen.state == "exited":
                 raise GateError("health", self._ended(seen))
+            if seen is not None and seen.port is None:
+                error = "it does not say where it answers"
             if seen is not None and seen.port is not None:
                 left_s = max(0.1, min(self._module.probe.timeout_s, self._deadline - self._clock()))
                 found = http_probe(seen.address, seen.port, self._module.probe.path, left_s)

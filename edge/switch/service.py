@@ -22,6 +22,8 @@ from edge.switch.tools import Tools
 
 log = logging.getLogger(__name__)
 GRACE_S = 10.0
+BAD_GRACE_S = 2.0
+"""Of a version that is given up: what it still answers is worth less than the one before."""
 LOG_LINES = 400
 RELOADED = re.compile(r"generation \d+ serves now|reload failed.*")
 SLOTS: tuple[Slot, ...] = ("next", "live")
@@ -79,18 +81,28 @@ class Service:
         keeper.set(instance(release, "live", self.folders), module.restart, module.probe)
 
     def bring(
-        self, release: Release, old: Release | None, prove: Callable[[bool], None]
+        self,
+        release: Release,
+        old: Release | None,
+        prove: Callable[[bool], None],
+        *,
+        may_reload: bool = True,
+        grace_s: float = GRACE_S,
     ) -> tuple[bool, int]:
         """Make ``release`` what is live, in place of ``old``. ``prove`` is called once it runs, and
         before the keeper may start it again; it is told whether a reload was enough, and may raise.
-        Returns that, and how many restarts the keeper has counted before. Raises EdgeError,
-        OSError."""
+        ``may_reload``: where that is enough; what is ill is not trusted with it. ``grace_s``: what
+        ``old`` gets to end. Returns whether a reload was enough, and how many restarts the keeper
+        has counted before. Raises EdgeError, OSError."""
         module, host = release.module, self.host(release.host)
         self.folders.put("live", module.digest)
         if old is not None and old.host != release.host and old.host in self._tools.hosts:
-            self.retire(old)
+            self.retire(old, grace_s)
         is_reload = (
-            old is not None and is_served_alike(old, release) and self.live(release) is not None
+            may_reload
+            and old is not None
+            and is_served_alike(old, release)
+            and self.live(release) is not None
         )
         if not is_reload:
             host.prepare(release.runtime, self._stopping.is_set)
@@ -99,18 +111,17 @@ class Service:
             self.keep(release)
             restarts = keeper.view().restarts
             if is_reload:
-                self.folders.serve("live", module.digest)
-                is_reload = self._reload(host, module.update.start_s)
+                is_reload = self._reload(release, old, host)
             if not is_reload:
-                self._start(release, host)
+                self._start(release, host, grace_s)
             prove(is_reload)
         return is_reload, restarts
 
-    def retire(self, release: Release) -> None:
+    def retire(self, release: Release, grace_s: float) -> None:
         """Nothing is live any more. Raises HostError."""
         module = release.module
         self.keeper(release.host).set(None, module.restart, module.probe)
-        self.host(release.host).stop(self.live_id, GRACE_S)
+        self.host(release.host).stop(self.live_id, grace_s)
 
     def live(self, release: Release | None) -> Observed | None:
         """The live instance of it, where it runs and answers. Raises HostError."""
@@ -172,30 +183,33 @@ class Service:
                 host.stop(InstanceId(self.name, slot), GRACE_S)
         self.folders.remove()
 
-    def _start(self, release: Release, host: ModuleHost) -> None:
+    def _start(self, release: Release, host: ModuleHost, grace_s: float) -> None:
         """What runs with these settings goes on. The link is moved when nobody reads it."""
         seen = find(host, self.live_id)
         is_other = seen is not None and seen.digest != release.runtime
         if is_other or self.folders.served("live") != release.module.digest:
-            host.stop(self.live_id, GRACE_S)
+            host.stop(self.live_id, grace_s)
         self.folders.serve("live", release.module.digest)
         host.start(instance(release, "live", self.folders))
 
-    def _reload(self, host: ModuleHost, bound_s: float) -> bool:
-        """Whether it serves what the link leads to now; else it must be started anew. Raises
-        GateError when it says that it cannot."""
+    def _reload(self, release: Release, old: Release | None, host: ModuleHost) -> bool:
+        """Whether it serves the release's bundle now; else it must be started anew. Raises
+        GateError when it says that it cannot: then it still serves that of ``old``."""
         before = _last_reload(host.logs(self.live_id, LOG_LINES))
+        self.folders.serve("live", release.module.digest)
         try:
             host.reload(self.live_id)
         except HostError as error:
             log.warning("%s: %s", self.name, error)
             host.stop(self.live_id, GRACE_S)
             return False
-        deadline = self._tools.clock() + bound_s
+        deadline = self._tools.clock() + release.module.update.start_s
         while self._tools.clock() < deadline and not self._stopping.is_set():
             said = _last_reload(host.logs(self.live_id, LOG_LINES))
             if said not in (None, before):
                 if "failed" in str(said):
+                    if old is not None:
+                        self.folders.serve("live", old.module.digest)
                     raise GateError("health", f"its bundle cannot be served: {said}")
                 self._stopping.wait(self._tools.pace.settle_s)
                 return True

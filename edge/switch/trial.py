@@ -11,6 +11,8 @@ from edge.keeping.http_probe import probe as http_probe
 from edge.keeping.port import LiveView
 from edge.messages.desired import Module
 
+HOST_S = 10.0
+"""A host that answers, and fails with this instance for so long, is not what is ill."""
 Prober = Callable[[str, int, str, float], str | None]
 
 
@@ -40,6 +42,7 @@ class Trial:
         self._end = clock() + module.update.watch_s
         self._next_probe = 0.0
         self._failures = 0
+        self._away_since: float | None = None
 
     def was_restarted(self) -> None:
         """Someone asked for a restart: that is no end."""
@@ -48,7 +51,7 @@ class Trial:
     def look(self) -> str | None:
         """What brings the old version back; None: nothing. Once there is something, it stays."""
         if self.trouble is None:
-            found = trouble(self._view(), self._restarts) or self._silence()
+            found = self._seen() or self._silence()
             if found is not None and self._is_host_well():
                 self.trouble = found
         return self.trouble
@@ -58,6 +61,17 @@ class Trial:
         """The time is over, and it is well."""
         is_well = self._view().health == "healthy" and self._failures == 0
         return self.trouble is None and is_well and self._clock() >= self._end
+
+    def _seen(self) -> str | None:
+        """What the keeper saw; nothing while the host fails it."""
+        view, now = self._view(), self._clock()
+        if not view.is_host_away or not self._is_host_well():
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = now
+        if view.is_host_away and (self._away_since is None or now - self._away_since < HOST_S):
+            return None
+        return trouble(view, self._restarts)
 
     def _silence(self) -> str | None:
         view, now, probe = self._view(), self._clock(), self.module.probe

@@ -36,7 +36,7 @@ from edge.switch.gate import Gate
 from edge.switch.locks import waits_for
 from edge.switch.machine import PREPARING, State, at_rest, move
 from edge.switch.record import Record, Release
-from edge.switch.service import Service, is_same_service
+from edge.switch.service import BAD_GRACE_S, Service, is_same_service
 from edge.switch.tools import Progress, Tools
 from edge.switch.trial import Trial
 
@@ -94,10 +94,16 @@ class ModuleUpdater:
                 self._wanted = module
                 self._generation += 1
                 self._failures = 0
+                # Seen here, as it may be wanted again before the thread looks.
+                failed = self._record.failed
+                self._is_forgiven = self._is_forgiven or failed not in (None, module)
         self._wake.set()
 
     def report(self) -> ModuleReport:
-        return describe(self.name, self._record, self._wanted, self._view(), self._progress)
+        return describe(
+            self.name, self._record, self._wanted, self._view(), self._progress,
+            is_forgiven=self._is_forgiven,
+        )  # fmt: skip
 
     def digests(self) -> set[str]:
         wanted = self._wanted
@@ -438,9 +444,15 @@ class ModuleUpdater:
         began = self._tools.clock()
         try:
             if old is None:
-                self._service.retire(bad)
+                self._service.retire(bad, BAD_GRACE_S)
             else:
-                self._service.bring(old, bad, lambda is_reload: self._await_back(old))
+                self._service.bring(
+                    old,
+                    bad,
+                    lambda is_reload: self._await_back(old),
+                    may_reload=record.check != "health",
+                    grace_s=BAD_GRACE_S,
+                )
         except GateError as error:
             log.warning("%s: the version before is not well: %s", self.name, error)
         except (EdgeError, OSError) as error:
