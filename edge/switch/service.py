@@ -213,6 +213,9 @@ class Service:
                     raise GateError("health", f"its bundle cannot be served: {said}")
                 self._stopping.wait(self._tools.pace.settle_s)
                 return True
+            seen = find(host, self.live_id)
+            if seen is None or seen.state == "exited":
+                raise GateError("health", "it ended when it read its new bundle")
             self._stopping.wait(min(0.1, self._tools.pace.look_s))
         if not self._stopping.is_set():
             log.warning("%s does not say that it has reloaded; it is started anew", self.name)

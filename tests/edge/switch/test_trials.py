@@ -207,6 +207,16 @@ def test_a_bundle_that_cannot_be_reloaded_is_taken_back_and_nobody_notices(
         assert device.host.list()[0].started_at_s == started
 
 
+def test_a_server_that_ends_at_its_reload_is_given_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Device(tmp_path, {1: GOOD, 2: GOOD}, packages=lambda number: 0) as device:
+        device.settle(1)
+        monkeypatch.setattr(device.host, "reload", lambda id: device.host.end(id, 1))
+        report = device.settle(2, update=Update(watch_s=0.2, start_s=1000.0))
+        assert (report.phase, report.image) == ("failed", "digits:1")
+
+
 def test_a_server_that_does_not_say_that_it_has_reloaded_is_started_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
