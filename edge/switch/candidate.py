@@ -102,7 +102,10 @@ def try_beside(
     module = release.module
     attempt.move(State.STARTING)
     try:
-        gate = Gate(module, service.host(release.host), attempt.check, clock=tools.clock)
+        gate = Gate(
+            module, service.host(release.host), attempt.check,
+            clock=tools.clock, look_s=tools.pace.start_look_s,
+        )  # fmt: skip
         service.start_next(release)
         new = gate.await_ready(service.next_id)
         attempt.move(State.GATING)

@@ -26,7 +26,6 @@ from edge.switch.golden import (
 )
 from edge.switch.scoring import body_of, score
 
-LOOK_S = 0.1
 LOG_LINES = 15
 FLOOR_S = 0.020
 """Below this no answer is too slow, whatever the old version takes: noise."""
@@ -47,12 +46,14 @@ class Gate:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        look_s: float = 0.1,
     ) -> None:
         self._module = module
         self._host = host
         self._check = check
         self._clock = clock
         self._sleep = sleep
+        self._look_s = look_s
         self._deadline = clock() + module.update.start_s
 
     def await_ready(self, id: InstanceId) -> Observed:
@@ -71,7 +72,7 @@ class Gate:
                 if found is None:
                     return seen
                 error = found
-            self._sleep(LOOK_S)
+            self._sleep(self._look_s)
         raise GateError(
             "health", f"it was not ready within {self._module.update.start_s:g} s: {error}"
         )

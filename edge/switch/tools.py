@@ -21,12 +21,14 @@ def _keeper(module: str, host: ModuleHost) -> LiveKeeper:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds. ``look_s``: between looks at what is waited for. ``settle_s``: after a reload the
-    old processes may answer for so long. ``first_retry_s`` doubles up to ``max_retry_s``.
-    ``probe_s``: of what is on trial. ``order_s``: so long modules of a lower order are waited for
-    after a boot; then what ran before runs again. ``mend_s``: between looks for damage."""
+    """Seconds. ``look_s``: between looks at what is waited for; ``start_look_s``: at what starts.
+    ``settle_s``: after a reload the old processes may answer for so long. ``first_retry_s`` doubles
+    up to ``max_retry_s``. ``probe_s``: of what is on trial. ``order_s``: so long modules of a lower
+    order are waited for after a boot; then what ran before runs again. ``mend_s``: between looks
+    for damage."""
 
     look_s: float = 0.2
+    start_look_s: float = 0.1
     settle_s: float = 1.0
     idle_s: float = 5.0
     first_retry_s: float = 2.0

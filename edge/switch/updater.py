@@ -360,9 +360,7 @@ class ModuleUpdater:
         """That it answers where it is wanted. What was tried beside the old version need not show
         its speed again, while clients use it. Raises GateError."""
         module = release.module
-        gate = Gate(
-            module, self._service.host(release.host), self._check_stop, clock=self._tools.clock
-        )
+        gate = self._gate(release)
         seen = gate.await_ready(self._service.live_id)
         is_timed = module.update.strategy == "replace" and old is not None
         pass_golden(gate, release, self._tools, seen=(seen, None), is_timed=is_timed)
@@ -481,10 +479,13 @@ class ModuleUpdater:
 
     def _await_back(self, old: Release) -> None:
         """Raises GateError when it does not answer in its time."""
-        host = self._service.host(old.host)
-        Gate(old.module, host, self._check_stop, clock=self._tools.clock).await_ready(
-            self._service.live_id
-        )
+        self._gate(old).await_ready(self._service.live_id)
+
+    def _gate(self, release: Release) -> Gate:
+        return Gate(
+            release.module, self._service.host(release.host), self._check_stop,
+            clock=self._tools.clock, look_s=self._tools.pace.start_look_s,
+        )  # fmt: skip
 
     # What did not come to pass.
 

@@ -22,7 +22,13 @@ from edge.switch.updater import ModuleUpdater
 
 PATIENCE_S = 20.0
 QUICK = Pace(
-    look_s=0.02, settle_s=0.0, first_retry_s=0.05, max_retry_s=0.2, probe_s=0.05, order_s=0.5
+    look_s=0.02,
+    start_look_s=0.01,
+    settle_s=0.0,
+    first_retry_s=0.05,
+    max_retry_s=0.2,
+    probe_s=0.05,
+    order_s=0.5,
 )
 GOLDEN = {"v": 1, "cases": [{"input": {"data": [1]}}]}
 
@@ -156,7 +162,7 @@ class Device:
 
     def want(self, number: int, **changed: Any) -> Module:
         """digits:<number> shall run."""
-        update = changed.pop("update", Update(watch_s=0.5, start_s=2.0))
+        update = changed.pop("update", Update(watch_s=0.1, start_s=2.0))
         module = Module("digits", f"digits:{number}", digest(number), update=update, **changed)
         self.unit.want(module)
         return module
