@@ -23,6 +23,7 @@ from edge.agent.unit import ModuleUnit
 from edge.clock import DeviceClock, boot_id
 from edge.errors import ConfigError, PullError
 from edge.hosts.port import ModuleHost
+from edge.link.dates import is_clock_right, validity
 from edge.link.mqtt import LinkConfig, MqttLink, Tls
 from edge.messages.desired import Desired
 from edge.messages.reported import ModuleReport
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 FIRST_LOOK_S = 3.0
-SANE_S = 1_767_225_600
-"""2026-01-01: a clock that says less is wrong."""
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 UNPRIVILEGED = (10001, 10001)
 """As whom modules run when the agent is root; the same as in a container."""
@@ -73,7 +72,7 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
     clock = DeviceClock(state / "clock.json")
     outbox = Outbox(state / "outbox.db", clock, outbox_settings(config))
     stack.callback(outbox.close)
-    link = MqttLink(link_config(config), is_clock_right=lambda: time.time() > SANE_S)
+    link = MqttLink(link_config(config), is_clock_right=_clock_judge(config, clock))
     uplink = Uplink(
         config.device,
         outbox,
@@ -138,6 +137,18 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
         wake=uplink.stop,
         close=closing.close,
     )
+
+
+def _clock_judge(config: AgentConfig, clock: DeviceClock) -> Callable[[], bool]:
+    """Whether this device's clock may judge the broker's certificate: asked at each connection."""
+    path = config.identity / "device.pem"
+    own = validity(path.read_bytes()) if path.exists() else None
+
+    def judge() -> bool:
+        hub_ms = clock.hub_now_ms()
+        return is_clock_right(time.time(), own, None if hub_ms is None else hub_ms / 1000)
+
+    return judge
 
 
 def outbox_settings(config: AgentConfig) -> OutboxSettings:
