@@ -28,6 +28,8 @@ MAX_WAITING = 64
 MAX_AT_ONCE = 4
 TIME_KNOWN_WITHIN_S = 5.0
 """The hub tells its time when it hears that a device is there; a command may come before."""
+PLACE_WITHIN_S = 20.0
+"""A command waits so long for one of those under way to end, before it is refused."""
 RETRY_S = 1.0
 ANSWER_S = 600.0
 """For so long an answer is tried to be sent."""
@@ -53,6 +55,7 @@ class Commands:
         clock: Callable[[], float] = time.monotonic,
         retry_s: float = RETRY_S,
         time_known_within_s: float = TIME_KNOWN_WITHIN_S,
+        place_within_s: float = PLACE_WITHIN_S,
     ) -> None:
         self._state = state
         self._actions = actions
@@ -61,6 +64,7 @@ class Commands:
         self._clock = clock
         self._retry_s = retry_s
         self._time_known_within_s = time_known_within_s
+        self._place_within_s = place_within_s
         self._queue: queue.Queue[bytes] = queue.Queue(MAX_WAITING)
         self._free = threading.Semaphore(MAX_AT_ONCE)
         self._under_way: set[str] = set()
@@ -99,7 +103,8 @@ class Commands:
             if command.id in self._under_way or not 1 <= len(command.id) <= 128:
                 return
             self._under_way.add(command.id)
-        if not self._free.acquire(blocking=False):
+        # What waited for this device while it was away comes all at once.
+        if not self._free.acquire(timeout=self._place_within_s):
             reply = _failed(command.id, f"{MAX_AT_ONCE} commands are under way; try again later")
             self._answer(reply, stopping, tries=1)
             with self._lock:

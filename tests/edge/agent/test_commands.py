@@ -44,6 +44,7 @@ class Desk:
                 "check": self._hang,
                 "support-bundle": self._fail,
             },
+            place_within_s=0.3,
             send=self._send,
             hub_now_ms=lambda: self.now_ms,
             retry_s=0.01,
@@ -165,6 +166,12 @@ def test_commands_that_hang_hold_up_no_other_until_too_many_do(desk: Desk) -> No
     assert "under way" in str(desk.answers(2)[1].error)
     desk.release.set()
     assert sum(reply.ok for reply in desk.answers(6)) == 5
+
+
+def test_what_waited_while_the_device_was_away_is_done_all_of_it(desk: Desk) -> None:
+    for number in range(30):
+        desk.ask("ping", id=f"p{number}")
+    assert all(reply.ok for reply in desk.answers(30))
 
 
 def test_an_answer_waits_for_the_connection(desk: Desk) -> None:
