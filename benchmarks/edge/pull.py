@@ -32,8 +32,10 @@ from registry.trust.public_key import PublicKey
 
 REACH = 1.02
 CUTS_PER_KILL = 5
+MOVED_BYTES = 64 * 1024
 ALLOWED_SIZES = 4.0
-"""Who has taken so many times the image, and is not done, is stopped."""
+ALLOWED_TIMES = 8.0
+"""Who has taken so many times the image, or its time without cuts, and is not done, is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +68,24 @@ def take(
     image; it is started again whenever it ends."""
     with BadNetwork(releases.address, bytes_per_s=link.bytes_per_s) as network:
         began = time.monotonic()
-        cuts = kills = 0
+        cuts = kills = seen = 0
         starts = 1
         process = start(network.port)
         cut_at = began + link.cut_each_s
         try:
-            while network.down_bytes < ALLOWED_SIZES * size_bytes:
+            while (
+                network.down_bytes < ALLOWED_SIZES * size_bytes
+                and time.monotonic() < began + ALLOWED_TIMES * size_bytes / link.bytes_per_s
+            ):
                 code = _wait(process, cut_at - time.monotonic())
                 if code == 0:
                     break
                 if code is None:
-                    network.cut()
-                    cuts += 1
                     cut_at += link.cut_each_s
+                    if network.down_bytes - seen < MOVED_BYTES:
+                        continue  # nothing is under way: nothing to cut
+                    network.cut()
+                    cuts, seen = cuts + 1, network.down_bytes
                     if cuts % CUTS_PER_KILL:
                         continue
                     if _wait(process, link.cut_each_s / 2) == 0:

@@ -16,6 +16,7 @@ from registry.remote.retrying import TransientError
 
 ATTEMPTS = 4
 """In a row without a byte, before the caller hears of it: who retries for ever."""
+FIRST_WAIT_S = 0.25
 MAX_WAIT_S = 30.0
 WINDOW_S = 60.0
 MIN_WINDOW_BYTES = 16 * 1024
@@ -66,7 +67,7 @@ class Download:
                 failures = 1 if part.size_bytes > before else failures + 1
                 if failures >= ATTEMPTS:
                     raise
-                wait_s = self.draw() * 2.0**failures * 0.5
+                wait_s = self.draw() * 2.0**failures * FIRST_WAIT_S
                 self.repository.client.pause(min(MAX_WAIT_S, max(wait_s, error.asked_s or 0.0)))
 
     def _take(self, part: Part, on_size: Callable[[int], None]) -> None:
