@@ -194,7 +194,8 @@ class Service:
 
     def _reload(self, release: Release, old: Release | None, host: ModuleHost) -> bool:
         """Whether it serves the release's bundle now; else it must be started anew. Raises
-        GateError when it says that it cannot: then it still serves that of ``old``."""
+        GateError when it says that it cannot: then it still serves that of ``old``; and when it
+        says nothing, and was not tried beside."""
         before = _last_reload(host.logs(self.live_id, LOG_LINES))
         self.folders.serve("live", release.module.digest)
         try:
@@ -218,6 +219,8 @@ class Service:
                 raise GateError("health", "it ended when it read its new bundle")
             self._stopping.wait(min(0.1, self._tools.pace.look_s))
         if not self._stopping.is_set():
+            if release.module.update.strategy == "replace":  # nobody saw it start before
+                raise GateError("health", "it did not read its new bundle in time")
             log.warning("%s does not say that it has reloaded; it is started anew", self.name)
             host.stop(self.live_id, GRACE_S)
         return False

@@ -207,6 +207,18 @@ def test_a_bundle_that_cannot_be_reloaded_is_taken_back_and_nobody_notices(
         assert device.host.list()[0].started_at_s == started
 
 
+def test_a_server_that_hangs_at_its_reload_and_was_not_tried_before_is_begun_anew_with_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Device(tmp_path, {1: GOOD, 2: GOOD}, packages=lambda number: 0) as device:
+        device.settle(1)
+        started = device.host.list()[0].started_at_s
+        monkeypatch.setattr(device.host, "reload", lambda id: None)
+        report = device.settle(2, update=Update(strategy="replace", watch_s=0.2, start_s=0.3))
+        assert (report.phase, report.image) == ("failed", "digits:1")
+        assert device.host.list()[0].started_at_s != started  # it may have read half of the new
+
+
 def test_a_server_that_ends_at_its_reload_is_given_up_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
