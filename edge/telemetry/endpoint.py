@@ -16,6 +16,7 @@ silent take one of a bounded number of threads for a bounded time.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +40,7 @@ CONNECTIONS = 16
 """At once, of one module."""
 REQUEST_S = 15.0
 IDLE_S = 60.0
+SWALLOW_S = 2.0
 MAX_LOCK_S = 7 * 86_400.0
 
 
@@ -101,6 +103,13 @@ class ModuleEndpoint:
                 self.path.unlink()
 
 
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 41\r\n\r\n"
+    b'{"error": "too many connections at once"}'
+)
+
+
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
@@ -108,10 +117,16 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: str, endpoint: ModuleEndpoint) -> None:
         self.endpoint = endpoint
-        super().__init__(_short(path), _Handler)
+        with _short(Path(path)) as address:
+            super().__init__(address, _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        return self.endpoint.places.acquire(blocking=False)
+        if self.endpoint.places.acquire(blocking=False):
+            return True
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.send(_BUSY)
+        return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -123,10 +138,42 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         log.debug("the endpoint of %s", self.endpoint.module, exc_info=True)
 
 
+class _Timed(io.RawIOBase):
+    """A socket that is read until ``deadline_s``: its own timeout begins anew with each byte."""
+
+    def __init__(self, link: socket.socket, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.deadline_s = 0.0
+        self._link = link
+        self._clock = clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self.deadline_s - self._clock()
+        if left_s <= 0:
+            raise TimeoutError
+        self._link.settimeout(left_s)
+        return self._link.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-    timeout = IDLE_S
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._timed = _Timed(self.connection, self.server.endpoint.clock)
+        self.rfile = io.BufferedReader(self._timed)
+
+    def handle_one_request(self) -> None:
+        self._within(IDLE_S)
+        super().handle_one_request()
+
+    def _within(self, seconds: float) -> None:
+        self._timed.deadline_s = self.server.endpoint.clock() + seconds
 
     def do_GET(self) -> None:
         endpoint = self.server.endpoint
@@ -173,6 +220,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.endpoint.locks.release(self.server.endpoint.module)
         self._answer(200, {"locked": False})
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        self.request_version = self.protocol_version  # else it answers without a head
+        self._refuse(code, ascii(message or "that is no request")[1:200], is_last=True)
+
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("%s: %s", self.server.endpoint.module, format % args)
 
@@ -198,31 +249,31 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if self.headers.get("Transfer-Encoding"):
             self._refuse(411, "say the Content-Length; chunks are not taken", is_last=True)
-        elif not (length.isascii() and length.isdigit()):
+        elif not (length.isascii() and length.isdigit() and len(length) < 16):
             self._refuse(400, "the Content-Length is no number", is_last=True)
         elif int(length) > MAX_BODY_BYTES:
             self._refuse(413, f"a body of {length} bytes; at most {MAX_BODY_BYTES}", is_last=True)
+            self._swallow(int(length))
         else:
             return self._read(int(length))
         return None
 
     def _read(self, length: int) -> bytes | None:
         """All of it within REQUEST_S, however the bytes drip."""
-        clock, parts, left = self.server.endpoint.clock, [], length
-        deadline = clock() + REQUEST_S
-        while left:
-            self.connection.settimeout(max(0.01, deadline - clock()))
-            try:
-                piece = self.rfile.read1(min(left, 65_536))
-            except TimeoutError:
-                piece = b""
-            if not piece or (clock() > deadline and len(piece) < left):
-                self.close_connection = True
-                return None
-            parts.append(piece)
-            left -= len(piece)
-        self.connection.settimeout(IDLE_S)
-        return b"".join(parts)
+        self._within(REQUEST_S)
+        with contextlib.suppress(OSError):
+            body = self.rfile.read(length)
+            if len(body) == length:
+                return body
+        self.close_connection = True
+        return None
+
+    def _swallow(self, length: int) -> None:
+        """Some clients read the answer only after they have sent all."""
+        self._within(SWALLOW_S)
+        with contextlib.suppress(OSError):
+            while length > 0 and (piece := self.rfile.read1(65_536)):
+                length -= len(piece)
 
     def _refuse(
         self, status: int, error: str, *, is_last: bool = False, retry_after_s: int | None = None
@@ -234,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
         self, status: int, document: dict[str, object], retry_after_s: int | None = None
     ) -> None:
         data = json.dumps(document).encode()
+        self.connection.settimeout(REQUEST_S)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -247,11 +299,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _lock(body: bytes) -> tuple[str, float]:
     """Raises ValueError."""
-    found = json.loads(body or b"{}")
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError("the body is no JSON") from error
     if not isinstance(found, dict) or not set(found) <= {"reason", "ttl_s"}:
         raise ValueError('send {"reason": "...", "ttl_s": seconds}')
     reason, ttl_s = found.get("reason", "the application"), found.get("ttl_s", 3600)
-    if not isinstance(reason, str) or not 0 < len(reason) <= 200:
+    reason = " ".join(reason.split()) if isinstance(reason, str) else ""
+    if not 0 < len(reason) <= 200 or not reason.isprintable():
         raise ValueError("reason: a text of at most 200 characters")
     if (
         isinstance(ttl_s, bool)
@@ -259,24 +315,29 @@ def _lock(body: bytes) -> tuple[str, float]:
         or not 0 < ttl_s <= MAX_LOCK_S
     ):
         raise ValueError("ttl_s: seconds, more than 0 and at most a week")
-    return " ".join(reason.split()), float(ttl_s)
+    return reason, float(ttl_s)
 
 
-def _short(path: str) -> str:
-    """A Unix socket's address has 107 bytes; a longer path goes by the folder's descriptor."""
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """An address for a socket's path, of which the kernel takes 107 bytes: a longer one goes by
+    the folder's descriptor."""
     if len(os.fsencode(path)) < 107:
-        return path
-    relative = os.path.relpath(path)
-    if len(os.fsencode(relative)) < 107:
-        return relative
-    raise OSError(f"the state folder's path is too long for a socket: {path}")
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def connect(path: Path) -> socket.socket:
     """A client's connection to an endpoint; for tests and tools."""
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        link.connect(str(path))
+        with _short(path) as address:
+            link.connect(address)
     except OSError:
         link.close()
         raise

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 MAX_LINES = 20_000
 MAX_SERIES = 256
+MAX_SERIES_LENGTH = 200
 _LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? +(\S+)(?: +-?\d+)?$")
 _SKIPPED = ("_bucket", "_created")
 
@@ -33,9 +34,9 @@ def parse(text: str) -> tuple[dict[str, float], frozenset[str]]:
         if match is None or match[1].endswith(_SKIPPED):
             continue
         value = _number(match[3])
-        if value is None or len(found) >= MAX_SERIES:
-            continue
         series = match[1] + (match[2] or "")
+        if value is None or len(found) >= MAX_SERIES or len(series) > MAX_SERIES_LENGTH:
+            continue
         found[series] = value
         if _is_counter(match[1], types):
             counters.add(series)
@@ -43,10 +44,13 @@ def parse(text: str) -> tuple[dict[str, float], frozenset[str]]:
 
 
 def changes(
-    now: Mapping[str, float], counters: frozenset[str], before: Mapping[str, float]
+    now: Mapping[str, float], counters: frozenset[str], before: Mapping[str, float] | None
 ) -> dict[str, float]:
     """What to send: gauges that are not as before, and counters that grew, by how much. A counter
-    that is smaller than before began anew."""
+    that is smaller than before began anew. ``before`` None: nobody has looked since this process
+    began, and what the counters say may have been sent by the one before; so they are not sent."""
+    if before is None:
+        return {series: value for series, value in now.items() if series not in counters}
     found = {}
     for series, value in now.items():
         old = before.get(series)

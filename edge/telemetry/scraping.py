@@ -4,10 +4,11 @@ nonsense costs this thread a bounded time, and nobody else anything.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -65,16 +66,15 @@ class Scraper:
             if text is None:
                 continue
             now, counters = parse(text)
-            found = changes(now, counters, self._before.get(target.module, {}))
+            found = changes(now, counters, self._before.get(target.module))
             self._before[target.module] = now
             if found:
                 records.append(metrics_record(target.module, found))
         known = {target.module for target in targets}
         self._before = {k: v for k, v in self._before.items() if k in known}
-        try:
-            self._append(records)
-        except OutboxError:
-            return  # counted there; the next look says more than this one
+        for record in records:  # each for itself: one that is too large must not cost the others
+            with contextlib.suppress(OutboxError):  # the next look says more than this one
+                self._append([record])
 
 
 def metrics_record(source: str, values: dict[str, float]) -> NewRecord:
@@ -87,23 +87,43 @@ def fetch(target: Target, timeout_s: float = TIMEOUT_S) -> str | None:
     """The text; None: there is none within the time. The time is for all of it, not for each
     byte."""
     address = "127.0.0.1" if target.address in ("0.0.0.0", "") else target.address
-    deadline = time.monotonic() + timeout_s
-    with closing(http.client.HTTPConnection(address, target.port, timeout=timeout_s)) as link:
+    try:
+        sock = socket.create_connection((address, target.port), timeout_s)
+    except (OSError, ValueError):
+        return None
+    # A socket's own timeout begins anew with each byte.
+    is_late = threading.Event()
+    timer = threading.Timer(timeout_s, _shut, (sock, is_late))
+    timer.daemon = True
+    timer.start()
+    with closing(http.client.HTTPConnection(address, target.port)) as link:
+        link.sock = sock
         try:
-            link.request("GET", "/metrics", headers={"Connection": "close"})
-            answer = link.getresponse()
-            if answer.status != 200:
-                return None
-            parts: list[bytes] = []
-            size = 0
-            while chunk := answer.read1(65_536):
-                parts.append(chunk)
-                size += len(chunk)
-                left_s = deadline - time.monotonic()
-                if size > MAX_BYTES or left_s <= 0:
-                    return None
-                if link.sock is not None:
-                    link.sock.settimeout(left_s)
-            return b"".join(parts).decode("utf-8", "replace")
+            text = _read(link)
+            return None if is_late.is_set() else text
         except (OSError, http.client.HTTPException, ValueError):
             return None
+        finally:
+            timer.cancel()
+
+
+def _read(link: http.client.HTTPConnection) -> str | None:
+    link.request("GET", "/metrics", headers={"Connection": "close"})
+    with link.getresponse() as answer:
+        if answer.status != 200:
+            return None
+        parts: list[bytes] = []
+        size = 0
+        while chunk := answer.read1(65_536):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MAX_BYTES:
+                return None
+    text = b"".join(parts)
+    return text[: text.rfind(b"\n") + 1].decode("utf-8", "replace")  # a number may be cut
+
+
+def _shut(sock: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
