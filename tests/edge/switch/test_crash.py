@@ -14,6 +14,7 @@ from edge.hosts.memory import Behaviour
 from edge.hosts.port import InstanceId
 from edge.messages.desired import Module, Update
 from edge.messages.reported import ModuleReport
+from edge.switch.bundles import ModuleFolders
 from edge.switch.updater import ModuleUpdater
 from tests.edge.switch.device import GOOD, Device, answers, digest
 
@@ -35,6 +36,7 @@ class Killer:
             (device.records, ["put"]),
             (device.host, ["prepare", "start", "stop", "reload"]),
             (device.puller, ["pull"]),
+            (ModuleFolders, ["serve"]),
         ):
             for name in names:
                 monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
