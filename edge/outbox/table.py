@@ -93,10 +93,11 @@ class Table:
     ) -> list[int]:
         """Store records of one moment, each with its stream; returns their numbers."""
         boot = self._boot(stamp)
-        states, numbers, rows = dict(self.streams), [], []
+        next_seq = {stream: state.next_seq for stream, state in self.streams.items()}
+        counts, sizes = dict.fromkeys(next_seq, 0), dict.fromkeys(next_seq, 0)
+        numbers, rows = [], []
         for stream, new in records:
-            state, size = states[stream], new.size_bytes
-            seq = state.next_seq
+            seq, size = next_seq[stream], new.size_bytes
             until = None if new.ttl_s is None else stamp.mono_ms + round(new.ttl_s * 1000)
             rows.append(
                 (
@@ -105,14 +106,19 @@ class Table:
                 )
             )
             numbers.append(seq)
-            states[stream] = replace(
-                state,
-                next_seq=seq + 1,
-                records=state.records + 1,
-                size_bytes=state.size_bytes + size,
-            )
+            next_seq[stream] = seq + 1
+            counts[stream] += 1
+            sizes[stream] += size
         self._sql.executemany("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?)", rows)
-        self.streams = states
+        self.streams = {
+            stream: replace(
+                state,
+                next_seq=next_seq[stream],
+                records=state.records + counts[stream],
+                size_bytes=state.size_bytes + sizes[stream],
+            )
+            for stream, state in self.streams.items()
+        }
         return numbers
 
     def put(
