@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.enrolment.authority import Authority
 from edge.errors import NoSpaceError, PullError, UntrustedError
 from edge.pull import CancelledError
 from edge.pull.parts import Part
@@ -27,6 +28,8 @@ from tests.registry.remote.hostile_registry import Exchange
 from tests.registry.trust.signed_image import new_key
 
 MODEL = os.urandom(1_000_000)
+SOON_S = 2.0
+"""A third of a second, on a machine that has nothing else to do; without a cancel it is 10 s."""
 
 
 @pytest.fixture
@@ -331,7 +334,7 @@ def test_a_cancel_counts_within_a_second_when_nothing_comes(
         cancel,
         lambda: bool(served.asked(where)),
     )
-    assert took_s < 1.0
+    assert took_s < SOON_S
 
 
 @pytest.mark.slow
@@ -360,7 +363,34 @@ def test_a_cancel_counts_while_a_connection_is_made(
         )
         for each in waiting:
             each.close()
-    assert took_s < 1.0
+    assert took_s < SOON_S
+
+
+@pytest.mark.slow
+def test_a_cancel_counts_while_tls_is_negotiated(
+    stock: DeviceStock, served: Served, image: Published, tmp_path: Path
+) -> None:
+    """The kernel takes the connection, and nobody says a word on it."""
+    Authority.load_or_create(tmp_path / "authority")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        cancel = threading.Event()
+        puller = make_puller(stock, served, timeouts=None, ca_file=tmp_path / "authority/ca.pem")
+        puller._host = f"127.0.0.1:{mute.getsockname()[1]}"
+        mute.settimeout(10)
+
+        def is_begun() -> bool:
+            connection, _ = mute.accept()
+            hello = connection.recv(1)
+            connections.append(connection)
+            return hello == b"\x16"
+
+        connections: list[socket.socket] = []
+        took_s = _ended_after_s(
+            lambda: pull(puller, image, is_cancelled=cancel.is_set), cancel, is_begun
+        )
+        for each in connections:
+            each.close()
+    assert took_s < SOON_S
 
 
 def test_a_rate_cap_holds_and_can_change(
