@@ -129,8 +129,17 @@ class LiveKeeper:
             try:
                 yield
             finally:
-                # Whoever worked on it may have changed it, or seen it end.
-                self._kept.is_ensured, self._kept.is_adopting = False, True
+                # Whoever worked on it may have changed it, or seen it end: what was known of it
+                # is old, and its former ends are not those of what runs now.
+                kept = self._kept
+                kept.is_ensured, kept.is_adopting = False, True
+                kept.restarts = replace(kept.restarts, due=None, in_a_row=0)
+                kept.probing = None
+                with self._state:
+                    if self._order is not None and self._order.instance is not None:
+                        self._view = replace(
+                            self._view, health="starting", healthy_s=0.0, error=None
+                        )
                 self._woken.set()
 
     def restart(self) -> None:

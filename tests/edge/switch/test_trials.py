@@ -109,6 +109,15 @@ def test_a_version_that_falls_silent_on_trial_is_taken_back_soon(tmp_path: Path)
         assert "not well" in str(report.error)
 
 
+def test_a_version_that_mends_one_that_is_ill_is_not_blamed_for_it(tmp_path: Path) -> None:
+    with Device(tmp_path, {1: GOOD, 2: GOOD}, packages=lambda number: 0) as device:
+        device.settle(1)
+        device.host.behaviours[digest(1)] = Behaviour(exit_code=1)
+        device.host.end(LIVE, 1)
+        device.wait(lambda r: r.health == "unhealthy" and r.restarts >= 2)  # the next one waits
+        assert device.settle(2).image == "digits:2"
+
+
 def test_a_restart_that_was_asked_for_is_no_failure(tmp_path: Path) -> None:
     with Device(tmp_path, {1: GOOD, 2: GOOD}) as device:
         device.settle(1)
