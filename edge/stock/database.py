@@ -58,8 +58,12 @@ class StockDatabase:
     def begin(self, boot: str) -> None:
         """What was right when the stock was closed is right in this boot too: nothing was under
         way when the machine went off."""
+        with self._lock, _said():
+            found = self._connection.execute("SELECT boot FROM closed").fetchall()
+        if not found:
+            return
         with self._writer() as connection:
-            for (closed,) in connection.execute("SELECT boot FROM closed").fetchall():
+            for (closed,) in found:
                 connection.execute(
                     "UPDATE images SET checked_boot = ? WHERE checked_boot = ?", (boot, closed)
                 )
@@ -159,6 +163,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA busy_timeout=10000")
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # no -shm, which a full disk refuses
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

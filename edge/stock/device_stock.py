@@ -187,7 +187,8 @@ class DeviceStock:
         if self._marks.is_new:
             for found in found_marks(self.blobs):
                 self._marks.put(found)
-        self._marks.begin(self._boot_id)
+        with suppress(PullError):  # a full disk: then all is hashed again
+            self._marks.begin(self._boot_id)
         for mark in self._marks.all():
             if mark.checked_boot == self._boot_id:
                 self._right.update(mark.blobs)
