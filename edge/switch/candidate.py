@@ -13,7 +13,7 @@ from edge.hosts.port import Observed
 from edge.messages.desired import HostKind, Module
 from edge.pull.errors import CancelledError
 from edge.stock.port import StoredImage
-from edge.switch.gate import Gate
+from edge.switch.gate import Before, Gate
 from edge.switch.golden import Golden, made_from_signature, read_golden
 from edge.switch.machine import State
 from edge.switch.plan import choose_host, has_equal_packages, is_served_alike
@@ -127,13 +127,27 @@ def pass_golden(
     tools: Tools,
     *,
     seen: tuple[Observed, Observed | None],
+    before: Before | None = None,
     is_timed: bool = True,
 ) -> None:
     """The image's golden inputs, or some made of what its model takes; without either nothing is
-    asked. ``seen``: the instance, and that of the version before. Raises GateError."""
+    asked. ``seen``: the instance, and that of the version before; ``before``: what that did, where
+    it is stopped. Raises GateError."""
     golden, is_made = _golden(release.module.digest, tools)
     if golden is not None:
-        gate.pass_golden(*seen, golden, is_made=is_made, is_timed=is_timed)
+        gate.pass_golden(*seen, golden, before=before, is_made=is_made, is_timed=is_timed)
+
+
+def look_at_old(
+    release: Release, live: Release, service: Service, tools: Tools, attempt: Attempt
+) -> Before | None:
+    """What the version in service does with the golden inputs of the one that shall replace it."""
+    old = service.live(live)
+    golden, _ = _golden(release.module.digest, tools)
+    if old is None or golden is None:
+        return None
+    gate = Gate(release.module, service.host(live.host), attempt.check, clock=tools.clock)
+    return gate.look_at(old, golden)
 
 
 def _golden(digest: str, tools: Tools) -> tuple[Golden | None, bool]:

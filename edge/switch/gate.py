@@ -5,7 +5,8 @@ time. All that it asks is asked of instances on this device: no network.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec import UNSET
@@ -33,6 +34,14 @@ TIMED_CASES, TIMED_ROUNDS = 5, 5
 MAX_ANSWER_S = 30.0
 Check = Callable[[], None]
 """Raises when the gate is not wanted any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Answers of the version before to the first golden inputs (None: it has none), and times."""
+
+    answers: Sequence[Answer | None]
+    seconds: Sequence[float]
 
 
 class Gate:
@@ -83,14 +92,16 @@ class Gate:
         old: Observed | None,
         golden: Golden,
         *,
+        before: Before | None = None,
         is_made: bool = False,
         is_timed: bool = True,
     ) -> None:
-        """Raises GateError. ``old``: answers beside it, for comparison. ``is_made``: the inputs are
-        zeros that nobody chose, to which a good model may answer NaN; then ``old`` says whether
-        that is good."""
+        """Raises GateError. ``old``: answers beside it, for comparison; ``before``: what it did
+        before it was stopped. ``is_made``: the inputs are zeros that nobody chose, to which a good
+        model may answer NaN; then the old version says whether that is good."""
         timed_new: list[float] = []
-        timed_old: list[float] = []
+        timed_old: list[float] = [] if before is None else list(before.seconds)
+        known = [] if before is None else before.answers
         for number, case in enumerate(golden.cases):
             self._check()
             what = f"golden input {number + 1}"
@@ -98,11 +109,11 @@ class Gate:
             document = check_answer(self._ask(new, body, what), what)
             if case.output is not UNSET:
                 check_expected(document, case.output, golden.tolerance, what)
-                before = self._old_answer(old, body) if number < TIMED_CASES else None
+                said = self._old_answer(old, body) if number < TIMED_CASES else None
             else:
-                before = self._old_answer(old, body)
-                self._compare(document, before, what, is_made=is_made)
-            if before is None:
+                said = known[number] if number < len(known) else self._old_answer(old, body)
+                self._compare(document, said, what, is_made=is_made)
+            if said is None:
                 old = None  # it does not answer such requests: it is no measure
             if is_timed and number < TIMED_CASES:
                 self._time(new, old, body, timed_new, timed_old)
@@ -114,6 +125,22 @@ class Gate:
                 self._module.update.latency_factor,
                 FLOOR_S,
             )
+
+    def look_at(self, old: Observed, golden: Golden) -> Before:
+        """What the old version does with the golden inputs, for when it is stopped."""
+        answers: list[Answer | None] = []
+        seconds: list[float] = []
+        for number, case in enumerate(golden.cases):
+            self._check()
+            body = body_of(case.input)
+            answers.append(self._old_answer(old, body))
+            if answers[-1] is None:
+                break
+            for _ in range(TIMED_ROUNDS if number < TIMED_CASES else 0):
+                again = self._old_answer(old, body)
+                if again is not None:
+                    seconds.append(again.seconds)
+        return Before(answers, seconds)
 
     def _compare(self, document: Any, before: Answer | None, what: str, *, is_made: bool) -> None:
         """Of an answer that nobody knows: its numbers are some, and it has the old one's form."""

@@ -30,9 +30,9 @@ from edge.hosts.port import InstanceId
 from edge.keeping.port import LiveView
 from edge.messages.desired import Module
 from edge.messages.reported import ModuleReport
-from edge.switch.candidate import Attempt, load, pass_golden, pull, try_beside
+from edge.switch.candidate import Attempt, load, look_at_old, pass_golden, pull, try_beside
 from edge.switch.describe import describe
-from edge.switch.gate import Gate
+from edge.switch.gate import Before, Gate
 from edge.switch.locks import waits_for
 from edge.switch.machine import PREPARING, State, at_rest, move
 from edge.switch.record import Record, Release
@@ -69,6 +69,7 @@ class ModuleUpdater:
         self._service = Service(name, tools, self._stopping)
         self._record = tools.records.load(name)
         self._trial: Trial | None = None
+        self._before: Before | None = None
         self._guard = threading.Lock()
         self._wanted: Module | None = None
         self._generation = 0
@@ -275,9 +276,12 @@ class ModuleUpdater:
         # One that replaces the old version has no place beside it: it is tried in the switch.
         if wanted.update.strategy == "beside" or live is None:
             try_beside(release, live, self._service, tools, attempt)
+            self._before = None
             if self._waits_for(wanted, began) is not None:  # a lock came, or the window has closed
                 self._move(State.WAITING)
                 self._await_turn(wanted, attempt, began)
+        else:
+            self._before = look_at_old(release, live, self._service, tools, attempt)
         attempt.check()
         return release
 
@@ -363,7 +367,9 @@ class ModuleUpdater:
         gate = self._gate(release)
         seen = gate.await_ready(self._service.live_id)
         is_timed = module.update.strategy == "replace" and old is not None
-        pass_golden(gate, release, self._tools, seen=(seen, None), is_timed=is_timed)
+        pass_golden(
+            gate, release, self._tools, seen=(seen, None), before=self._before, is_timed=is_timed
+        )
 
     def _refuse_switch(self, release: Release, error: EdgeError | OSError) -> float:
         """Back; but while the host itself does not work, there is neither forward nor back."""

@@ -65,7 +65,11 @@ def test_a_bad_version_leaves_the_old_one_in_service(name: str, tmp_path: Path) 
         assert device.puller.calls == []
 
 
-@pytest.mark.parametrize("name", ["crash", "out of memory", "not a number"])
+@pytest.mark.parametrize(
+    "name",
+    ["crash", "never ready", "hangs", "out of memory", "not a number", "another shape",
+     "ten times slower"],
+)  # fmt: skip
 def test_a_bad_version_that_replaces_the_old_one_is_replaced_by_it_without_a_network(
     name: str, tmp_path: Path
 ) -> None:
