@@ -435,6 +435,9 @@ def test_a_registry_that_is_not_reached_is_temporary(
     with pytest.raises(PullError) as caught:
         pull(puller, image)
     assert caught.value.is_temporary
+    # By its cause a network that fails is told from a referrer that is wrong.
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__cause__ is not None
 
 
 def test_the_token_is_the_password(served: Served, stock: DeviceStock, image: Published) -> None:
