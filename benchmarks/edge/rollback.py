@@ -489,7 +489,8 @@ def main() -> None:
     parser.add_argument("--base", default="none", help="what images start from; docker needs one")
     parser.add_argument("--only", action="append", choices=TROUBLES, help="some of them")
     asked = parser.parse_args()
-    runs = measure(asked.host, asked.base, asked.only or TROUBLES)
+    base = str(Path(asked.base).resolve()) if Path(asked.base).exists() else asked.base
+    runs = measure(asked.host, base, asked.only or TROUBLES)
     print(msgspec.json.format(msgspec.json.encode(findings(runs, asked.host)), indent=2).decode())
 
 
