@@ -10,6 +10,7 @@ from edge.stock.documents import Descriptor
 from registry.blobs import BlobStore
 from registry.errors import DamagedBlobError, RemoteError, TrustError
 from registry.remote.documents import MAX_MANIFEST_BYTES
+from registry.remote.failures import UnreachableError
 from registry.remote.referrers import referrers_of
 from registry.remote.repository import Repository
 from registry.remote.retrying import TransientError
@@ -85,5 +86,7 @@ def _stored(blobs: BlobStore, digest: str, limit: int) -> bytes | None:
 def _is_ours(error: RemoteError) -> bool:
     """Whether it is about the network, or about us, and not about the referrer."""
     return (
-        isinstance(error, TransientError) or error.status in REFUSED or error.__cause__ is not None
+        isinstance(error, TransientError | UnreachableError)
+        or error.status in REFUSED
+        or error.__cause__ is not None
     )

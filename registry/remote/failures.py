@@ -9,6 +9,10 @@ from registry.errors import RemoteError
 from registry.remote.retrying import TransientError
 
 
+class UnreachableError(RemoteError):
+    """There is no such host, or no name service."""
+
+
 class CutError(TransientError):
     """The connection broke, or nothing came for too long."""
 

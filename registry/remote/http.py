@@ -25,7 +25,7 @@ import httpcore
 from registry.errors import RemoteError
 from registry.remote import addresses
 from registry.remote.addresses import Reach
-from registry.remote.failures import CutError, not_connected, trusted
+from registry.remote.failures import CutError, UnreachableError, not_connected, trusted
 from registry.remote.urls import Url
 from registry.remote.waits import SLICE_S, USUAL_TIMEOUTS, Timeouts, Waits
 
@@ -291,16 +291,12 @@ def _close(stream: httpcore.NetworkStream) -> None:
 
 
 def _resolved(host: str, port: int) -> list[str]:
-    failure: Exception | None = None
-    found: list[str] = []
     try:
         found = addresses.resolve(host, port)
-    except (OSError, UnicodeError) as error:
-        failure = error
+    except (OSError, UnicodeError):
+        found = []
     if not found:
-        raise RemoteError(
-            f"there is no host {host}; check its name and the network (DNS)"
-        ) from failure
+        raise UnreachableError(f"there is no host {host}; check its name and the network (DNS)")
     return found
 
 

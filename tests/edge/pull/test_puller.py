@@ -22,6 +22,7 @@ from edge.pull.rate import RateCap
 from edge.stock.device_stock import DeviceStock
 from edge.stock.documents import read_manifest
 from registry.blobs import BlobStore
+from registry.remote import addresses
 from tests.edge.pull.served import Served, make_puller, new_stock, pull
 from tests.edge.stock.signed_images import Published, put_image
 from tests.registry.remote.hostile_registry import Exchange
@@ -435,9 +436,20 @@ def test_a_registry_that_is_not_reached_is_temporary(
     with pytest.raises(PullError) as caught:
         pull(puller, image)
     assert caught.value.is_temporary
-    # By its cause a network that fails is told from a referrer that is wrong.
-    assert caught.value.__cause__ is not None
-    assert caught.value.__cause__.__cause__ is not None
+
+
+def test_a_network_that_fails_at_a_referrer_does_not_make_the_image_untrusted(
+    served: Served, stock: DeviceStock, image: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def route(exchange: Exchange) -> None:
+        monkeypatch.setattr(addresses, "resolve", lambda host, port: [])
+        exchange.cut()
+
+    served.registry.on("GET", f"/v2/digits/manifests/{image.referrers[0]}", route)
+    with pytest.raises(PullError, match="there is no host") as caught:
+        pull(make_puller(stock, served), image)
+    assert caught.value.is_temporary
+    assert not isinstance(caught.value, UntrustedError)
 
 
 def test_the_token_is_the_password(served: Served, stock: DeviceStock, image: Published) -> None:
