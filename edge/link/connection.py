@@ -7,6 +7,7 @@ would send it twice (its pull request 698).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import socket
@@ -26,12 +27,15 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.link.port import Message, OnConnected, OnMessage
 from edge.link.settings import LinkConfig, tls_context
+from edge.link.sockets import IsOver, connect, negotiate
 
 log = logging.getLogger(__name__)
 ANSWER_S = 20.0
 """For each of TCP, TLS, and the broker's answers to CONNECT and SUBSCRIBE."""
 LAST_S = 2.0
-"""For the last message to be acknowledged."""
+"""For the last message to be acknowledged, and for a good end."""
+SOON_S = 0.2
+"""For what is said at an end to go out, when nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +49,21 @@ class Use:
 
 
 class _Client(paho.Client):
-    """paho's, with the name that the certificate must have, for which it has no parameter; and
-    with an end that is noticed, however its thread comes to it."""
+    """paho's, with the name that the certificate must have, for which it has no parameter; with
+    attempts that end when the link does; and with an end that is noticed, however its thread comes
+    to it."""
 
     server_name: str | None = None
+    is_over: IsOver = staticmethod(lambda: False)
     on_thread_end: Callable[[], None] = staticmethod(lambda: None)
+
+    def _create_socket_connection(self) -> socket.socket:
+        return connect(self._host, self._port, ANSWER_S, self.is_over)
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         assert self._ssl_context is not None
-        wrapped = self._ssl_context.wrap_socket(
-            tcp_sock,
-            server_hostname=self.server_name or self._host,
-            do_handshake_on_connect=False,
-        )
-        try:
-            wrapped.settimeout(ANSWER_S)
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
+        name = self.server_name or self._host
+        return negotiate(self._ssl_context, tcp_sock, name, ANSWER_S, self.is_over)
 
     def _thread_main(self) -> None:
         try:
@@ -83,6 +82,8 @@ class Connection:
         self._config = config
         self._use = use
         self._ended = threading.Event()
+        self._is_quiet = threading.Event()
+        self._is_quiet.set()
         self._error: str | None = None
         self._is_refused = False
         self._is_answered = False
@@ -101,7 +102,7 @@ class Connection:
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         client.on_log = self._on_log
-        client.on_thread_end = self._ended.set
+        client.on_thread_end = self._on_thread_end
         if config.tls is not None:
             client.server_name = config.tls.server_name
             client.tls_set_context(tls_context(config.tls, is_clock_right))
@@ -117,6 +118,7 @@ class Connection:
     def run(self, stopped: threading.Event) -> tuple[str, bool, bool]:
         """Connect, and return once it has ended."""
         config = self._config
+        self._client.is_over = stopped.is_set
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = config.session_s
         properties.MaximumPacketSize = config.max_packet_bytes
@@ -132,6 +134,7 @@ class Connection:
             return f"its certificate: {error.verify_message}", False, True
         except (OSError, ValueError) as error:
             return words_of(error), False, False
+        self._is_quiet.clear()
         self._client.loop_start()
         if self._wait(stopped, self.is_ready, 2 * ANSWER_S):
             self._ended.wait()
@@ -157,23 +160,30 @@ class Connection:
         return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
 
     def leave(self, last: Message | None) -> None:
-        """In good order: the broker sends no will."""
+        """In good order: the broker sends no will. Takes LAST_S at most, if it is silent."""
+        deadline = time.monotonic() + LAST_S
         if last is not None:
-            done = threading.Event()
-            found: list[int] = []
-
-            def acknowledged(*arguments: Any) -> None:
-                if found and arguments[2] == found[0]:
-                    done.set()
-
-            self._client.on_publish = acknowledged
-            mid = self.publish(last)
-            if mid is not None:
-                found.append(mid)
-                self._wait(self._ended, done, LAST_S)
+            self._say_last(last)
         self._client.disconnect()
-        self._ended.wait(LAST_S)
+        self._ended.wait(max(SOON_S, deadline - time.monotonic()))
         self._ended.set()
+
+    def _say_last(self, last: Message) -> None:
+        """And wait until it has arrived: its acknowledgement may be here before its number."""
+        acknowledged: set[int] = set()
+        news = threading.Event()
+
+        def on_publish(*arguments: Any) -> None:
+            acknowledged.add(arguments[2])
+            news.set()
+
+        self._client.on_publish = on_publish
+        number = self.publish(last)
+        deadline = time.monotonic() + LAST_S
+        while number is not None and number not in acknowledged:
+            if not self._wait(self._ended, news, deadline - time.monotonic()):
+                return
+            news.clear()
 
     def close(self) -> None:
         """Its thread and its socket."""
@@ -181,6 +191,12 @@ class Connection:
         self.is_ready.clear()
         self._client.on_disconnect = None
         self._client.disconnect()
+        found = self._client.socket()
+        if not self._is_quiet.wait(SOON_S) and isinstance(found, socket.socket):
+            # paho's thread ends only once all is sent, or the keepalive is over; not by TLS's own
+            # shutdown, which is for the thread that reads.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(found, socket.SHUT_RDWR)
         self._client.loop_stop()
         found = self._client.socket()
         if found is not None:
@@ -254,6 +270,10 @@ class Connection:
         if level == paho.MQTT_LOG_ERR and "socket" in text:
             words = text.rpartition("socket: ")[2]
             self._network_error = re.sub(r"^\[Errno \d+\] ", "", " ".join(words.split()))
+
+    def _on_thread_end(self) -> None:
+        self._ended.set()
+        self._is_quiet.set()
 
     def _end(self, error: str, *, is_refused: bool = False) -> None:
         if self._error is None:

@@ -20,6 +20,9 @@ from edge.link.settings import LinkConfig, Tls
 
 __all__ = ["ANSWER_S", "LinkConfig", "MqttLink", "Tls"]
 log = logging.getLogger(__name__)
+END_S = 0.5
+"""For its thread, after the connection's end; only the look-up of a name takes longer, and that is
+not waited for."""
 REFUSED_WAIT_S = 60.0
 """Up to so much more after a refusal: nothing changes by asking again soon."""
 
@@ -88,7 +91,7 @@ class MqttLink:
         connection = self._connection
         if connection is not None:
             connection.leave(last)
-        thread.join(ANSWER_S)
+        thread.join(END_S)
 
     def _run(self, use: Use) -> None:
         config = self.config
