@@ -33,7 +33,7 @@ class Pace:
     idle_s: float = 5.0
     first_retry_s: float = 2.0
     max_retry_s: float = 300.0
-    probe_s: float = 1.0
+    probe_s: float = 0.5
     order_s: float = 120.0
     mend_s: float = 30.0
 

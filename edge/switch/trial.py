@@ -10,9 +10,16 @@ from collections.abc import Callable
 from edge.keeping.http_probe import probe as http_probe
 from edge.keeping.port import LiveView
 from edge.messages.desired import Module
+from edge.switch.worker_ends import worker_ends
 
+RECENT_S = 60.0
+"""Failed probes within so long count together, also with good ones in between: a server whose
+workers end again and again is ready most of the time."""
 HOST_S = 10.0
 """A host that answers, and fails with this instance for so long, is not what is ill."""
+ENDS = 2
+"""Processes of the server that ended by themselves; one may be an accident."""
+ENDS_EVERY_S = 2.0
 Prober = Callable[[str, int, str, float], str | None]
 
 
@@ -28,8 +35,9 @@ class Trial:
         *,
         restarts_before: int = 0,
         clock: Callable[[], float],
-        probe_s: float = 1.0,
+        probe_s: float = 0.5,
         probe: Prober = http_probe,
+        count_ends: Callable[[str, int], float | None] = worker_ends,
     ) -> None:
         self.module = module
         self.trouble: str | None = None
@@ -41,7 +49,11 @@ class Trial:
         self._probe = probe
         self._end = clock() + module.update.watch_s
         self._next_probe = 0.0
-        self._failures = 0
+        self._count_ends = count_ends
+        self._next_count = 0.0
+        self._ends: float | None = None
+        self._failed_at: list[float] = []
+        self._is_silent = False
         self._away_since: float | None = None
 
     def was_restarted(self) -> None:
@@ -51,7 +63,7 @@ class Trial:
     def look(self) -> str | None:
         """What brings the old version back; None: nothing. Once there is something, it stays."""
         if self.trouble is None:
-            found = self._seen() or self._silence()
+            found = self._seen() or self._silence() or self._inner_ends()
             if found is not None and self._is_host_well():
                 self.trouble = found
         return self.trouble
@@ -59,7 +71,7 @@ class Trial:
     @property
     def is_passed(self) -> bool:
         """The time is over, and it is well."""
-        is_well = self._view().health == "healthy" and self._failures == 0
+        is_well = self._view().health == "healthy" and not self._is_silent
         return self.trouble is None and is_well and self._clock() >= self._end
 
     def _seen(self) -> str | None:
@@ -80,11 +92,33 @@ class Trial:
             return "it does not say where it answers" if late_s > 0 else None
         if now < self._next_probe:
             return None
-        address = self.module.address if self.module.port else "127.0.0.1"
-        error = self._probe(address, view.port, probe.path, probe.timeout_s)
+        error = self._probe(self._address, view.port, probe.path, probe.timeout_s)
         self._next_probe = self._clock() + self._probe_s
-        self._failures = 0 if error is None else self._failures + 1
-        return f"it is not well: {error}" if self._failures >= max(1, probe.failures) else None
+        self._is_silent = error is not None
+        if error is None:
+            return None
+        self._failed_at = [*(at for at in self._failed_at if now - at < RECENT_S), now]
+        is_enough = len(self._failed_at) >= max(1, probe.failures)
+        return f"it is not well: {error}" if is_enough else None
+
+    def _inner_ends(self) -> str | None:
+        """Of the processes in the instance."""
+        view, now = self._view(), self._clock()
+        if view.port is None or now < self._next_count:
+            return None
+        self._next_count = now + ENDS_EVERY_S
+        count = self._count_ends(self._address, view.port)
+        if count is None:
+            return None
+        if self._ends is None or count < self._ends:  # it was started anew
+            self._ends = count
+        if count - self._ends < ENDS:
+            return None
+        return f"{count - self._ends:g} of its processes ended (out of memory, or a crash)"
+
+    @property
+    def _address(self) -> str:
+        return self.module.address if self.module.port else "127.0.0.1"
 
 
 def trouble(view: LiveView, restarts_before: int) -> str | None:
