@@ -66,7 +66,7 @@ class Delivery:
         properties = dict(self.message.properties)
         if self.expires_at is not None:
             left_s = max(1, math.ceil(self.expires_at - now))
-            properties[Property.MESSAGE_EXPIRY] = left_s
+            properties[Property.MESSAGE_EXPIRY] = min(left_s, 0xFFFF_FFFF)
         return replace(
             self.message,
             qos=self.qos,

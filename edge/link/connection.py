@@ -12,6 +12,7 @@ import logging
 import re
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ ANSWER_S = 20.0
 """For each of TCP, TLS, and the broker's answers to CONNECT and SUBSCRIBE."""
 LAST_S = 2.0
 """For the last message to be acknowledged, and for a good end."""
+MAX_EXPIRY_S = (1 << 32) - 1
+HEADERS_BYTES = 4096
+"""Of a packet, at most so much is kept for what is beside the payload."""
 SOON_S = 0.2
 """For what is said at an end to go out, when nobody waits for it."""
 
@@ -147,6 +151,7 @@ class Connection:
         if not self.is_ready.is_set() or self._ended.is_set():
             return None
         try:
+            check(message, self._config.max_packet_bytes)
             info = self._client.publish(
                 message.topic,
                 message.payload,
@@ -154,7 +159,7 @@ class Connection:
                 retain=message.is_retained,
                 properties=_properties(PacketTypes.PUBLISH, message),
             )
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, struct.error) as error:
             log.error("link: a message for %s was refused: %s", message.topic, words_of(error))
             return None
         return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
@@ -256,10 +261,13 @@ class Connection:
             log.exception("link: a message could not be taken")
 
     def _on_disconnect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        # 0x8E: another client with our name took over; both would do so for ever.
+        # 0x8E: another client with our name took over; both would do so for ever. mosquitto 2.0.11
+        # closes without a word; then it is the short connections that make the waits grow.
         network = self._network_error
         is_alert = network is not None and " alert " in network
         error = f"the connection was lost: {network or reason}"
+        if reason.value == 0x80 and network is None:
+            error = "it closed the connection; it ends, or another client has our name"
         if not self._is_answered:
             error = "it ended the connection without an answer; is our certificate good?"
             error += f" {network}" if network else ""
@@ -281,10 +289,20 @@ class Connection:
         self._ended.set()
 
 
+def check(message: Message, max_packet_bytes: int) -> None:
+    """What paho sends and a broker ends the connection for, again and again. Raises ValueError."""
+    if not message.topic or "\0" in message.topic:
+        raise ValueError("this is no topic")
+    if any("\0" in text for pair in message.properties.items() for text in pair):
+        raise ValueError("a property has a character that MQTT forbids")
+    if len(message.payload) > max_packet_bytes - HEADERS_BYTES:
+        raise ValueError(f"{len(message.payload)} bytes are more than a broker takes")
+
+
 def _properties(packet: int, message: Message) -> Properties:
     found = Properties(packet)  # type: ignore[no-untyped-call]
     if message.expiry_s is not None:
-        found.MessageExpiryInterval = max(1, message.expiry_s)
+        found.MessageExpiryInterval = min(max(1, message.expiry_s), MAX_EXPIRY_S)
     if message.properties:
         found.UserProperty = list(message.properties.items())
     return found

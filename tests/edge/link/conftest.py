@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from edge.link.mqtt import LinkConfig
-from tests.edge.link.users import User, Users, wait_for
+from tests.edge.link.users import User, Users, is_link, wait_for
 
 
 @pytest.fixture
@@ -26,11 +26,6 @@ def users() -> Iterator[Users]:
 
         yield make
     wait_for(lambda: not [one for one in set(threading.enumerate()) - before if is_link(one)])
-
-
-def is_link(thread: threading.Thread) -> bool:
-    """Of a link, or of its paho."""
-    return thread.name == "link" or "paho" in thread.name
 
 
 @pytest.fixture

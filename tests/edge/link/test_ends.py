@@ -19,7 +19,7 @@ from edge.enrolment.files import SECRET, File
 from edge.link import sockets
 from edge.link.mqtt import Tls
 from edge.link.port import Message
-from tests.edge.link.users import User, Users, at, wait_for
+from tests.edge.link.users import User, Users, at, is_link, wait_for
 
 STOP_S = 3.0
 """What is promised."""
@@ -134,6 +134,7 @@ def test_while_the_network_is_silent_and_nothing_more_can_be_sent(users: Users) 
         while a.link.publish(Message("t", payload)):
             continue  # until paho is full: far beyond what the sockets hold
         stop(a, within_s=STOP_S)
+        wait_for(lambda: not any(is_link(one) for one in threading.enumerate()))
 
 
 def test_an_end_in_good_order_is_quick(users: Users) -> None:

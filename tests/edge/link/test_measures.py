@@ -50,7 +50,7 @@ def test_they_measure(tmp_path: Path) -> None:
     (tmp_path / "herd").mkdir()
     seen = herd.measure(load, tmp_path / "herd")
     assert seen.back_s is not None
-    assert 1 <= seen.tenth <= seen.peak <= 20
+    assert 1 <= seen.tenth <= seen.peak
     quiet = idle.measure(tmp_path / "idle", 1, keepalive_s=1)
     assert quiet.connection.payload_bytes > 1_000
     assert 100 < quiet.idle.wire_bytes / quiet.pings < 500

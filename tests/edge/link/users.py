@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,11 @@ def wait_for(what: Callable[[], object]) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def is_link(thread: threading.Thread) -> bool:
+    """Of a link, or of its paho."""
+    return thread.name == "link" or "paho" in thread.name
 
 
 def at(port: int, client: str = "a", **changes: Any) -> LinkConfig:
