@@ -2,6 +2,9 @@
 
 The rules (mosquitto.conf(5), acl_file): %u is the user name, which is the certificate's common
 name, which is the device. A pattern needs it as a whole level of the topic (research/edge.md).
+
+After a new crl.pem, SIGHUP keeps the revoked ones from connecting, also by an old TLS session. A
+connection that one of them has goes on until the broker is restarted (mosquitto 2.0.11).
 """
 
 from __future__ import annotations
@@ -67,7 +70,8 @@ def mosquitto_conf(
     return f"""\
 # Written by inferry. Run: mosquitto -c {folder}/mosquitto.conf
 # Its user ({USER}, when root starts it) must be able to read broker.key and to write into
-# {data}. After a new crl.pem or acl, send it SIGHUP.
+# {data}. After a new crl.pem or acl, send it SIGHUP: who is revoked cannot
+# connect any more. A restart also ends the connections that are there.
 per_listener_settings false
 allow_anonymous false
 acl_file {folder}/acl

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from edge.enrolment.authority import Authority
 from edge.enrolment.files import SECRET, File
+from edge.errors import EnrolmentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,10 @@ class DeviceSettings:
 
 def device_files(authority: Authority, device: str, settings: DeviceSettings) -> dict[str, File]:
     """A new certificate each time. Raises InvalidSpecError, EnrolmentError."""
+    text = agent_toml(device, settings)
     identity = authority.issue_device(device)
     files = {
-        "agent.toml": File(agent_toml(device, settings).encode()),
+        "agent.toml": File(text.encode()),
         "identity/device.pem": File(identity.certificate),
         "identity/device.key": File(identity.key, SECRET),
         "identity/ca.pem": File(authority.pem),
@@ -52,7 +54,7 @@ def device_files(authority: Authority, device: str, settings: DeviceSettings) ->
 
 
 def agent_toml(device: str, settings: DeviceSettings) -> str:
-    """As edge/agent/config.py reads it."""
+    """As edge/agent/config.py reads it. Raises EnrolmentError."""
     lines = [
         "# Written by inferry edge enroll. All keys: docs/guides/edge.md",
         f"device = {_text(device)}",
@@ -76,5 +78,10 @@ def agent_toml(device: str, settings: DeviceSettings) -> str:
 
 
 def _text(value: str) -> str:
-    """A TOML basic string: JSON's escapes are TOML's too, when nothing above ASCII stays."""
-    return json.dumps(value)
+    """A TOML basic string. JSON's escapes are TOML's too, but for those of characters beyond the
+    first 65,536, which stay as they are."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise EnrolmentError(f"{ascii(value)[:80]} is no UTF-8 text") from error
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -96,6 +96,7 @@ def revoke(name: str, workspace_dir: Path | None) -> None:
         click.echo(f"The broker's list in {broker} is new: send SIGHUP to mosquitto")
     else:
         click.echo("Copy edge/ca/crl.pem of the workspace to the broker, and send it SIGHUP")
+    click.echo("A connection that it has now ends when the broker is restarted")
 
 
 @devices.command("delete")

@@ -6,12 +6,16 @@ import os
 import pwd
 import stat
 import tarfile
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge.agent.config import load
+from edge.agent.config import load, parse
 from edge.enrolment import Authority, DeviceSettings, broker_files, device_files, write_files
+from edge.enrolment.device_files import agent_toml
 from edge.enrolment.files import PLAIN, SECRET, File, write_whole
 from edge.errors import EnrolmentError
 
@@ -39,6 +43,24 @@ def test_the_agent_reads_what_enrolment_writes(tmp_path: Path) -> None:
     assert (config.broker.host, config.broker.port) == ("hub.example", 8883)
     assert (config.broker.server_name, config.broker.keepalive_s) == ('broker "7"', 900)
     assert config.state == Path("/srv/edge")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@given(server_name=texts, state=texts.filter(lambda text: "\0" not in text))
+def test_the_agent_reads_any_text_as_it_was_given(server_name: str, state: str) -> None:
+    settings = replace(SETTINGS, server_name=server_name, state=f"/{state}")
+    config = parse(agent_toml("press-7", settings), Path("/etc/agent.toml"))
+    assert config.broker.server_name == server_name
+    assert config.state == Path(f"/{state}")
+
+
+def test_a_path_that_is_no_text_is_one_clear_line_and_issues_nothing(tmp_path: Path) -> None:
+    authority = Authority.load_or_create(tmp_path / "ca")
+    with pytest.raises(EnrolmentError, match="no UTF-8 text"):
+        device_files(authority, "a", replace(SETTINGS, state=os.fsdecode(b"/srv/\xff")))
+    assert not (tmp_path / "ca/issued").exists()
 
 
 def test_secrets_are_for_their_owner_only(tmp_path: Path) -> None:

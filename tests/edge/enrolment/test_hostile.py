@@ -4,6 +4,8 @@ for others reaches it, and nothing that it says reaches others under their names
 from __future__ import annotations
 
 import contextlib
+import datetime
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,9 +29,10 @@ from edge.broker.packets import (
     Subscribe,
     Subscription,
     Will,
+    encode,
 )
 from edge.broker.wire import Property
-from edge.enrolment import Authority, Identity, write_files
+from edge.enrolment import Authority, Identity, certificates, write_files
 from edge.enrolment.files import SECRET, File
 from tests.broker import Mosquitto
 from tests.edge.broker.clients import Place, Raw, tls_of
@@ -39,12 +42,14 @@ SESSION = {Property.SESSION_EXPIRY: 1000}
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An authority, a broker that trusts it, and whoever connects."""
+    """An authority, a broker that trusts it, and whoever connects. ``reload``: has it know who is
+    revoked; ``end_revoked``: has it end their connections."""
 
     authority: Authority
     folder: Path
     port: int
     reload: Callable[[], None]
+    end_revoked: Callable[[], None]
     opened: ExitStack
 
     def context(self, identity: Identity | None) -> ssl.SSLContext:
@@ -103,11 +108,15 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
                 write_files(broker.folder, {"crl.pem": File(authority.revocations)})
                 broker.reload()
 
-            yield Site(authority, tmp_path, broker.port, reload, opened)
+            def restart() -> None:
+                broker.kill()
+                broker.start()
+
+            yield Site(authority, tmp_path, broker.port, reload, restart, opened)
         else:
             config = BrokerConfig(tls=tls_of(authority, tmp_path / "broker"))
             with Broker(config, rules=DeviceRules()) as embedded:
-                yield Site(authority, tmp_path, embedded.port, lambda: None, opened)
+                yield Site(authority, tmp_path, embedded.port, lambda: None, lambda: None, opened)
 
 
 def say(client: Raw, *sent: Packet) -> list[Packet]:
@@ -271,6 +280,79 @@ def test_who_is_revoked_stays_out_and_may_come_back_with_a_new_certificate(site:
     assert site.is_refused(lost)
     assert not site.is_refused(other)
     assert not site.is_refused(site.authority.issue_device("a"))
+
+
+def test_who_is_revoked_is_put_out(site: Site) -> None:
+    """By mosquitto only when it restarts: SIGHUP lets nobody in anew, and puts nobody out."""
+    identity = site.authority.issue_device("a")
+    lost = site.accepted(identity)
+    site.authority.revoke("a")
+    site.reload()
+    site.end_revoked()
+    lost.socket.settimeout(10)
+    with contextlib.suppress(OSError):
+        while lost.next() is not None:
+            continue
+    assert site.is_refused(identity)
+    assert not site.is_refused(site.authority.issue_device("b"))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_is_revoked_does_not_come_back_by_an_old_tls_session(
+    site: Site, version: ssl.TLSVersion
+) -> None:
+    context = site.context(site.authority.issue_device("a"))
+    context.maximum_version = version
+
+    def connect(session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        with (
+            socket.create_connection(("127.0.0.1", site.port), 10) as plain,
+            context.wrap_socket(
+                plain, server_hostname="127.0.0.1", session=session, suppress_ragged_eofs=True
+            ) as made,
+        ):
+            made.sendall(encode(Connect("a", False, properties=SESSION)))
+            answer = made.recv(100)
+            assert made.session_reused == (session is not None)
+            return answer[3:4], made.session
+
+    accepted, session = connect(None)
+    assert accepted == b"\0"
+    assert connect(session)[0] == b"\0"
+    session = connect(None)[1]
+    site.authority.revoke("a")
+    site.reload()
+    with contextlib.suppress(OSError):
+        assert connect(session)[0] != b"\0"
+
+
+def test_who_is_out_of_date_stays_out(site: Site) -> None:
+    then = datetime.datetime.now(tz=datetime.UTC) - datetime.timedelta(days=3 * 365)
+    old = Authority(site.authority.folder, now=lambda: then)
+    assert site.is_refused(old.issue_device("a"))
+    assert site.is_refused(old.issue_hub())
+
+
+def test_who_signs_for_himself_stays_out(site: Site) -> None:
+    key = certificates.new_key()
+    now = datetime.datetime.now(tz=datetime.UTC)
+    own = certificates.authority_certificate(key, "hub", now)
+    assert site.is_refused(Identity("hub", certificates.pem_of(own), certificates.key_pem(key)))
+
+
+def test_a_device_cannot_issue_certificates(site: Site) -> None:
+    """Its certificate signs another, and is shown with it."""
+    a = site.authority.issue_device("a")
+    key, now = certificates.new_key(), datetime.datetime.now(tz=datetime.UTC)
+    forged = certificates.end_certificate(
+        certificates.read_certificate(a.certificate),
+        certificates.read_key(a.key),
+        key,
+        "hub",
+        now,
+    )
+    chain = certificates.pem_of(forged) + a.certificate
+    assert site.is_refused(Identity("hub", chain, certificates.key_pem(key)))
 
 
 @pytest.mark.parametrize("name", ["hub", "broker"])
