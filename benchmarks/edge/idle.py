@@ -1,14 +1,15 @@
-"""What an idle connection costs in a day (T8), with TLS and client certificates.
+"""What an idle device costs in a day (T8), with TLS and client certificates.
 
     python -m benchmarks.edge.idle                    # prints figures as JSON
     python -m benchmarks.edge.idle --seconds 3600     # measures for so long
 
 Measured: a real link and mosquitto, as enrolment configures both. The kernel's counters of the
-link's socket (TCP_INFO: segments and bytes, both ways) are read after the connection was made, and
-again after pings at a keepalive of 5 s, which are the same packets as at any other. Computed: a day
-of such pings at each keepalive, and the connection made anew so often. Each segment counts with 52
-bytes of headers (IPv4 20, TCP 32 with timestamps); acknowledgements without data are segments too.
-What the agent itself says (reports, telemetry) is not in it: that has a budget of its own.
+link's socket (TCP_INFO: segments and bytes, both ways) are read after the connection was made,
+after pings at a keepalive of 5 s, which are the same packets as at any other, and after reports of
+a device with one module. Computed: a day of such pings at each keepalive, of regular reports, and
+the connection made anew so often. Each segment counts with 52 bytes of headers (IPv4 20, TCP 32
+with timestamps); acknowledgements without data are segments too. Pings that a report makes needless
+are counted all the same. Telemetry is not in it: that has a budget of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,11 +35,17 @@ from edge import topics
 from edge.enrolment import Authority, broker_files, write_files
 from edge.enrolment.files import SECRET, File
 from edge.link.mqtt import LinkConfig, MqttLink, Tls
+from edge.link.port import Message
+from edge.messages.codec import VERSION, encode
+from edge.messages.reported import HostReport, ModuleReport, OutboxReport, Reported
 
 REACH_BYTES = 100_000
 DAY_S = 86_400
 HEADER_BYTES = 52
-KEEPALIVES_S = (60, 300, 900)
+RATES_S = ((60, 300), (300, 300), (900, 300), (900, 3600))
+"""Keepalive, and between two regular reports (edge/agent/config.py): by default; between; on a
+metered link with the default of the reports; and with the one that the guide recommends there."""
+REPORTS = 10
 MEASURED_AT_S = 5
 RECONNECTIONS = 4
 """In a day, as a bad mobile link would have them."""
@@ -65,19 +72,34 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Day:
+    """Bytes with headers of TCP and IP, and without."""
+
+    wire_bytes: float
+    payload_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """``connection``: to make one, up to the last SUBACK. ``pings``: so many were exchanged, at
-    the cost of ``idle``, in ``seconds``."""
+    the cost of ``idle``, in ``seconds``. ``reports``: REPORTS of them."""
 
     connection: Traffic
     idle: Traffic
     pings: int
     seconds: float
+    reports: Traffic
 
-    def day_bytes(self, keepalive_s: float) -> float:
+    def day(self, keepalive_s: float, report_s: float) -> Day:
         """Computed."""
-        each = self.idle.wire_bytes / self.pings
-        return each * DAY_S / keepalive_s + self.connection.wire_bytes * (1 + RECONNECTIONS)
+        pings, reports = DAY_S / keepalive_s, DAY_S / report_s
+        connections = 1 + RECONNECTIONS
+
+        def of(one: Callable[[Traffic], int]) -> float:
+            each_ping, each_report = one(self.idle) / self.pings, one(self.reports) / REPORTS
+            return each_ping * pings + each_report * reports + one(self.connection) * connections
+
+        return Day(of(lambda part: part.wire_bytes), of(lambda part: part.payload_bytes))
 
 
 def measure(folder: Path, seconds: float, keepalive_s: int = MEASURED_AT_S) -> Seen:
@@ -121,9 +143,32 @@ def _watch(link: MqttLink, seconds: float, keepalive_s: int) -> Seen:
     began_s = time.monotonic()
     time.sleep(pings * keepalive_s + min(2.5, keepalive_s / 2))
     last = traffic(found)
+    took_s = time.monotonic() - began_s
+    for number in range(REPORTS):
+        link.publish(report(number))
+        time.sleep(0.2)  # each has its own answer, and its own acknowledgement of TCP
+    reported = traffic(found) - last
     if not link.is_connected or link.connections:
         raise RuntimeError(f"the connection did not hold: {link.last_error}")
-    return Seen(first, last - first, pings, time.monotonic() - began_s)
+    return Seen(first, last - first, pings, took_s, reported)
+
+
+def report(number: int) -> Message:
+    """Of a device with one module in a container, as it is for most of its life."""
+    digest = "sha256:" + "0123456789abcdef" * 4
+    module = ModuleReport(
+        "sorter", f"hub.example:5000/digits@{digest}", digest, digest, "idle", "healthy",
+        host="docker", started_at_ms=1_795_725_000_000, previous=digest, port=5001,
+    )  # fmt: skip
+    host = HostReport(
+        24_000_000_000, 32_000_000_000, 1_500_000_000, 4_000_000_000, 0.15, 864_000.5,
+        "0f0e0d0c-0b0a-4908-8706-050403020100", 48.5,
+    )  # fmt: skip
+    said = Reported(
+        VERSION, "idle", 7, number, 12, 12, (module,), host, OutboxReport(3, 4096, 12.5),
+        agent_version="0.5.0", time_ms=1_795_725_000_000 + number,
+    )  # fmt: skip
+    return Message(topics.topic("idle", topics.REPORTED), encode(said), True)
 
 
 def traffic(connected: socket.socket) -> Traffic:
@@ -165,36 +210,38 @@ def free_port() -> int:
 
 def findings(seen: Seen) -> list[Finding]:
     """Rows for the report. Pure."""
-    each = seen.idle.wire_bytes / seen.pings
     how = (
-        f"{each:.0f} bytes a ping exchange on the wire ({seen.pings} measured in"
-        f" {seen.seconds:.0f} s), {seen.connection.wire_bytes:,} a connection, made"
+        f"{seen.idle.wire_bytes / seen.pings:.0f} bytes a ping exchange on the wire ({seen.pings}"
+        f" measured in {seen.seconds:.0f} s), {seen.reports.wire_bytes / REPORTS:,.0f} a report"
+        f" ({REPORTS} measured), {seen.connection.wire_bytes:,} a connection, made"
         f" {1 + RECONNECTIONS} times a day"
     )
     found = []
-    for keepalive_s in KEEPALIVES_S:
-        day = seen.day_bytes(keepalive_s)
-        is_asked = keepalive_s == max(KEEPALIVES_S)
+    for keepalive_s, report_s in RATES_S:
+        day = seen.day(keepalive_s, report_s)
+        is_asked = (keepalive_s, report_s) == RATES_S[-1]
         found.append(
             Finding(
-                f"idle connection with TLS, keepalive {keepalive_s} s: bytes a day",
+                f"idle device with TLS, keepalive {keepalive_s} s, a report each {report_s} s:"
+                " bytes a day",
                 f"<= {REACH_BYTES // 1000} kB" if is_asked else "-",
-                f"{day / 1000:.0f} kB (computed: {how})",
-                day <= REACH_BYTES if is_asked else None,
+                f"{day.wire_bytes / 1000:.0f} kB with headers of TCP/IP,"
+                f" {day.payload_bytes / 1000:.0f} kB without (computed: {how})",
+                day.wire_bytes <= REACH_BYTES if is_asked else None,
             )
         )
     return found
 
 
 def idle(seconds: float) -> list[Finding]:
-    """All keepalives, from one measure."""
+    """All of RATES_S, from one measure."""
     with tempfile.TemporaryDirectory() as folder:
         return findings(measure(Path(folder), seconds))
 
 
 def main() -> None:
     """Prints figures as JSON."""
-    parser = argparse.ArgumentParser(description="bytes a day of an idle connection with TLS")
+    parser = argparse.ArgumentParser(description="bytes a day of an idle device with TLS")
     parser.add_argument("--seconds", type=float, default=120.0)
     print(
         msgspec.json.format(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.edge.ingest import MOSQUITTO, measure_broker, mosquitto
+from benchmarks.edge.ingest import measure_broker
 from benchmarks.edge.simulated import Load
 from edge import topics
 from edge.hub import command_queue, devices
@@ -18,16 +18,11 @@ from edge.messages import codec
 from edge.messages.commands import Command, Reply
 from edge.messages.desired import Desired
 from edge.messages.telemetry import Ack, StreamAck
+from tests.broker import Mosquittos
 from tests.edge.hub.fakes import batch, packed, wait_for
 from tests.edge.hub.test_devices import status
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
-
-
-@pytest.fixture(autouse=True)
-def _installed() -> None:
-    if MOSQUITTO is None:
-        pytest.skip("mosquitto is missing; scripts/system-packages installs it")
 
 
 def link(client: str, port: int) -> MqttLink:
@@ -70,57 +65,46 @@ class Device:
         return [codec.decode(payload, Ack).streams for payload in sent]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    return folder
-
-
 def is_online(database: Database) -> bool:
     with database.reader() as connection:
         return devices.get(connection, "a").is_online
 
 
 def test_everything_goes_on_after_a_broker_that_has_lost_all(
-    database: Database, home: Path
+    database: Database, mosquittos: Mosquittos
 ) -> None:
-    with mosquitto(home) as port:
-        service = HubService(
-            database, link("hub", port), lambda _, name: Desired(codec.VERSION, name, 7)
-        )
-        service.start()
-        device = Device(port)
-        try:
-            wait_for(lambda: is_online(database))
-            wait_for(lambda: 7 in device.desired())
-            wait_for(lambda: device.acks())
-            first = Message(topics.topic("a", topics.TELEMETRY), packed(batch(1, 3)))
-            assert device.link.publish(first)
-            wait_for(lambda: [StreamAck(0, 3)] in device.acks())
-            id = command_queue.send(database, "a", "ping", now_ms=now_ms())
-            assert command_queue.wait(database, id, timeout_s=10).text == "pong"
-        except BaseException:
-            device.link.stop()
-            service.stop()
-            raise
+    broker = mosquittos()
+    service = HubService(
+        database, link("hub", broker.port), lambda _, name: Desired(codec.VERSION, name, 7)
+    )
+    service.start()
+    device = Device(broker.port)
     try:
+        wait_for(lambda: is_online(database))
+        wait_for(lambda: 7 in device.desired())
+        wait_for(lambda: device.acks())
+        first = Message(topics.topic("a", topics.TELEMETRY), packed(batch(1, 3)))
+        assert device.link.publish(first)
+        wait_for(lambda: [StreamAck(0, 3)] in device.acks())
+        id = command_queue.send(database, "a", "ping", now_ms=now_ms())
+        assert command_queue.wait(database, id, timeout_s=10).text == "pong"
+        broker.kill()
         wait_for(lambda: not service.is_connected and not device.link.is_connected)
         later = command_queue.send(database, "a", "ping", now_ms=now_ms())
         known = len(device.desired())
-        with mosquitto(home, port):
-            assert command_queue.wait(database, later, timeout_s=15).text == "pong"
-            wait_for(lambda: len(device.desired()) > known)
-            second = Message(topics.topic("a", topics.TELEMETRY), packed(batch(1, 6)))
-            assert device.link.publish(second)
-            wait_for(lambda: [StreamAck(0, 6)] in device.acks())
-            assert service.is_healthy
-            device.link.stop()
+        broker.start()
+        assert command_queue.wait(database, later, timeout_s=15).text == "pong"
+        wait_for(lambda: len(device.desired()) > known)
+        second = Message(topics.topic("a", topics.TELEMETRY), packed(batch(1, 6)))
+        assert device.link.publish(second)
+        wait_for(lambda: [StreamAck(0, 6)] in device.acks())
+        assert service.is_healthy
     finally:
         device.link.stop()
         service.stop()
 
 
-def test_the_measure_goes_through_a_broker(home: Path) -> None:
-    figure = measure_broker(Load(devices=2, batches=5, records=4), home)
+@pytest.mark.usefixtures("mosquittos")
+def test_the_measure_goes_through_a_broker(tmp_path: Path) -> None:
+    figure = measure_broker(Load(devices=2, batches=5, records=4), tmp_path)
     assert figure.details["records"] == 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,15 @@ def test_a_herd_that_never_comes_back_is_not_reached() -> None:
     assert found[1].measured == "never (all: never); without jitter never"
 
 
-def test_a_day_is_pings_and_connections() -> None:
-    seen = idle.Seen(Traffic(4_000, 20), Traffic(480, 30), 10, 50.0)
-    each, connection = (480 + 30 * 52) / 10, 4_000 + 20 * 52
-    assert seen.day_bytes(900) == each * 96 + connection * 5
+def test_a_day_is_pings_reports_and_connections() -> None:
+    seen = idle.Seen(Traffic(4_000, 20), Traffic(480, 30), 10, 50.0, Traffic(8_000, 30))
+    day = seen.day(900, 3600)
+    assert day.payload_bytes == 48 * 96 + 800 * 24 + 4_000 * 5
+    assert day.wire_bytes == day.payload_bytes + 52 * (3 * 96 + 3 * 24 + 20 * 5)
     found = idle.findings(seen)
-    assert [one.reached for one in found] == [None, None, True]
+    assert [one.reached for one in found] == [None, None, None, True]
+    much = idle.findings(replace(seen, reports=Traffic(40_000, 30)))
+    assert much[-1].reached is False
 
 
 @pytest.mark.broker
@@ -54,3 +58,4 @@ def test_they_measure(tmp_path: Path) -> None:
     quiet = idle.measure(tmp_path / "idle", 1, keepalive_s=1)
     assert quiet.connection.payload_bytes > 1_000
     assert 100 < quiet.idle.wire_bytes / quiet.pings < 500
+    assert 500 < quiet.reports.wire_bytes / idle.REPORTS < 3_000
