@@ -160,7 +160,9 @@ class Connection:
                 properties=_properties(PacketTypes.PUBLISH, message),
             )
         except (ValueError, OSError, struct.error) as error:
-            log.error("link: a message for %s was refused: %s", message.topic, words_of(error))
+            # The topic may be what is wrong: no text that a log could hold.
+            topic = ascii(message.topic)[:80]
+            log.error("link: a message for %s was refused: %s", topic, words_of(error))
             return None
         return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
 
