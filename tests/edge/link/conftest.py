@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -30,7 +30,17 @@ def users() -> Iterator[Users]:
 
 @pytest.fixture
 def open_files() -> Iterator[None]:
-    """As many are open after the test as before it."""
-    before = len(os.listdir("/proc/self/fd"))
+    """As many sockets are open after the test as before it. (Of other files a worker of pytest may
+    open some at any time.)"""
+    before = sockets()
     yield
-    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    wait_for(lambda: sockets() <= before)
+
+
+def sockets() -> int:
+    """Of this process."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return found
