@@ -61,6 +61,11 @@ class _Client(paho.Client):
     is_over: IsOver = staticmethod(lambda: False)
     on_thread_end: Callable[[], None] = staticmethod(lambda: None)
 
+    def release(self) -> None:
+        """Close its socket, and the pair by which its thread is woken: paho leaves that to the
+        garbage collector."""
+        self._reset_sockets()
+
     def _create_socket_connection(self) -> socket.socket:
         return connect(self._host, self._port, ANSWER_S, self.is_over)
 
@@ -205,9 +210,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(found, socket.SHUT_RDWR)
         self._client.loop_stop()
-        found = self._client.socket()
-        if found is not None:
-            found.close()
+        self._client.release()
 
     def _wait(self, stopped: threading.Event, event: threading.Event, timeout_s: float) -> bool:
         """Whether ``event`` came before an end and the timeout."""
