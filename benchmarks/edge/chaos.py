@@ -15,6 +15,7 @@ import argparse
 import http.client
 import itertools
 import json
+import os
 import random
 import re
 import shutil
@@ -36,7 +37,8 @@ from benchmarks.edge.network import BadNetwork
 from edge.hub import telemetry
 from edge.hub.database import Database
 
-DEVICE = "press-1"
+DEVICE = f"press-{os.getpid()}"
+"""Agents of one name on one Docker Engine would stop each other's modules."""
 SCRIPT = "import json\ndef init(): ...\ndef run(data): return json.loads(data)\n"
 BATCH = 20
 """Messages in one POST."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def run(raw_data):
     label, probabilities = session.run(["label", "probabilities"], {"pixels": pixels})
     return {"predictions": label.tolist(), "version": %d, "confidence": CONFIDENCE}
 """
+DEVICE = f"press-{os.getpid()}"
+"""Agents of one name would stop each other's modules in Docker; tests run side by side."""
 GOOD = "[1.0]"
 NAN = "[float('nan')]"
 ROLLOUT = ("edge", "rollout", "start", "sorters", "digits")
@@ -84,49 +87,49 @@ def flow(fleet: Fleet, host: str, patience_s: float) -> None:
     body, label = digit(fleet.folder)
     make_image(fleet, 1)
     fleet.enroll(
-        "press-1", "--tag", "line=3",
+        DEVICE, "--tag", "line=3",
         extra=f'[telemetry]\nmetrics_s = 2\n[modules]\nhosts = ["{host}"]\n',
     )  # fmt: skip
-    fleet.start_agent("press-1")
-    fleet.wait("it is there", lambda: fleet.json("edge", "devices", "press-1")["online"])
+    fleet.start_agent(DEVICE)
+    fleet.wait("it is there", lambda: fleet.json("edge", "devices", DEVICE)["online"])
     fleet.inferry(
         "edge", "deploy", "sorters", "--module", "digits=digits:1", "--target", 'line == "3"',
         "--watch-s", "1",
     )  # fmt: skip
-    fleet.wait("digits:1 runs", lambda: fleet.runs("press-1", "digits:1"), patience_s)
-    answer = fleet.score("press-1", body)
+    fleet.wait("digits:1 runs", lambda: fleet.runs(DEVICE, "digits:1"), patience_s)
+    answer = fleet.score(DEVICE, body)
     assert (answer["predictions"], answer["version"]) == ([label], 1)
-    assert fleet.module("press-1")["host"] == host
+    assert fleet.module(DEVICE)["host"] == host
 
     def sources() -> set[str]:
-        found = fleet.json("edge", "telemetry", "press-1", "--limit", "1000")
+        found = fleet.json("edge", "telemetry", DEVICE, "--limit", "1000")
         return {record["source"] for record in found}
 
     fleet.wait("telemetry came", lambda: {"host", "agent", "digits"} <= sources())
 
     make_image(fleet, 2)
     fleet.inferry(*ROLLOUT, "digits:2", "--watch")
-    fleet.wait("digits:2 runs", lambda: fleet.runs("press-1", "digits:2"))
-    assert fleet.score("press-1", body)["version"] == 2
+    fleet.wait("digits:2 runs", lambda: fleet.runs(DEVICE, "digits:2"))
+    assert fleet.score(DEVICE, body)["version"] == 2
 
     make_image(fleet, 3, NAN)
     fleet.inferry(*ROLLOUT, "digits:3", "--watch", code=1)
     last = fleet.json("edge", "rollout", "list")[-1]
     assert (last["state"], last["failed"]) == ("rolled back", 1), last
-    fleet.wait("digits:2 still runs", lambda: fleet.runs("press-1", "digits:2"))
-    assert fleet.score("press-1", body)["version"] == 2
+    fleet.wait("digits:2 still runs", lambda: fleet.runs(DEVICE, "digits:2"))
+    assert fleet.score(DEVICE, body)["version"] == 2
     log = fleet.json("edge", "deployments", "log")
     assert any("gate" in entry["note"] or "finite" in entry["note"] for entry in log), log
 
-    assert "Listening on" in fleet.inferry("edge", "logs", "press-1", "digits", "--lines", "200")
-    assert "answered in" in fleet.inferry("edge", "ping", "press-1")
-    fleet.inferry("edge", "restart", "press-1", "digits")
+    assert "Listening on" in fleet.inferry("edge", "logs", DEVICE, "digits", "--lines", "200")
+    assert "answered in" in fleet.inferry("edge", "ping", DEVICE)
+    fleet.inferry("edge", "restart", DEVICE, "digits")
     fleet.wait(
         "it runs again",
-        lambda: fleet.module("press-1")["restarts"] == 1 and fleet.runs("press-1", "digits:2"),
+        lambda: fleet.module(DEVICE)["restarts"] == 1 and fleet.runs(DEVICE, "digits:2"),
     )
-    fleet.inferry("edge", "check", "press-1")
-    fleet.inferry("edge", "support-bundle", "press-1", "s.tar.gz")
+    fleet.inferry("edge", "check", DEVICE)
+    fleet.inferry("edge", "support-bundle", DEVICE, "s.tar.gz")
     assert (fleet.folder / "s.tar.gz").stat().st_size > 1000
     refused = fleet.inferry("image", "delete", "digits:2", code=1)
     assert refused == ""
@@ -152,13 +155,13 @@ def modules_run_without_network_and_agent(fleet: Fleet) -> None:
     body, _ = digit(fleet.folder)
     for name in ("hub", "broker", "registry"):
         fleet.kill(name)
-    agent = fleet.processes["press-1"]
-    port = int(fleet.module("press-1")["port"])
-    fleet.kill("press-1")
+    agent = fleet.processes[DEVICE]
+    port = int(fleet.module(DEVICE)["port"])
+    fleet.kill(DEVICE)
     assert agent.returncode == -signal.SIGKILL
     assert answers(port, body)
-    before = fleet.json("edge", "devices", "press-1")["reported_at"]
-    fleet.start_agent("press-1")  # without any network, and it finds what runs
+    before = fleet.json("edge", "devices", DEVICE)["reported_at"]
+    fleet.start_agent(DEVICE)  # without any network, and it finds what runs
     time.sleep(2)
     assert answers(port, body)
     fleet.start_broker()
@@ -166,12 +169,12 @@ def modules_run_without_network_and_agent(fleet: Fleet) -> None:
     fleet.wait(
         "the device is back",
         lambda: (
-            fleet.json("edge", "devices", "press-1")["reported_at"] > before
-            and fleet.runs("press-1", "digits:2")
+            fleet.json("edge", "devices", DEVICE)["reported_at"] > before
+            and fleet.runs(DEVICE, "digits:2")
         ),
     )
-    assert fleet.module("press-1")["restarts"] == 0, fleet.log("press-1")
-    assert fleet.module("press-1")["port"] == port
+    assert fleet.module(DEVICE)["restarts"] == 0, fleet.log(DEVICE)
+    assert fleet.module(DEVICE)["port"] == port
 
 
 def answers(port: int, body: Any) -> bool:
