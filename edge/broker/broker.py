@@ -11,6 +11,7 @@ anyway. For more than a laptop, use mosquitto (docs/decisions/0007).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import threading
@@ -104,7 +105,8 @@ class Broker:
     def stop(self) -> None:
         """Tell every client, and end. Idempotent."""
         if self._thread.is_alive() and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            with contextlib.suppress(RuntimeError):  # its loop has just ended by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(START_S)
 
     def _run(self) -> None:
@@ -129,6 +131,11 @@ class Broker:
             )
         except ConfigError as error:
             self._error = error
+            return
+        except (ValueError, OverflowError) as error:
+            self._error = LinkError(
+                f"the broker cannot listen on {config.host}:{config.port}: {error}"
+            )
             return
         except OSError as error:
             self._error = LinkError(
@@ -159,16 +166,21 @@ class Broker:
 
     async def _watch(self) -> None:
         while not self._stopping.is_set():
-            now = self._clock()
-            self._exchange.tick(now)
-            for connection in list(self._connections):
-                connection.check(now)
-                if self._is_revoked(connection.peer):
-                    connection.end(Reason.NOT_AUTHORIZED)
+            try:
+                self._look(self._clock())
+            except Exception:  # one mistake does not end it for everybody
+                log.exception("broker: unexpected")
             try:
                 await asyncio.wait_for(self._stopping.wait(), TICK_S)
             except TimeoutError:
                 continue
+
+    def _look(self, now: float) -> None:
+        self._exchange.tick(now)
+        for connection in list(self._connections):
+            connection.check(now)
+            if self._is_revoked(connection.peer):
+                connection.end(Reason.NOT_AUTHORIZED)
 
     async def _end_all(self, loop: asyncio.AbstractEventLoop) -> None:
         for connection in list(self._connections):

@@ -22,6 +22,7 @@ from edge.broker.packets import (
     Publish,
     Suback,
     Subscribe,
+    Subscription,
     Unsuback,
     Unsubscribe,
     decode,
@@ -82,6 +83,9 @@ class Connection(asyncio.Protocol):
                 raise ProtocolError("too many connections", Reason.BUSY)
         except ProtocolError as error:
             self._fail(error)
+        except Exception:  # nobody is let in because we could not look
+            log.exception("broker: unexpected")
+            found.abort()
         else:
             self._connections.add(self)
 
@@ -238,15 +242,20 @@ class Connection(asyncio.Protocol):
     def _subscribe(self, session: Session, packet: Subscribe, now: float) -> None:
         if Property.SUBSCRIPTION_ID in packet.properties:
             raise ProtocolError("identifiers of subscriptions", Reason.NO_IDENTIFIERS)
-        reasons = []
-        granted = []
-        for one in packet.subscriptions:
+        # A packet has room for 200,000 times "#": only so many are looked at, and retained messages
+        # are sent once for each filter.
+        most = self._exchange.limits.max_subscriptions
+        reasons: list[int] = []
+        granted: dict[str, tuple[Subscription, bool]] = {}
+        for one in packet.subscriptions[:most]:
             is_new = one.filter not in session.subscriptions
             reasons.append(self._exchange.subscribe(session, one, now))
             if reasons[-1] < 0x80:
-                granted.append((one, is_new))
+                was_new = granted[one.filter][1] if one.filter in granted else is_new
+                granted[one.filter] = (one, was_new)
+        reasons += [Reason.QUOTA] * (len(packet.subscriptions) - len(reasons))
         self.send(Suback(packet.id, tuple(reasons)))
-        for one, is_new in granted:
+        for one, is_new in granted.values():
             self._exchange.send_retained(session, one, is_new, now)
 
     def _disconnect(self, session: Session, packet: Disconnect) -> None:

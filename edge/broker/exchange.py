@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from edge.broker import filters
 from edge.broker.packets import Connect, Publish, Subscription, Will
 from edge.broker.rules import Rules
-from edge.broker.session import Delivery, Limits, Outlet, Session
+from edge.broker.session import Delivery, Limits, Outlet, Session, size_of
 from edge.broker.wire import MESSAGE, Property, ProtocolError, Reason
 
 NEVER = 0xFFFFFFFF
@@ -22,6 +22,10 @@ NEVER = 0xFFFFFFFF
 class _Kept:
     message: Publish
     expires_at: float | None
+    size_bytes: int
+
+    def is_over(self, now: float) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
 
 
 @dataclass(slots=True)
@@ -116,11 +120,12 @@ class Exchange:
         if one.retain_handling == 2 or (one.retain_handling == 1 and not is_new):
             return
         for topic, kept in list(self._retained.items()):
-            if kept.expires_at is not None and kept.expires_at <= now:
+            if kept.is_over(now):
                 self._drop_retained(topic)
             elif filters.matches(one.filter, topic):
                 qos = min(one.qos, kept.message.qos)
-                session.offer(Delivery(kept.message, qos, True, kept.expires_at), now)
+                delivery = Delivery(kept.message, qos, True, kept.expires_at, kept.size_bytes)
+                session.offer(delivery, now)
 
     def _route(self, publisher: str | None, packet: Publish, now: float) -> None:
         expiry_s = packet.properties.get(Property.MESSAGE_EXPIRY)
@@ -128,30 +133,39 @@ class Exchange:
         passed = {key: packet.properties[key] for key in packet.properties if key in MESSAGE}
         passed.pop(Property.MESSAGE_EXPIRY, None)
         message = replace(packet, id=0, is_duplicate=False, properties=passed)
+        size_bytes = size_of(message)
         if packet.is_retained:
-            self._retain(message, expires_at)
+            self._retain(_Kept(message, expires_at, size_bytes), now)
         for session in list(self.sessions.values()):
             wanted = session.wanted(packet.topic, session.client == publisher)
             if wanted:
                 qos = min(packet.qos, max(one.qos for one in wanted))
                 is_retained = packet.is_retained and any(one.is_as_published for one in wanted)
-                session.offer(Delivery(message, qos, is_retained, expires_at), now)
+                session.offer(Delivery(message, qos, is_retained, expires_at, size_bytes), now)
 
-    def _retain(self, message: Publish, expires_at: float | None) -> None:
-        self._drop_retained(message.topic)
-        size = len(message.payload)
-        has_room = (
+    def _retain(self, kept: _Kept, now: float) -> None:
+        """Without room for the new, the old goes too: nothing is better than what is not true."""
+        topic = kept.message.topic
+        self._drop_retained(topic)
+        if not kept.message.payload:
+            return
+        if not self._has_room(kept.size_bytes):
+            for name in [name for name, one in self._retained.items() if one.is_over(now)]:
+                self._drop_retained(name)
+        if self._has_room(kept.size_bytes):
+            self._retained[topic] = kept
+            self._retained_bytes += kept.size_bytes
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return (
             len(self._retained) < self.limits.max_retained
-            and self._retained_bytes + size <= self.limits.max_retained_bytes
+            and self._retained_bytes + size_bytes <= self.limits.max_retained_bytes
         )
-        if message.payload and has_room:
-            self._retained[message.topic] = _Kept(message, expires_at)
-            self._retained_bytes += size
 
     def _drop_retained(self, topic: str) -> None:
         old = self._retained.pop(topic, None)
         if old is not None:
-            self._retained_bytes -= len(old.message.payload)
+            self._retained_bytes -= old.size_bytes
 
     def _check_will(self, user: str | None, will: Will) -> None:
         check_topic(will.topic)

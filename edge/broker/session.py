@@ -14,6 +14,9 @@ from edge.broker import filters
 from edge.broker.packets import Packet, Publish, Subscription, Will, encode
 from edge.broker.wire import MAX_VARINT, Property, Reason
 
+OVERHEAD_BYTES = 200
+"""Of an object that is held, beside its text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -47,6 +50,18 @@ class Outlet(Protocol):
         ...
 
 
+def size_of(message: Publish) -> int:
+    """About what it costs to hold, in bytes. A property of two letters costs as much as a hundred:
+    what came in few bytes is not cheap to keep."""
+    size = OVERHEAD_BYTES + len(message.topic) + len(message.payload)
+    for value in message.properties.values():
+        if isinstance(value, tuple):
+            size += sum(OVERHEAD_BYTES + len(key) + len(text) for key, text in value)
+        elif not isinstance(value, int):
+            size += len(value)
+    return size
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One message on its way to one client."""
@@ -55,11 +70,8 @@ class Delivery:
     qos: int
     is_retained: bool
     expires_at: float | None
-
-    @property
-    def size_bytes(self) -> int:
-        """About what it costs to hold."""
-        return len(self.message.topic) + len(self.message.payload) + 200
+    size_bytes: int
+    """About what it costs to hold: ``size_of`` the message."""
 
     def packet(self, id: int, now: float, *, is_duplicate: bool = False) -> Publish:
         """As it is sent; the expiry is what is left of it."""
@@ -97,6 +109,8 @@ class Session:
     _queue: deque[Delivery] = field(default_factory=deque)
     _queued_bytes: int = 0
     _in_flight: dict[int, Delivery] = field(default_factory=dict)
+    _again: deque[int] = field(default_factory=deque)
+    """Those in flight that this connection has not been sent yet."""
     _last_id: int = 0
 
     def wanted(self, topic: str, is_own: bool) -> list[Subscription]:
@@ -124,18 +138,22 @@ class Session:
     def acknowledge(self, id: int, now: float) -> None:
         """The client has it; an unknown number is no harm."""
         if self._in_flight.pop(id, None) is not None:
+            if id in self._again:
+                self._again.remove(id)
             self.flush(now)
 
     def resume(self, now: float) -> None:
         """After a new connection: what is not acknowledged again, then what waits."""
-        if self.outlet is not None:
-            for id, delivery in list(self._in_flight.items()):
-                self.outlet.send(delivery.packet(id, now, is_duplicate=True))
+        self._again = deque(self._in_flight)
         self.flush(now)
 
     def flush(self, now: float) -> None:
         """Send what may be sent."""
         room = min(self.receive_maximum, self.limits.max_in_flight)
+        while self._again and self.outlet is not None and not self.outlet.is_full:
+            if len(self._in_flight) - len(self._again) >= room:
+                return
+            self._send_again(self.outlet, self._again.popleft(), now)
         while self._queue and self.outlet is not None and not self.outlet.is_full:
             delivery = self._queue[0]
             if delivery.qos and len(self._in_flight) >= room:
@@ -155,6 +173,14 @@ class Session:
             self._last_id = id
             self._in_flight[id] = delivery
         outlet.send(packet)
+
+    def _send_again(self, outlet: Outlet, id: int, now: float) -> None:
+        packet = self._in_flight[id].packet(id, now, is_duplicate=True)
+        if self._has_room(packet):
+            outlet.send(packet)
+        else:  # it takes less than it did before
+            del self._in_flight[id]
+            self.dropped += 1
 
     def _has_room(self, packet: Publish) -> bool:
         """Whether the client takes packets of that size."""

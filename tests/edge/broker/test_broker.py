@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,44 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(LinkError, match=f"cannot listen on 127.0.0.1:{port}"):
             Broker(BrokerConfig(port=port)).start()
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("a" * 80 + ".example", 0)])
+def test_an_address_that_cannot_be_is_one_clear_line(host: str, port: int) -> None:
+    broker = Broker(BrokerConfig(host, port))
+    with pytest.raises(LinkError, match="cannot listen on"):
+        broker.start()
+    broker.stop()
+
+
+def test_an_end_may_be_said_twice_and_without_a_start() -> None:
+    Broker(BrokerConfig()).stop()
+    with Broker(BrokerConfig()) as broker:
+        broker.stop()
+
+
+def test_a_list_of_the_revoked_that_cannot_be_read_ends_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[int] = []
+
+    def is_revoked(serial: int) -> bool:
+        looks.append(serial)
+        if 1 < len(looks) < 4:
+            raise PermissionError("the list")
+        return len(looks) >= 4
+
+    authority = Authority.load_or_create(tmp_path / "ca")
+    tls = replace(tls_of(authority, tmp_path / "broker"), is_revoked=is_revoked)
+    identity = authority.issue_device("press-1")
+    (tmp_path / "pem").write_bytes(identity.certificate + identity.key)
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.load_cert_chain(tmp_path / "pem")
+    with Broker(BrokerConfig(tls=tls)) as broker:
+        client = connected(Place(broker.port, context=context), "press-1")
+        assert reason_of(client.next()) == Reason.NOT_AUTHORIZED  # at the fourth look
+        client.socket.close()
+    assert caplog.text.count("broker: unexpected") == 2
 
 
 def test_certificates_that_cannot_be_read_are_one_clear_line(tmp_path: Path) -> None:
