@@ -180,7 +180,7 @@ def encode(descriptor: Descriptor) -> np.ndarray[tuple[int], np.dtype[np.uint64]
     return np.array(words, "<u4").view("<u8")
 
 
-def decode(beats: Sequence[int]) -> Descriptor:
+def decode(beats: Any) -> Descriptor:
     """The descriptor of 8 beats. Raises ProgramError for values out of their ranges."""
     words = np.asarray(beats, "<u8").view("<u4")
     if len(words) != WORDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ def join(parts: Iterable[Array]) -> Array:
     return np.concatenate(list(parts))
 
 
-def parse(beats: Sequence[int], shape: EngineShape) -> list[Command]:
+def parse(beats: Array, shape: EngineShape) -> list[Command]:
     """The commands of a packet, as the loader takes them. Raises ProgramError where it would report
     an error."""
     stream = np.asarray(beats, "<u8")
