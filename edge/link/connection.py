@@ -66,6 +66,11 @@ class _Client(paho.Client):
         garbage collector."""
         self._reset_sockets()
 
+    def limit_in_flight(self, most: int) -> None:
+        """Before anything is published. paho's own setter wants to know it before the broker said
+        how many it takes."""
+        self._max_inflight_messages = most
+
     def _create_socket_connection(self) -> socket.socket:
         return connect(self._host, self._port, ANSWER_S, self.is_over)
 
@@ -97,6 +102,7 @@ class Connection:
         self._is_refused = False
         self._is_answered = False
         self._network_error: str | None = None
+        self._max_packet_bytes = config.max_packet_bytes
         self._client = client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=config.client,
@@ -156,7 +162,7 @@ class Connection:
         if not self.is_ready.is_set() or self._ended.is_set():
             return None
         try:
-            check(message, self._config.max_packet_bytes)
+            check(message, self._max_packet_bytes)
             info = self._client.publish(
                 message.topic,
                 message.payload,
@@ -220,8 +226,14 @@ class Connection:
                 return event.is_set()
         return True
 
-    def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+    def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: ReasonCode, limits: Any) -> None:
         self._is_answered = True
+        # paho does not look at these; a broker ends the connection of who sends more.
+        most = min(self._config.max_in_flight, getattr(limits, "ReceiveMaximum", 0xFFFF))
+        self._client.limit_in_flight(max(1, most))
+        self._max_packet_bytes = min(
+            self._max_packet_bytes, getattr(limits, "MaximumPacketSize", self._max_packet_bytes)
+        )
         if reason.is_failure:
             self._end(f"it refuses us: {reason}", is_refused=True)
         elif self._use.subscriptions:
@@ -245,6 +257,7 @@ class Connection:
             self._begin()
 
     def _begin(self) -> None:
+        log.info("link: connected to the broker %s:%d", self._config.host, self._config.port)
         self.is_ready.set()
         try:
             self._use.on_connected()

@@ -106,7 +106,7 @@ class MqttLink:
             if is_refused:
                 wait_s += REFUSED_WAIT_S * self._draw()
             if not self._stopped.is_set():
-                self._say(error, wait_s)
+                self._say(error, wait_s, is_news=was_ready)
 
     def _connect(self, use: Use) -> tuple[str, bool, bool]:
         """One connection, from its begin to its end: why it ended, whether it was of use, and
@@ -128,8 +128,9 @@ class MqttLink:
             if was_ready:
                 self.connections += 1
 
-    def _say(self, error: str, wait_s: float) -> None:
-        if error != self.last_error:
+    def _say(self, error: str, wait_s: float, *, is_news: bool) -> None:
+        """The same trouble once, until a connection was made."""
+        if is_news or error != self.last_error:
             config = self.config
             log.warning(
                 "link: broker %s:%d: %s; next attempt in %.0f s",

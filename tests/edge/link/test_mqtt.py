@@ -17,7 +17,18 @@ import pytest
 
 from benchmarks.edge.network import BadNetwork
 from edge.broker import Broker, BrokerConfig, DeviceRules
-from edge.broker.packets import Connack, Disconnect, Publish, Suback, encode
+from edge.broker.packets import (
+    Connack,
+    Disconnect,
+    Packet,
+    Puback,
+    Publish,
+    Suback,
+    Subscribe,
+    decode,
+    encode,
+)
+from edge.broker.wire import Frames, Property
 from edge.enrolment import Authority, Identity, write_files
 from edge.enrolment.files import SECRET, File
 from edge.errors import LinkError
@@ -95,6 +106,22 @@ def test_the_same_trouble_is_logged_once(users: Users, caplog: pytest.LogCapture
     finally:
         a.link.stop()
     assert len([one for one in caplog.records if "next attempt" in one.message]) == 1
+
+
+def test_the_same_trouble_after_a_connection_is_logged_again(
+    users: Users, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), BadNetwork(("127.0.0.1", broker.port)) as network:
+        a = users(at(network.port))
+        a.start("t")
+        for _ in range(3):
+            a.wait_connected()
+            network.cut()
+        a.wait_connected()
+        a.link.stop()
+    said = [one.getMessage() for one in caplog.records if one.name.startswith("edge.link")]
+    assert len([one for one in said if "was lost" in one or "it closed" in one]) == 3
+    assert len([one for one in said if "connected to the broker 127.0.0.1:" in one]) == 4
 
 
 def test_a_session_outlives_the_connection(users: Users, broker: Broker) -> None:
@@ -321,6 +348,44 @@ def test_a_message_with_a_topic_that_is_no_text_is_left_out(users: Users) -> Non
     finally:
         a.link.stop()
         end()
+
+
+def test_what_the_broker_can_take_is_kept_to(users: Users) -> None:
+    """Each message is sent once the one before is acknowledged: it says that it takes one."""
+    limits = {Property.RECEIVE_MAXIMUM: 1, Property.MAX_PACKET: 8192}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        a = users(at(server.getsockname()[1]))
+        a.start("t")
+        server.settimeout(WAIT_S)
+        with server.accept()[0] as connection:
+            connection.settimeout(WAIT_S)
+            frames = Frames(1 << 20)
+
+            def heard() -> Packet:
+                while True:
+                    for frame in frames.feed(connection.recv(1 << 16)):
+                        return decode(*frame)
+
+            heard()
+            connection.sendall(encode(Connack(properties=limits)))
+            assert isinstance(heard(), Subscribe)
+            connection.sendall(encode(Suback(1, (1,))))
+            a.wait_connected()
+            assert not a.link.publish(Message("t", b"x" * 8192))
+            for payload in (b"1", b"2"):
+                assert a.link.publish(Message("t", payload))
+            first = heard()
+            assert isinstance(first, Publish)
+            assert first.payload == b"1"
+            connection.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                heard()
+            connection.settimeout(WAIT_S)
+            connection.sendall(encode(Puback(first.id)))
+            second = heard()
+            assert isinstance(second, Publish)
+            assert second.payload == b"2"
+            a.link.stop()
 
 
 # With certificates.
