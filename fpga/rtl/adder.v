@@ -1,0 +1,75 @@
+// clamp(round((MA * (q - z1) + MB * (r - zr)) / 2^shift) + zo, lo, hi), half to even on the exact
+// integer. A pair a clock; the result is there seven clocks later. Constants of a layer come with
+// the value and are delayed here.
+`default_nettype none
+module adder (
+    input  wire        clk,
+    input  wire [7:0]  q,          // at 0, as all
+    input  wire [7:0]  r,
+    input  wire [7:0]  q_zero,
+    input  wire [7:0]  r_zero,
+    input  wire [23:0] q_factor,   // at 1
+    input  wire [23:0] r_factor,   // at 1
+    input  wire [4:0]  shift,      // at 3; its lower bits are kept for 4
+    input  wire [7:0]  zero,       // at 5
+    input  wire [7:0]  low,        // at 6
+    input  wire [7:0]  high,       // at 6
+    output reg  [7:0]  result      // at 7
+);
+    // 0
+    reg signed [8:0] q1, r1;
+    always @(posedge clk) begin
+        q1 <= {q[7], q} - {q_zero[7], q_zero};
+        r1 <= {r[7], r} - {r_zero[7], r_zero};
+    end
+
+    // 1
+    reg signed [33:0] q2, r2;
+    always @(posedge clk) begin
+        q2 <= $signed({1'b0, q_factor}) * q1;
+        r2 <= $signed({1'b0, r_factor}) * r1;
+    end
+
+    // 2
+    reg signed [33:0] sum;
+    always @(posedge clk) sum <= q2 + r2;
+
+    // 3: one bit more below, for rounding.
+    wire signed [34:0] wide = {sum, 1'b0};
+    reg  signed [34:0] coarse;
+    reg                sticky4;
+    reg  [2:0]         shift4;
+    always @(posedge clk) begin
+        shift4 <= shift[2:0];
+        case (shift[4:3])
+            2'd0: begin coarse <= wide; sticky4 <= 1'b0; end
+            2'd1: begin coarse <= wide >>> 8; sticky4 <= |wide[7:0]; end
+            2'd2: begin coarse <= wide >>> 16; sticky4 <= |wide[15:0]; end
+            default: begin coarse <= wide >>> 24; sticky4 <= |wide[23:0]; end
+        endcase
+    end
+
+    // 4: 512 and more are clamped whatever they are.
+    wire signed [34:0] fine = coarse >>> shift4;
+    wire               is_large = !(&fine[34:10]) && |fine[34:10];
+    reg  [9:0]         m;
+    reg                up;
+    always @(posedge clk) begin
+        m  <= is_large ? {fine[34], {9{!fine[34]}}} : fine[10:1];
+        up <= !is_large && fine[0]
+              && (fine[1] || sticky4 || |(coarse[6:0] & ~(7'h7f << shift4)));
+    end
+
+    // 5
+    /* verilator lint_off UNUSED */
+    wire [11:0] total = {m[9], m, 1'b1} + {{3{zero[7]}}, zero, up};
+    /* verilator lint_on UNUSED */
+    reg signed [10:0] moved;
+    always @(posedge clk) moved <= total[11:1];
+
+    // 6
+    wire is_low  = moved < $signed({{3{low[7]}}, low});
+    wire is_high = moved > $signed({{3{high[7]}}, high});
+    always @(posedge clk) result <= is_low ? low : is_high ? high : moved[7:0];
+endmodule
+`default_nettype wire

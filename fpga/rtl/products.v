@@ -1,0 +1,48 @@
+// Products of one input word with the weights of two output lanes, a clock later.
+//
+// PACK: one multiplier makes both, (w1 * 2^16 + w0) * x: w0 * x fits in 16 bits with its sign, which
+// takes one from the upper half when it is negative: that is the carry. Else two multipliers.
+`default_nettype none
+module products #(
+    parameter N = 8,
+    parameter PACK = 1
+) (
+    input  wire            clk,
+    input  wire            enable,
+    input  wire [N*8-1:0]  word,
+    input  wire [N*8-1:0]  weights0,
+    input  wire [N*8-1:0]  weights1,
+    output wire [N*16-1:0] values0,
+    output wire [N*16-1:0] values1,
+    output wire [N-1:0]    carries1
+);
+    genvar i;
+    generate
+        for (i = 0; i < N; i = i + 1) begin : lane
+            wire signed [7:0] x  = word[8*i +: 8];
+            wire signed [7:0] w0 = weights0[8*i +: 8];
+            wire signed [7:0] w1 = weights1[8*i +: 8];
+            if (PACK != 0) begin : packed_pair
+                wire signed [24:0] both = {w1[7], w1, 16'd0} + {{17{w0[7]}}, w0};
+                reg  signed [32:0] product;
+                always @(posedge clk) if (enable) product <= both * x;
+                assign values0[16*i +: 16] = product[15:0];
+                assign values1[16*i +: 16] = product[31:16];
+                assign carries1[i] = product[15];
+                /* verilator lint_off UNUSED */
+                wire unused = product[32];
+                /* verilator lint_on UNUSED */
+            end else begin : two
+                reg signed [15:0] product0, product1;
+                always @(posedge clk) if (enable) begin
+                    product0 <= w0 * x;
+                    product1 <= w1 * x;
+                end
+                assign values0[16*i +: 16] = product0;
+                assign values1[16*i +: 16] = product1;
+                assign carries1[i] = 1'b0;
+            end
+        end
+    endgenerate
+endmodule
+`default_nettype wire

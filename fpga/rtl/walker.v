@@ -1,0 +1,306 @@
+// Walks over a slot: one tap (a word to read and a weight word) a clock, for each output word all its
+// taps, in the order of docs/reference/fpga-engine.md, section 2. It runs one tap ahead of the issue.
+//
+// Pointers instead of multiplications: one for each loop, each set to the new address when its loop
+// or one outside of it steps.
+`default_nettype none
+module walker #(
+    parameter R = 2,
+    parameter DA = 6
+) (
+    input  wire          clk,
+    input  wire          rst,
+    // the next slot
+    input  wire          n_valid,
+    output wire          n_take,
+    input  wire          n_skip,
+    input  wire          n_parity,
+    input  wire [DA-1:0] n_index,
+    input  wire          n_res,
+    input  wire          n_wfix,
+    input  wire          n_streamed,
+    input  wire          n_release_x,
+    input  wire          n_by_tile,
+    input  wire          n_is_max,
+    input  wire [5:0]    n_in_flight,
+    input  wire [1:0]    n_src_bank,
+    input  wire [13:0]   n_src,
+    input  wire [13:0]   n_padding,
+    input  wire [1:0]    n_dst_bank,
+    input  wire [13:0]   n_dst,
+    input  wire [1:0]    n_res_bank,
+    input  wire [13:0]   n_res_at,
+    input  wire [15:0]   n_w_base,
+    input  wire [15:0]   n_p_base,
+    input  wire [9:0]    n_ih,
+    input  wire [9:0]    n_iw,
+    input  wire [9:0]    n_oh_last,
+    input  wire [9:0]    n_ow_last,
+    input  wire [3:0]    n_kh_last,
+    input  wire [3:0]    n_kw_last,
+    input  wire [9:0]    n_ict_last,
+    input  wire [9:0]    n_oct_last,
+    input  wire [3:0]    n_sy,
+    input  wire [3:0]    n_sx,
+    input  wire [3:0]    n_pt,
+    input  wire [3:0]    n_pl,
+    input  wire [13:0]   n_src_pixel,
+    input  wire [13:0]   n_src_row,
+    input  wire [13:0]   n_sx_words,
+    input  wire [13:0]   n_sy_words,
+    input  wire [13:0]   n_dst_pixel,
+    input  wire [13:0]   n_res_pixel,
+    input  wire [7:0]    n_pad,
+    // the tap, a register
+    output wire          active,
+    output reg           valid,
+    input  wire          take,
+    output reg           skip,
+    output reg           slot_first,
+    output reg           slot_last,
+    output reg           word_first,
+    output reg           word_last,
+    output reg           parity,
+    output reg  [DA-1:0] index,
+    output reg           res,
+    output reg           streamed,
+    output reg           release_x,
+    output reg           is_max,
+    output reg  [5:0]    in_flight,
+    output reg  [1:0]    src_bank,
+    output reg           waits_x,       // reads X, and no padding
+    output reg  [13:0]   src,
+    output reg  [13:0]   a_addr,        // source or residual
+    output reg  [13:0]   b_addr,
+    output reg           res_in_b,
+    output reg           is_pad,
+    output reg  [7:0]    pad,
+    output reg  [15:0]   w_addr,
+    output reg  [15:0]   p_addr,
+    output reg  [15:0]   dst
+);
+    localparam [1:0] X = 2'd0, A = 2'd1, B = 2'd2;
+
+    // The slot being walked over.
+    reg          on, c_skip, c_parity, c_res, c_wfix, c_streamed, c_release, c_by_tile, c_max;
+    reg [DA-1:0] c_index;
+    reg [5:0]    c_in_flight;
+    reg [1:0]    c_src_bank, c_dst_bank, c_res_bank;
+    reg [15:0]   c_w_base, c_p_base;
+    reg [9:0]    c_ih, c_iw, c_ow_last, c_ict_last, c_oct_last;
+    reg [3:0]    c_kh_last, c_kw_last, c_sy, c_sx;
+    reg [13:0]   c_src_pixel, c_src_row, c_sx_words, c_sy_words, c_dst_pixel, c_res_pixel;
+    reg [7:0]    c_pad;
+    reg          ict_one, oct_one, kh_one, kw_one, ow_one;   // the loop has one turn
+
+    // Counters run down; `*_end` says that the counter is 0.
+    reg [9:0] ict, oct, ox, oy;
+    reg [3:0] kx, ky;
+    reg       ict_end, oct_end, ox_end, oy_end, kx_end, ky_end;
+    reg       at_slot_start, at_word_start;
+    wire row_step  = ict_end;                   // the tap's loops end, from the inside out
+    wire kx_wrap   = row_step && kx_end;
+    wire word_end  = kx_wrap && ky_end;
+    wire pixel_end = word_end && oct_end;
+    wire line_end  = pixel_end && ox_end;
+    wire slot_end  = line_end && oy_end;
+
+    wire step = on && (!valid || take);
+    assign n_take = n_valid && (!on || (step && slot_end));
+    assign active = on || valid;
+
+    // Addresses.
+    reg  [13:0] addr, kx_at, ky_at, tile_at, pixel_at, line_at;
+    reg  [13:0] from, by;
+    always @* begin
+        if (!row_step)       begin from = addr;     by = 14'd1; end
+        else if (!kx_wrap)   begin from = kx_at;    by = c_src_pixel; end
+        else if (!word_end)  begin from = ky_at;    by = c_src_row; end
+        else if (!pixel_end) begin from = tile_at;  by = {13'd0, c_by_tile}; end
+        else if (!line_end)  begin from = pixel_at; by = c_sx_words; end
+        else                 begin from = line_at;  by = c_sy_words; end
+    end
+    wire [13:0] next = from + by;
+    wire [13:0] start = n_src - n_padding;
+
+    reg  [15:0] x, y, x0, y0;           // of the tap; of the output pixel
+    wire [15:0] x_left = -{12'd0, pl_kept};
+    reg  [3:0]  pl_kept;
+    wire        outside = y >= {6'd0, c_ih} || x >= {6'd0, c_iw};   // negative ones are large
+    reg  [15:0] w_at, p_at;
+    reg  [13:0] dst_at, dst_pixel_at, res_at, res_pixel_at;
+    wire [13:0] dst_next = dst_pixel_at + c_dst_pixel;
+    wire [13:0] res_next = res_pixel_at + c_res_pixel;
+
+    always @(posedge clk) begin
+        if (step) begin
+            at_slot_start <= 1'b0;
+            at_word_start <= word_end;
+            addr <= next;
+            if (row_step) kx_at <= next;
+            if (kx_wrap) ky_at <= next;
+            if (word_end) tile_at <= next;
+            if (pixel_end) pixel_at <= next;
+            if (line_end) line_at <= next;
+
+            ict     <= ict_end ? c_ict_last : ict - 10'd1;
+            ict_end <= ict_end ? ict_one : ict == 10'd1;
+            if (row_step) begin
+                kx     <= kx_end ? c_kw_last : kx - 4'd1;
+                kx_end <= kx_end ? kw_one : kx == 4'd1;
+            end
+            if (kx_wrap) begin
+                ky     <= ky_end ? c_kh_last : ky - 4'd1;
+                ky_end <= ky_end ? kh_one : ky == 4'd1;
+            end
+            if (word_end) begin
+                oct     <= oct_end ? c_oct_last : oct - 10'd1;
+                oct_end <= oct_end ? oct_one : oct == 10'd1;
+            end
+            if (pixel_end) begin
+                ox     <= ox_end ? c_ow_last : ox - 10'd1;
+                ox_end <= ox_end ? ow_one : ox == 10'd1;
+            end
+            if (line_end) begin
+                oy     <= oy - 10'd1;
+                oy_end <= oy == 10'd1;
+            end
+
+            if (line_end) begin
+                x  <= x_left;
+                x0 <= x_left;
+                y  <= y0 + {12'd0, c_sy};
+                y0 <= y0 + {12'd0, c_sy};
+            end else if (pixel_end) begin
+                x  <= x0 + {12'd0, c_sx};
+                x0 <= x0 + {12'd0, c_sx};
+                y  <= y0;
+            end else if (word_end) begin
+                x  <= x0;
+                y  <= y0;
+            end else if (kx_wrap) begin
+                x  <= x0;
+                y  <= y + 16'd1;
+            end else if (row_step) x <= x + 16'd1;
+
+            if (pixel_end) w_at <= c_w_base;
+            else if (!c_wfix) w_at <= w_at + 16'd1;
+            if (pixel_end) begin
+                p_at         <= c_p_base;
+                dst_at       <= dst_next;
+                dst_pixel_at <= dst_next;
+                res_at       <= res_next;
+                res_pixel_at <= res_next;
+            end else if (word_end) begin
+                p_at   <= p_at + R[15:0];
+                dst_at <= dst_at + 14'd1;
+                res_at <= res_at + 14'd1;
+            end
+            if (slot_end) on <= 1'b0;
+        end
+
+        if (n_take) begin
+            on            <= 1'b1;
+            at_slot_start <= 1'b1;
+            at_word_start <= 1'b1;
+            c_skip        <= n_skip;
+            c_parity      <= n_parity;
+            c_index       <= n_index;
+            c_res         <= n_res;
+            c_wfix        <= n_wfix;
+            c_streamed    <= n_streamed;
+            c_release     <= n_release_x;
+            c_by_tile     <= n_by_tile;
+            c_max         <= n_is_max;
+            c_in_flight   <= n_in_flight;
+            c_src_bank    <= n_src_bank;
+            c_dst_bank    <= n_dst_bank;
+            c_res_bank    <= n_res_bank;
+            c_w_base      <= n_w_base;
+            c_p_base      <= n_p_base;
+            c_ih          <= n_ih;
+            c_iw          <= n_iw;
+            c_ow_last     <= n_ow_last;
+            c_ict_last    <= n_ict_last;
+            c_oct_last    <= n_oct_last;
+            c_kh_last     <= n_kh_last;
+            c_kw_last     <= n_kw_last;
+            c_sy          <= n_sy;
+            c_sx          <= n_sx;
+            pl_kept       <= n_pl;
+            c_src_pixel   <= n_src_pixel;
+            c_src_row     <= n_src_row;
+            c_sx_words    <= n_sx_words;
+            c_sy_words    <= n_sy_words;
+            c_dst_pixel   <= n_dst_pixel;
+            c_res_pixel   <= n_res_pixel;
+            c_pad         <= n_pad;
+            ict_one       <= n_ict_last == 10'd0;
+            oct_one       <= n_oct_last == 10'd0;
+            kh_one        <= n_kh_last == 4'd0;
+            kw_one        <= n_kw_last == 4'd0;
+            ow_one        <= n_ow_last == 10'd0;
+            // A slot that is skipped is a single tap.
+            ict           <= n_ict_last;
+            oct           <= n_oct_last;
+            ox            <= n_ow_last;
+            oy            <= n_oh_last;
+            kx            <= n_kw_last;
+            ky            <= n_kh_last;
+            ict_end       <= n_skip || n_ict_last == 10'd0;
+            oct_end       <= n_skip || n_oct_last == 10'd0;
+            ox_end        <= n_skip || n_ow_last == 10'd0;
+            oy_end        <= n_skip || n_oh_last == 10'd0;
+            kx_end        <= n_skip || n_kw_last == 4'd0;
+            ky_end        <= n_skip || n_kh_last == 4'd0;
+            addr          <= start;
+            kx_at         <= start;
+            ky_at         <= start;
+            tile_at       <= start;
+            pixel_at      <= start;
+            line_at       <= start;
+            x             <= -{12'd0, n_pl};
+            x0            <= -{12'd0, n_pl};
+            y             <= -{12'd0, n_pt};
+            y0            <= -{12'd0, n_pt};
+            w_at          <= n_w_base;
+            p_at          <= n_p_base;
+            dst_at        <= n_dst;
+            dst_pixel_at  <= n_dst;
+            res_at        <= n_res_at;
+            res_pixel_at  <= n_res_at;
+        end
+        if (rst) on <= 1'b0;
+    end
+
+    always @(posedge clk) begin
+        if (!valid || take) begin
+            valid      <= on;
+            skip       <= c_skip;
+            slot_first <= at_slot_start;
+            slot_last  <= slot_end;
+            word_first <= at_word_start;
+            word_last  <= word_end;
+            parity     <= c_parity;
+            index      <= c_index;
+            res        <= c_res;
+            streamed   <= c_streamed;
+            release_x  <= c_release;
+            is_max     <= c_max;
+            in_flight  <= c_in_flight;
+            src_bank   <= c_src_bank;
+            waits_x    <= c_src_bank == X && !outside;
+            src        <= addr;
+            a_addr     <= c_src_bank == A ? addr : res_at;
+            b_addr     <= c_src_bank == B ? addr : res_at;
+            res_in_b   <= c_res_bank == B;
+            is_pad     <= outside;
+            pad        <= c_pad;
+            w_addr     <= w_at;
+            p_addr     <= p_at;
+            dst        <= {c_dst_bank, dst_at};
+        end
+        if (rst) valid <= 1'b0;
+    end
+endmodule
+`default_nettype wire
