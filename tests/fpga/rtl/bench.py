@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fpga.isa import registers
 from fpga.isa.shape import EngineShape
 from tests.fpga.rtl.build import RTL, library
 
@@ -95,6 +96,14 @@ class Bench:
 
     def write(self, register: int, value: int) -> None:
         self._lib.bench_write(self._bench, register, value)
+
+    def wait_idle(self, clocks: int = 200_000) -> None:
+        """Until nothing runs: slots can follow the last output beat."""
+        for _ in range(clocks // 50):
+            if self.read(registers.STATUS) == registers.STATUS_IDLE:
+                return
+            self.run(50)
+        raise AssertionError("the engine does not become idle")
 
     def send(
         self,
