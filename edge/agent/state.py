@@ -194,6 +194,9 @@ class AgentState:
             self._connection.execute("COMMIT")
 
     def _open(self) -> sqlite3.Connection:
+        with contextlib.suppress(OSError):  # it has the modules' environments; -wal and -shm follow
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.chmod(self.path, 0o600)
         connection = sqlite3.connect(
             self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )

@@ -30,6 +30,7 @@ WATCH_S = 0.25
 END_S = 5.0
 """For what was killed to be gone."""
 LISTENING = b"Listening on http"
+MAX_PORT = 65_535
 LAST_WORDS_BYTES = 4096
 OUT_OF_MEMORY = (b"MemoryError", b"bad_alloc", b"Cannot allocate memory", b"BFCArena")
 """What a program says that got no more memory."""
@@ -148,7 +149,8 @@ class _Watched:
         """Memory and processes of all that it has started, where no cgroup bounds them."""
         if self._spec["cgroup"]:
             return
-        found = list(_descendants(self._pid))
+        # Also those whose parent has ended, so that they are ours now.
+        found = [each for each in _descendants(os.getpid()) if each != os.getpid()]
         memory, most = self._spec["memory_bytes"], self._spec["processes"]
         if memory and sum(map(_resident, found)) > memory and sum(map(_own, found)) > memory:
             self._is_out_of_memory = True
@@ -258,7 +260,9 @@ def listening_port(text: bytes) -> int | None:
     start = text.find(LISTENING)
     line, end, _ = text[start:].partition(b"\n")
     number = line.rstrip().rpartition(b":")[2]
-    return int(number) if start >= 0 and end and number.isdigit() else None
+    if start < 0 or not end or not number.isdigit():
+        return None
+    return int(number) if 0 < int(number) <= MAX_PORT else None
 
 
 def put(name: str, content: Mapping[str, Any]) -> None:
@@ -355,10 +359,11 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """It and all below it."""
-    yield pid
-    for child in _children(pid):
-        yield from _descendants(child)
+    """It and all below it, however deep that is."""
+    left = [pid]
+    while left:
+        yield (one := left.pop())
+        left.extend(_children(one))
 
 
 def _resident(pid: int) -> int:

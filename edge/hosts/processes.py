@@ -100,7 +100,7 @@ class ProcessHost:
                     raise HostError(f"{id} does not end, though it was killed")
             run.remove()
             if self._cgroups:
-                self._cgroups.remove(run.path.name)
+                self._cgroups.remove(self._group(run))
 
     def reload(self, id: InstanceId) -> None:
         if not self._run(id).send(signal.SIGHUP):
@@ -125,6 +125,10 @@ class ProcessHost:
             raise HostError(f"{ascii(id.module)[:80]} cannot name a module")
         return RunFolder(self._runs / f"{id.module}.{id.slot}")
 
+    def _group(self, run: RunFolder) -> str:
+        """Of its cgroup: a machine may have several agents, with modules of one name."""
+        return f"{run.path.name}-{zlib.crc32(os.fsencode(self._runs.resolve())):08x}"
+
     def _spec(self, instance: Instance, ready: Ready, run: RunFolder, wanted: str) -> Spec:
         limits = instance.limits
         remove_tree(run.room)
@@ -135,7 +139,7 @@ class ProcessHost:
                 os.chown(run.room / name, *self._user)
         served = ready.bundle if instance.bundle is None else instance.bundle / "current"
         where = ("--host", instance.address, "--port", str(instance.port))
-        group = self._cgroups and self._cgroups.make(run.path.name, limits)
+        group = self._cgroups and self._cgroups.make(self._group(run), limits)
         return Spec(
             module=instance.id.module,
             slot=instance.id.slot,

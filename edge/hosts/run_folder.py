@@ -127,7 +127,8 @@ class RunFolder:
             for name in ("end.json", "record.json"):
                 (self.path / name).unlink(missing_ok=True)
             os.pwrite(lock, b" " * NUMBER_BYTES, 0)  # room for the launcher's number
-            write_whole(self.path / "spec.json", msgspec.json.encode(spec))
+            # It has the environment: what other modules run as could read it otherwise.
+            write_whole(self.path / "spec.json", msgspec.json.encode(spec), mode=0o600)
             self._run_launcher(lock)
         finally:
             os.close(lock)
@@ -247,10 +248,11 @@ class RunFolder:
                         os.kill(int(entry.name), signal.SIGKILL)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """The file is the old one or the new one, whatever happens."""
     new = path.with_name(f".{path.name}")
     with new.open("wb") as file:
+        os.fchmod(file.fileno(), mode)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

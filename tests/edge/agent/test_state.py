@@ -153,3 +153,11 @@ def test_the_lock_is_free_after_a_kill(tmp_path: Path) -> None:
 def _lock_and_die(folder: Path) -> None:
     with StateLock(folder):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_modules_run_with_is_for_no_other_user(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch(mode=0o644)
+    with closing(AgentState(tmp_path)) as state:
+        state.begin_epoch(0)
+        modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.glob("state.db*")}
+    assert modes == {"state.db": 0, "state.db-wal": 0, "state.db-shm": 0}

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from edge.errors import NotFoundError
@@ -104,7 +104,7 @@ class FakeStock:
     def golden(self, digest: str) -> bytes | None:
         return None
 
-    def collect(self, keep: Sequence[str], wanted_bytes: int) -> Collected:
+    def collect(self, keep: Collection[str], wanted_bytes: int) -> Collected:
         return Collected(0, 0)
 
     def _base(self, path: Path) -> ImageLayer:

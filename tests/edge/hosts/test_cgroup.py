@@ -54,7 +54,7 @@ def test_an_instance_enters_its_group_and_the_groups_end_is_its_own(tmp_path: Pa
     try:
         begin(place, place.image(), limits=Limits(memory_bytes=64 * MIB))
         port = wait_answering(place, place.id()).port
-        group = tree / "digits.live"
+        (group,) = tree.glob("digits.live-*")
         assert (group / "cgroup.procs").read_text() == "0"
         assert (group / "memory.max").read_text() == str(64 * MIB)
         (group / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
@@ -64,3 +64,19 @@ def test_an_instance_enters_its_group_and_the_groups_end_is_its_own(tmp_path: Pa
         assert (group / "cgroup.kill").read_text() == "1"
     finally:
         place.host.stop(place.id(), grace_s=0)
+
+
+def test_two_agents_of_one_machine_do_not_meet_in_a_group(tmp_path: Path) -> None:
+    """Else the end of one's module would kill the other's, by cgroup.kill."""
+    places = []
+    for name in ("a", "b"):
+        place = ProcessPlace(tmp_path / name)
+        place.host = ProcessHost(place.root / "processes", place.stock, cgroups=Cgroups(tmp_path))
+        places.append(place)
+    try:
+        for place in places:
+            begin(place, place.image())
+        assert len(list(tmp_path.glob("digits.live*"))) == 2
+    finally:
+        for place in places:
+            place.host.stop(place.id(), grace_s=0)

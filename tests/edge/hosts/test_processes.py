@@ -159,6 +159,24 @@ def test_what_a_module_has_started_ends_with_it(place: ProcessPlace) -> None:
     assert marked(place) == []
 
 
+def test_what_it_has_started_counts_also_when_it_has_left(place: ProcessPlace) -> None:
+    begin(place, place.image(), limits=Limits(memory_bytes=96 * 2**20))
+    ask(wait_answering(place, place.id()).port, f"hide?{150 * 2**20}")
+    assert wait_ended(place, place.id()).is_out_of_memory
+    assert wait_for(lambda: marked(place) == [])
+
+
+def test_what_others_could_read_of_an_instance_has_none_of_its_environment(
+    place: ProcessPlace,
+) -> None:
+    begin(place, place.image(), env={"TOKEN": "secret-of-this-module"})
+    wait_answering(place, place.id())
+    folder = place.run(place.id()).path
+    readable = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o44]
+    assert not [path for path in readable if b"secret-of-this-module" in path.read_bytes()]
+    assert (folder / "spec.json").is_file()
+
+
 def test_what_it_prints_is_bounded_on_disk(place: ProcessPlace) -> None:
     begin(place, place.image())
     port = wait_answering(place, place.id()).port
