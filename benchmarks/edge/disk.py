@@ -104,7 +104,7 @@ class Device:
         """Raises PullError; AssertionError when one that is needed is lost."""
         try:
             self.puller.pull(
-                release.name, release.digest, keep=[each.digest for each in self.kept],
+                release.name, release.digest, keep=lambda: [each.digest for each in self.kept],
                 on_progress=lambda *_: None, is_cancelled=lambda: False,
             )  # fmt: skip
             bundle = self.stock.bundle(release.digest)

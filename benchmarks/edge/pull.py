@@ -148,7 +148,7 @@ def pull_here(state: Path, url: str, key: str, name: str, digest: str) -> None:
         while True:
             try:
                 puller.pull(
-                    name, digest, keep=[], on_progress=lambda *_: None, is_cancelled=lambda: False
+                    name, digest, keep=list, on_progress=lambda *_: None, is_cancelled=lambda: False
                 )
                 return
             except PullError as error:

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -272,7 +272,7 @@ class NoRegistry:
         image: str,
         digest: str,
         *,
-        keep: Sequence[str],
+        keep: Callable[[], Collection[str]],
         on_progress: Callable[[int, int], None],
         is_cancelled: Callable[[], bool],
     ) -> StoredImage:

@@ -40,6 +40,8 @@ def probe(address: str, port: int, path: str, timeout_s: float) -> str | None:
         return f"it hung up at GET {path}"
     except OSError as error:
         return f"GET {path}: {error.strerror or type(error).__name__}"
+    except OverflowError:
+        return f"port {port} cannot be asked"
     except (http.client.HTTPException, ValueError):
         return f"the answer to GET {path} is no HTTP"
     return None if status == 200 else f"GET {path} answers {status}"

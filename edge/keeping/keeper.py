@@ -71,6 +71,8 @@ class _Kept:
     restarts: Restarts = field(default_factory=Restarts)
     seen: Observed | None = None
     last_end: Observed | None = None
+    was_host_away: bool = False
+    """Since the instance was last seen running."""
     host_errors: int = 0
 
 
@@ -189,7 +191,12 @@ class LiveKeeper:
         seen = self._look()
         if not kept.is_ensured:
             return self._ensure(order, instance, seen)
-        kept.seen = seen
+        if kept.was_host_away and (seen is None or seen.state == "exited"):
+            # The end of an engine ends all that it runs, which then may say 0 as if it was done.
+            logger.info("%s ended with its host, and is started again", self._id.module)
+            self._start(order, instance, is_again=False)
+            return 0.0
+        kept.seen, kept.was_host_away = seen, False
         if seen is None:
             return self._ended(order, instance, "lost", "it is gone")
         if seen.state == "exited":
@@ -224,7 +231,7 @@ class LiveKeeper:
             waited = replace(kept.restarts, due=None)
             kept.restarts = after_end(waited, order.restart, self._clock(), is_first_free=False)
             raise
-        kept.probing = Probing(self._clock())
+        kept.probing, kept.was_host_away = Probing(self._clock()), False
         done = kept.restarts
         kept.restarts = after_start(done) if is_again else replace(done, due=None)
 
@@ -284,6 +291,7 @@ class LiveKeeper:
             self._show(order, LiveView(None, "stopped", error=error, is_host_away=True))
         else:
             is_running = kept.seen is not None and kept.seen.state == "running"
+            kept.was_host_away = kept.was_host_away or is_running
             if is_running and kept.seen is not None:
                 self._probe_if_due(order, kept.seen)
             found: Health = "unhealthy"

@@ -1,7 +1,7 @@
 """Images from the workspace's registry, resumed over any link and any restart.
 
 puller = RegistryPuller(stock, "https://hub.example:5000", token=token, trusted=[key])
-image = puller.pull("digits:3", digest, keep=[...], on_progress=print, is_cancelled=stop.is_set)
+image = puller.pull("digits:3", digest, keep=pinned, on_progress=print, is_cancelled=is_set)
 
 puller.py       what is fetched, in which order, and when not
 referrers.py    the manifest, and what speaks for it

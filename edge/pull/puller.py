@@ -15,7 +15,7 @@ import errno
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,8 @@ from registry.trust.public_key import PublicKey
 from registry.trust.verification import verify
 
 HEADROOM_BYTES = 16 * 1024 * 1024
+Keep = Callable[[], Collection[str]]
+"""Images that must not make room for others, as it is now."""
 PERMANENT = frozenset({400, 401, 403, 404, 405, 410, 416})
 
 
@@ -84,7 +86,7 @@ class RegistryPuller:
         image: str,
         digest: str,
         *,
-        keep: Sequence[str],
+        keep: Keep,
         on_progress: Callable[[int, int], None],
         is_cancelled: Callable[[], bool],
     ) -> StoredImage:
@@ -134,7 +136,7 @@ class _Pull:
         self._digest = digest
         self._check = check
 
-    def run(self, keep: Sequence[str], on_progress: Callable[[int, int], None]) -> None:
+    def run(self, keep: Keep, on_progress: Callable[[int, int], None]) -> None:
         stock, repository = self._stock, self._repository
         data = manifest_of(repository, stock.blobs, self._digest)
         manifest = read_manifest(data)
@@ -163,7 +165,7 @@ class _Pull:
         except registry_errors.TrustError as error:
             raise UntrustedError(f"{self._image} is not trusted: {error}") from error
 
-    def _make_room(self, manifest: Manifest, keep: Sequence[str]) -> None:
+    def _make_room(self, manifest: Manifest, keep: Keep) -> None:
         """For what is missing, as it comes and as it is unpacked."""
         missing = [
             each for each in _distinct(manifest) if self._stock.blobs.size(each.digest) != each.size
@@ -176,10 +178,10 @@ class _Pull:
         )
         self._need(needed, keep)
 
-    def _need(self, needed: int, keep: Sequence[str]) -> None:
+    def _need(self, needed: int, keep: Keep) -> None:
         """``needed`` bytes above the reserve. Raises NoSpaceError when that cannot be."""
         if self._stock.free_bytes() < needed:
-            self._stock.collect(keep, needed)
+            self._stock.collect(keep(), needed)
         free = self._stock.free_bytes()
         if free < needed:
             raise NoSpaceError(
@@ -188,10 +190,10 @@ class _Pull:
                 is_temporary=True,
             )
 
-    def _guard(self, keep: Sequence[str]) -> None:
+    def _guard(self, keep: Keep) -> None:
         """Others take from the disk too while this takes hours."""
         if self._stock.free_bytes() < 0:
-            self._stock.collect(keep, HEADROOM_BYTES)
+            self._stock.collect(keep(), HEADROOM_BYTES)
             if self._stock.free_bytes() < 0:
                 raise _no_space(self._image)
 
@@ -199,7 +201,7 @@ class _Pull:
         self,
         data: bytes,
         manifest: Manifest,
-        keep: Sequence[str],
+        keep: Keep,
         on_progress: Callable[[int, int], None],
     ) -> None:
         """The config first: it is small, and what cannot be read costs no more."""
@@ -216,7 +218,7 @@ class _Pull:
             done += each.size
             on_progress(done, total)
 
-    def _blob(self, each: Descriptor, keep: Sequence[str], on_size: Callable[[int], None]) -> None:
+    def _blob(self, each: Descriptor, keep: Keep, on_size: Callable[[int], None]) -> None:
         puller = self._puller
         download = Download(
             self._repository,

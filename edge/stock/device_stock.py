@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -156,7 +156,7 @@ class DeviceStock:
             with self._changing:
                 self._held.remove(held)
 
-    def collect(self, keep: Sequence[str], wanted_bytes: int) -> Collected:
+    def collect(self, keep: Collection[str], wanted_bytes: int) -> Collected:
         """What belongs to no whole image goes last: it may be a pull that goes on tomorrow."""
         count = size = 0
         with self._changing:

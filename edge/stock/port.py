@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -69,7 +69,7 @@ class Stock(Protocol):
         """golden.json of its bundle, without unpacking more than that."""
         ...
 
-    def collect(self, keep: Sequence[str], wanted_bytes: int) -> Collected:
+    def collect(self, keep: Collection[str], wanted_bytes: int) -> Collected:
         """Remove other images than ``keep``, the least recently used first, until ``wanted_bytes``
         are free above the reserve, or none is left."""
         ...
@@ -83,13 +83,14 @@ class Puller(Protocol):
         image: str,
         digest: str,
         *,
-        keep: Sequence[str],
+        keep: Callable[[], Collection[str]],
         on_progress: Callable[[int, int], None],
         is_cancelled: Callable[[], bool],
     ) -> StoredImage:
         """The image, whole, verified and signed by a trusted key; what is here is not fetched, and
         what a former attempt left is continued. ``image``: repository and version for people
-        ("digits:3"). ``keep``: digests that must not be removed to make room. ``on_progress``:
+        ("digits:3"). ``keep``: digests that must not be removed to make room, asked when room is
+        made: a pull may take hours. ``on_progress``:
         bytes done, and in all. Raises PullError (``is_temporary``: the network), NoSpaceError,
         UntrustedError, and CancelledError of edge.pull when ``is_cancelled``. Never waits for ever:
         a stuck connection is a temporary error."""

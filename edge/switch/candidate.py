@@ -69,7 +69,7 @@ def pull(
             image = tools.puller.pull(
                 wanted.image,
                 wanted.digest,
-                keep=sorted(keep()),
+                keep=keep,
                 on_progress=_progress(tools, attempt),
                 is_cancelled=lambda: attempt.is_over() or tools.may_pull() is not None,
             )

@@ -185,9 +185,10 @@ def _compare(found: Any, expected: Any, tolerance: Tolerance, what: str, where: 
                 "finite", f"{what}: {found!r} where {_short(expected)} is due, at {here}"
             )
     elif _is_number(expected) and _is_number(found):
-        allowed = tolerance.absolute + tolerance.relative * abs(expected)
-        if not abs(found - expected) <= allowed:
-            raise GateError("tolerance", f"{what}: {found!r} where {expected!r} is due, at {here}")
+        if not _is_near(found, expected, tolerance):
+            raise GateError(
+                "tolerance", f"{what}: {_short(found)} where {_short(expected)} is due, at {here}"
+            )
     elif isinstance(expected, list) and isinstance(found, list):
         if len(found) != len(expected):
             raise GateError(
@@ -203,6 +204,14 @@ def _compare(found: Any, expected: Any, tolerance: Tolerance, what: str, where: 
     elif found != expected or isinstance(found, bool) != isinstance(expected, bool):
         kind = "tolerance" if type(found) is type(expected) else "shape"
         raise GateError(kind, f"{what}: {_short(found)} where {_short(expected)} is due, at {here}")
+
+
+def _is_near(found: float, expected: float, tolerance: Tolerance) -> bool:
+    try:
+        allowed = tolerance.absolute + tolerance.relative * abs(expected)
+        return abs(found - expected) <= allowed
+    except OverflowError:  # JSON has whole numbers that no float can hold
+        return found == expected
 
 
 def _not_finite(document: Any, where: str) -> str | None:

@@ -178,7 +178,6 @@ class Passage:
         log.warning("%s: %s is given up: %s", self._name, record.live.module.image, error)
         move(record.at, State.ROLLING_BACK)
         self._failures = 0
-        self._trial = None
         self._course.put(
             Record(
                 State.ROLLING_BACK.value,
@@ -189,6 +188,7 @@ class Passage:
                 getattr(error, "check", None),
             )
         )
+        self._trial = None  # only now: while the disk is full its verdict stays
 
     def back(self) -> float:
         """Bring ``record.previous`` back; with none, stop. Idempotent, and needs no network. What

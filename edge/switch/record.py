@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.errors import NoSpaceError, PullError
 from edge.messages.desired import HostKind, Module
 from edge.stock.port import ImageKind
 from edge.switch.machine import State, after_restart
@@ -67,7 +68,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Records:
-    """Threads may share it."""
+    """Threads may share it. Writing raises PullError, NoSpaceError for a full disk."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -115,7 +116,7 @@ class Records:
 
     @contextmanager
     def _writer(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, _said():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -124,3 +125,19 @@ class Records:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # closed: our own mistake
+        raise
+    except sqlite3.Error as error:
+        if "full" in str(error):
+            raise NoSpaceError(
+                "no space is left on the device; free some", is_temporary=True
+            ) from error
+        raise PullError(
+            f"the state of the modules cannot be written: {error}", is_temporary=True
+        ) from error

@@ -37,6 +37,8 @@ def score(seen: Observed, body: bytes, timeout_s: float) -> Answer:
         raise OSError(f"no HTTP answer: {type(error).__name__}") from error
     except TimeoutError as error:
         raise TimeoutError(f"no whole answer within {timeout_s:g} s") from error
+    except OverflowError as error:
+        raise OSError(f"port {seen.port} cannot be asked") from error
     except OSError as error:
         raise OSError(error.strerror or str(error) or type(error).__name__) from error
     return Answer(status, data, time.perf_counter() - began)

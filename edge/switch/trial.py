@@ -54,6 +54,7 @@ class Trial:
         self._ends: float | None = None
         self._failed_at: list[float] = []
         self._is_silent = False
+        self._silent_until = 0.0
         self._away_since: float | None = None
 
     def was_restarted(self) -> None:
@@ -90,12 +91,18 @@ class Trial:
         if view.port is None:
             late_s = now - self._end - probe.start_s
             return "it does not say where it answers" if late_s > 0 else None
+        if view.is_host_away:  # an engine that ends takes it along; then it begins anew
+            self._silent_until = now + self.module.update.start_s
         if now < self._next_probe:
             return None
         error = self._probe(self._address, view.port, probe.path, probe.timeout_s)
         self._next_probe = self._clock() + self._probe_s
         self._is_silent = error is not None
         if error is None:
+            self._silent_until = 0.0
+            return None
+        if now < self._silent_until:
+            self._failed_at = []
             return None
         self._failed_at = [*(at for at in self._failed_at if now - at < RECENT_S), now]
         is_enough = len(self._failed_at) >= max(1, probe.failures)

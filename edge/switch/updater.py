@@ -139,16 +139,27 @@ class ModuleUpdater:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                wait_s = self.step()
-            except Exception:
-                log.exception("%s: unexpected; it goes on", self.name)
-                wait_s = self._retry_s()
+            wait_s = self.step()
             if wait_s > 0 and self._wake.wait(wait_s):
                 self._wake.clear()
 
     def step(self) -> float:
-        """Do what is due; returns how long nothing will be, unless woken. Raises no EdgeError."""
+        """Do what is due; returns how long nothing will be, unless woken. Raises nothing."""
+        try:
+            return self._carefully()
+        except EdgeError as error:
+            return self._stumble(one_line(error))
+        except Exception as error:
+            log.exception("%s: unexpected; it goes on", self.name)
+            return self._stumble(f"a defect ({type(error).__name__}); the agent's log says more")
+
+    def _stumble(self, error: str) -> float:
+        """What was under way begins again, later."""
+        self._failures += 1
+        self._course.show(error=error)
+        return self._retry_s()
+
+    def _carefully(self) -> float:
         try:
             if self._is_fresh:  # an agent that was killed may have left its candidate
                 self._is_fresh = not self._service.drop_next()
@@ -158,11 +169,9 @@ class ModuleUpdater:
         except TrialFailedError as error:
             self._passage.turn_back(GateError("health", str(error)))
             return 0.0
-        except EdgeError as error:
-            self._course.show(error=str(error))
-            return self._retry_s()
 
     def _step(self) -> float:
+        self._course.rest()  # where an error has left it
         record = self._course.record
         if record.at is State.SWITCHING:
             return self._passage.forward()
@@ -176,15 +185,16 @@ class ModuleUpdater:
             return self._update(wanted)
         if self._course.record.is_on_trial:
             return self._watch()
-        self._course.show()
+        self._failures = 0
         if record.live is not None:
             generation = self._generation
             self._mending.look(
                 record.live,
-                keep=lambda: self._tools.pinned() | self.digests(),
+                keep=self._needed,
                 is_over=lambda: self._is_over(generation),
                 is_stopping=self._stopping.is_set,
             )
+        self._course.show(error=self._mending.trouble)
         return self._tools.pace.idle_s
 
     def _keep(self, record: Record) -> bool:
@@ -261,7 +271,7 @@ class ModuleUpdater:
         inputs, where they never run beside each other. Raises EdgeError, OSError."""
         live, tools = self._course.record.live, self._tools
         self._course.move(State.PULLING)
-        image = pull(wanted, tools, attempt, lambda: tools.pinned() | self.digests())
+        image = pull(wanted, tools, attempt, self._needed)
         self._course.move(State.LOADING)
         release = load(wanted, image, live, tools, attempt)
         self._course.move(State.WAITING)
@@ -386,6 +396,10 @@ class ModuleUpdater:
         return bound * (0.5 + 0.5 * self._tools.draw())
 
     # Small things.
+
+    def _needed(self) -> set[str]:
+        """Images that must not make room for others: those of all modules, as it is now."""
+        return self._tools.pinned() | self.digests()
 
     def _view(self) -> LiveView:
         return self._service.view(self._course.record.live)

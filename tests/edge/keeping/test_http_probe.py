@@ -104,3 +104,7 @@ def test_a_port_without_a_listener_is_said() -> None:
 def test_a_path_cannot_carry_more(path: str) -> None:
     with serving(sending(OK)) as port:
         assert probe("127.0.0.1", port, path, 1) is not None
+
+
+def test_a_port_that_cannot_be_is_said_and_no_defect() -> None:
+    assert "99999" in str(probe("127.0.0.1", 99_999, "/readyz", 1.0))

@@ -409,3 +409,28 @@ class HangingStock(FakeStock):
         if digest == self.hung:
             self.released.wait(60)
         return super().image(digest)
+
+
+@pytest.mark.parametrize("policy", ["always", "on-failure", "on-unhealthy", "never"])
+def test_what_its_host_took_along_when_it_ended_is_started_again(scene: Scene, policy: Any) -> None:
+    """A Docker Engine that is updated ends all containers with SIGTERM: exit code 0."""
+    scene.keep(Restart(policy=policy))
+    scene.host.fail("dockerd is down")
+    scene.run(3)
+    scene.host.end(ID, 0)
+    scene.run(3)
+    scene.host.fail(None)
+    scene.run(6)
+    view = scene.keeper.view()
+    assert (view.health, view.restarts, view.error) == ("healthy", 0, None)
+
+
+def test_what_was_done_before_its_host_ended_stays_done(scene: Scene) -> None:
+    scene.keep(Restart(policy="on-failure"))
+    scene.host.end(ID, 0)
+    scene.run(3)
+    scene.host.fail("dockerd is down")
+    scene.run(3)
+    scene.host.fail(None)
+    scene.run(6)
+    assert scene.keeper.view().health == "stopped"

@@ -108,7 +108,11 @@ def pull(
 ) -> StoredImage:
     """As the agent does."""
     return puller.pull(
-        image.name, image.digest, keep=keep, on_progress=on_progress, is_cancelled=is_cancelled
+        image.name,
+        image.digest,
+        keep=lambda: keep,
+        on_progress=on_progress,
+        is_cancelled=is_cancelled,
     )
 
 

@@ -59,7 +59,7 @@ def work(state):
         stock, url, token=None, trusted=[PublicKey(bytes.fromhex(key))], draw=lambda: 0.0
     )
     puller.pull(
-        "digits:2", new, keep=[old], on_progress=lambda *_: None, is_cancelled=lambda: False
+        "digits:2", new, keep=lambda: [old], on_progress=lambda *_: None, is_cancelled=lambda: False
     )
     stock.bundle(new)
     stock.collect([new], 10**18)

@@ -187,7 +187,7 @@ def test_the_signature_of_another_version_does_not_count(
 ) -> None:
     with pytest.raises(UntrustedError, match="where digits:2 was asked for"):
         make_puller(stock, served).pull(
-            "digits:2", image.digest, keep=[], on_progress=lambda *_: None,
+            "digits:2", image.digest, keep=list, on_progress=lambda *_: None,
             is_cancelled=lambda: False,
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,7 +104,7 @@ class MemoryPuller:
         image: str,
         digest: str,
         *,
-        keep: Sequence[str],
+        keep: Callable[[], Collection[str]],
         on_progress: Callable[[int, int], None],
         is_cancelled: Callable[[], bool],
     ) -> StoredImage:

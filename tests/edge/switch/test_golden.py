@@ -165,3 +165,15 @@ def test_inputs_are_made_from_the_signature_as_small_as_they_can_be() -> None:
 )
 def test_where_nobody_says_what_goes_in_there_is_no_input(data: bytes) -> None:
     assert made_from_signature(data) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"), [(10**400, 1.0), (1.0, 10**400), (-(10**4000), 0.5)]
+)
+def test_a_whole_number_that_no_float_holds_is_just_another_number(
+    found: float, expected: float
+) -> None:
+    with pytest.raises(GateError) as caught:
+        check_expected({"y": [found]}, {"y": [expected]}, Tolerance(), "a case")
+    assert caught.value.check == "tolerance"
+    check_expected([10**400], [10**400], Tolerance(), "a case")
