@@ -82,7 +82,9 @@ class Agent:
         except BaseException:
             self.state.close()
             raise
-        self.modules = ModuleSet(self.parts.make_unit, on_change=self.wake)
+        self.modules = ModuleSet(
+            self.parts.make_unit, on_change=self.wake, kept=self.parts.kept_modules
+        )
         self.commands = Commands(
             self.state,
             self._actions(),
@@ -278,16 +280,16 @@ class Agent:
             return
         from edge.agent.listener import Listener
 
-        listener = Listener(
-            self.config.listen.address,
-            self.config.listen.port,
-            metrics=self.metrics,
-            health=self.trouble,
-        )
+        listen = self.config.listen
 
         def work(stopping: threading.Event) -> None:
-            listener.work(stopping)
-            if stopping.is_set():
+            # Here, as a port that another has is no reason to keep no modules.
+            listener = Listener(
+                listen.address, listen.port or 0, metrics=self.metrics, health=self.trouble
+            )
+            try:
+                listener.work(stopping)
+            finally:
                 listener.close()
 
         self.crew.add("listener", work)

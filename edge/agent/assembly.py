@@ -34,6 +34,7 @@ from edge.pull.puller import RegistryPuller
 from edge.pull.rate import RateCap
 from edge.pull.signatures import ChildKey
 from edge.stock.device_stock import DeviceStock
+from edge.switch.bundles import kept_names
 from edge.switch.record import Records
 from edge.switch.updater import Tools
 from edge.telemetry.host import host_metrics
@@ -134,6 +135,7 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
         metrics=lambda values: send(metrics_record("agent", dict(values))),
         event=lambda kind, body: send(event(kind, body)),
         flush=uplink.flush,
+        kept_modules=lambda: records.names() | kept_names(state),
         wake=uplink.stop,
         close=closing.close,
     )

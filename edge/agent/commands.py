@@ -113,7 +113,13 @@ class Commands:
         thread = threading.Thread(
             target=self._run, args=(command, stopping), name=f"command {command.name}", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads
+            log.warning("the command %s cannot be begun: %s", command.name, error)
+            self._free.release()
+            with self._lock:
+                self._under_way.discard(command.id)
 
     def _run(self, command: Command, stopping: threading.Event) -> None:
         try:

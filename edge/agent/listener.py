@@ -4,13 +4,19 @@ nothing else; imported only when it is wanted.
 
 from __future__ import annotations
 
+import io
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from edge.errors import ConfigError
+from edge.keeping.http_probe import Timed
 
 TIMEOUT_S = 10.0
+"""For all of a request: one that comes byte by byte is none."""
+MAX_AT_ONCE = 8
 Answer = tuple[int, str, str]
 """Status, content type, body."""
 
@@ -42,6 +48,11 @@ class Listener:
             server_version = "inferry-edge"
             sys_version = ""
 
+            def setup(self) -> None:
+                super().setup()
+                timed = Timed(self.connection, time.monotonic() + TIMEOUT_S)
+                self.rfile = io.BufferedReader(timed)
+
             def do_GET(self) -> None:
                 status, kind, body = answer(self.path.partition("?")[0])
                 self.send_response(status)
@@ -57,6 +68,24 @@ class Listener:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            free = threading.Semaphore(MAX_AT_ONCE)
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                """No more threads than that, whoever comes."""
+                if not self.free.acquire(blocking=False):
+                    self.shutdown_request(request)
+                    return
+                try:
+                    super().process_request(request, client_address)
+                except BaseException:
+                    self.free.release()
+                    raise
+
+            def process_request_thread(self, request: Any, client_address: Any) -> None:
+                try:
+                    super().process_request_thread(request, client_address)
+                finally:
+                    self.free.release()
 
             def handle_error(self, request: object, client_address: object) -> None:
                 """A client that went away is no news."""

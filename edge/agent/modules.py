@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from edge.errors import EdgeError, NotFoundError
@@ -83,9 +83,12 @@ class ModuleSet:
         make: MakeUnit,
         *,
         on_change: Callable[[], None] = lambda: None,
+        kept: Callable[[], set[str]] = set,
         retry_s: float = RETRY_S,
     ) -> None:
+        """``kept``: modules of which something is on this device, from an earlier agent too."""
         self._make = make
+        self._kept = kept
         self._on_change = on_change
         self._retry_s = retry_s
         self._lock = threading.RLock()
@@ -95,6 +98,9 @@ class ModuleSet:
         self._leaving: dict[str, Unit] = {}
         self._stopping = threading.Event()
         self._leavers: list[threading.Thread] = []
+        self._troubles: dict[str, str] = {}
+        """Why modules have no unit yet."""
+        self._are_left_sought = True
 
     def apply(self, desired: Desired) -> None:
         """What shall run from now on."""
@@ -105,10 +111,14 @@ class ModuleSet:
     def work(self, stopping: threading.Event) -> None:
         """Until the end."""
         while not stopping.is_set():
-            self._wake.wait(5.0)
-            if self._wake.is_set():
-                self._wake.clear()
-                self.step()
+            is_woken = self._wake.wait(self._retry_s)
+            self._wake.clear()
+            if is_woken or self._troubles:
+                try:
+                    self.step()
+                except BaseException:
+                    self._wake.set()  # whoever comes after us does it
+                    raise
 
     def step(self) -> None:
         """Make, change and let go of units until they are as they shall be."""
@@ -116,15 +126,16 @@ class ModuleSet:
             if self._desired is None or self._stopping.is_set():
                 return
             wanted = {module.name: module for module in self._desired.modules}
+            self._find_left(wanted)
             for name in [name for name in self._units if name not in wanted]:
                 self._let_go(name)
+            self._troubles = {}
             for name, module in wanted.items():
                 if name in self._leaving:
                     continue  # its thread wakes us when it is gone
-                unit = self._units.get(name)
-                if unit is None:
-                    unit = self._units[name] = self._make(name, self._turn_of(name))
-                unit.want(module)
+                unit = self._units.get(name) or self._begin(name)
+                if unit is not None:
+                    unit.want(module)
         self._on_change()
 
     def reports(self) -> list[ModuleReport]:
@@ -132,12 +143,14 @@ class ModuleSet:
         with self._lock:
             units = {**self._leaving, **self._units}
             pending = [m for m in (self._desired.modules if self._desired else ())]
+            troubles = dict(self._troubles)
         found = {name: unit.report() for name, unit in units.items()}
         for module in pending:
             if module.name not in found:
                 found[module.name] = ModuleReport(
-                    module.name, None, None, module.digest, "waiting", "stopped"
-                )
+                    module.name, None, None, module.digest, "waiting", "stopped",
+                    error=troubles.get(module.name),
+                )  # fmt: skip
         return [report for _, report in sorted(found.items())]
 
     def digests(self) -> set[str]:
@@ -203,6 +216,30 @@ class ModuleSet:
             return may_start(module, modules, healthy)
 
         return is_its_turn
+
+    def _begin(self, name: str) -> Unit | None:
+        """None: not now, as the device lacks something; it is tried again."""
+        try:
+            unit = self._units[name] = self._make(name, self._turn_of(name))
+        except Exception as error:
+            if not isinstance(error, EdgeError | OSError):
+                log.exception("module %s cannot be begun yet", name)
+            said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            self._troubles[name] = f"it cannot be begun yet: {said}"[:500]
+            return None
+        return unit
+
+    def _find_left(self, wanted: Collection[str]) -> None:
+        """What an agent that was killed was just removing, or forgot, gets a unit, to be let go."""
+        if self._are_left_sought:
+            known = {*wanted, *self._units, *self._leaving}
+            try:
+                left = self._kept() - known
+            except (EdgeError, OSError) as error:
+                log.warning("what is left of modules cannot be found: %s", error)
+                return
+            begun = [self._begin(name) for name in sorted(left)]
+            self._are_left_sought = None in begun
 
     def _let_go(self, name: str) -> None:
         unit = self._leaving[name] = self._units.pop(name)

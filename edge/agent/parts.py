@@ -24,8 +24,9 @@ class Parts:
     """``services``: threads that the agent keeps, by name. ``on_ack`` and ``on_announced`` are
     quick. ``mark``: the user property "mono" of each message to the hub. ``prepare``: called with
     each desired state before its modules are told of it. ``metrics``: takes the agent's own
-    numbers. ``event``: takes what should be known at the hub, as (kind, JSON). ``wake``: services
-    look whether it is the end. ``close``: after all threads have ended."""
+    numbers. ``event``: takes what should be known at the hub, as (kind, JSON). ``kept_modules``: of
+    which something is on the device. ``wake``: services look whether it is the end. ``close``:
+    after all threads have ended."""
 
     link: Link
     hosts: Sequence[ModuleHost]
@@ -41,5 +42,6 @@ class Parts:
     metrics: Callable[[Mapping[str, float]], None] = lambda values: None
     event: Callable[[str, Mapping[str, object]], None] = lambda kind, body: None
     flush: Callable[[], str] = lambda: "there is no outbox"
+    kept_modules: Callable[[], set[str]] = set
     wake: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -18,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from edge.agent.ballast import Ballast
 from edge.errors import ConfigError, ConflictError, InvalidMessageError
 from edge.messages.codec import decode, encode
 from edge.messages.commands import Reply
 from edge.messages.desired import Desired
 
+log = logging.getLogger(__name__)
 DATABASE = "state.db"
 KEPT_COMMANDS = 512
 KEPT_REPLY_BYTES = 64 * 1024
@@ -60,8 +63,10 @@ class StateLock:
             raise ConflictError(
                 f"another agent runs with the state folder {self._path.parent}; stop it first"
             ) from error
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # a full disk; the lock is what counts
+            number = f"{os.getpid()}\n".encode()
+            os.pwrite(self._file, number, 0)
+            os.ftruncate(self._file, len(number))
         return self
 
     def __exit__(
@@ -85,7 +90,7 @@ def lock_holder(folder: Path) -> int | None:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         with contextlib.suppress(ValueError):
-            return int(os.read(file, 32))
+            return int(os.read(file, 32).split(b"\n")[0])
         return 0
     finally:
         os.close(file)
@@ -104,15 +109,16 @@ class AgentState:
 
     def __init__(self, folder: Path) -> None:
         """Raises ConfigError when the file cannot be used. One that is damaged is put aside: the
-        hub says again what shall run."""
+        hub says again what shall run. On a full disk the ballast makes room."""
         self.path = folder / DATABASE
         self.was_damaged = False
         self._lock = threading.Lock()
+        self._ballast = Ballast(folder)
         try:
             self._connection = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise ConfigError(f"{self.path} cannot be used: {error}") from error
+        except sqlite3.OperationalError as error:
+            self._connection = self._open_with_ballast(error)
+        except sqlite3.DatabaseError:
             _put_aside(self.path)
             self.was_damaged = True
             self._connection = self._open()
@@ -121,20 +127,36 @@ class AgentState:
         """Nothing can be asked afterwards."""
         with self._lock:
             self._connection.close()
+            self._ballast.keep(is_end=True)
 
     def begin_epoch(self, wall_s: int) -> int:
         """A number above that of every start before. The clock helps when the file was lost: with
-        it, and with a clock that is right, the number still grows."""
+        it, and with a clock that is right, the number still grows. So it does where the disk is too
+        full to keep it: what ran runs all the same."""
+        try:
+            return self._begin_epoch(wall_s)
+        except sqlite3.OperationalError:
+            self._ballast.release()
+        try:
+            return self._begin_epoch(wall_s)
+        except sqlite3.OperationalError as error:
+            log.warning("the number of this start cannot be kept: %s; free some space", error)
+            return max(self._last_epoch() + 1, wall_s)
+
+    def _begin_epoch(self, wall_s: int) -> int:
         with self._write() as connection:
-            row = connection.execute("SELECT value FROM agent_facts WHERE name = 'epoch'")
-            last = (row.fetchone() or (0,))[0]
-            epoch = max(last + 1, wall_s)
+            epoch = max(self._last_epoch() + 1, wall_s)
             connection.execute(
                 "INSERT INTO agent_facts VALUES ('epoch', ?1)"
                 " ON CONFLICT (name) DO UPDATE SET value = ?1",
                 (epoch,),
             )
-        return int(epoch)
+        self._ballast.keep()
+        return epoch
+
+    def _last_epoch(self) -> int:
+        row = self._connection.execute("SELECT value FROM agent_facts WHERE name = 'epoch'")
+        return int((row.fetchone() or (0,))[0])
 
     def desired(self) -> Desired | None:
         """What was kept last."""
@@ -162,7 +184,9 @@ class AgentState:
             row = connection.execute("SELECT reply FROM agent_commands WHERE id = ?", (id,))
             found = row.fetchone()
             if found is not None:
-                return Seen(None if found[0] is None else decode(found[0], Reply))
+                if found[0] is None:
+                    return Seen(None)
+                return Seen(decode(found[0], Reply, max_bytes=len(found[0])))
             connection.execute("INSERT INTO agent_commands (id) VALUES (?)", (id,))
             connection.execute(
                 "DELETE FROM agent_commands WHERE number <="
@@ -188,10 +212,17 @@ class AgentState:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk may have ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+
+    def _open_with_ballast(self, error: sqlite3.OperationalError) -> sqlite3.Connection:
+        if self._ballast.release():
+            with contextlib.suppress(sqlite3.OperationalError):
+                return self._open()
+        raise ConfigError(f"{self.path} cannot be used: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         with contextlib.suppress(OSError):  # it has the modules' environments; -wal and -shm follow

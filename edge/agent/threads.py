@@ -64,7 +64,10 @@ class Crew:
                 wait_s = self._first_wait_s
             self.deaths += 1
             log.error("%s died (%s); it begins again in %g s", name, cause[:300], wait_s)
-            self._on_death(name, cause)
+            try:
+                self._on_death(name, cause)
+            except Exception:  # to tell of it must not end us for good
+                log.exception("the death of %s could not be told", name)
             self.stopping.wait(wait_s)
             wait_s = min(wait_s * 2, LAST_WAIT_S)
 

@@ -42,7 +42,11 @@ class ModuleUnit:
             self._endpoint.open()
         except OSError as error:  # the module runs all the same; only its application is not heard
             log.error("%s: its socket cannot be made: %s", name, error.strerror or error)
-        self._updater = ModuleUpdater(name, tools, may_start)
+        try:
+            self._updater = ModuleUpdater(name, tools, may_start)
+        except BaseException:
+            self._endpoint.close()
+            raise
 
     def want(self, module: Module) -> None:
         self._updater.want(module)

@@ -93,5 +93,13 @@ class ModuleFolders:
         remove(self.root)
 
 
+def kept_names(state: Path) -> set[str]:
+    """Modules that have a folder."""
+    with suppress(FileNotFoundError):
+        found = [path for path in (state / "modules").iterdir() if path.is_dir()]
+        return {path.name for path in found if not path.name.startswith(".")}
+    return set()
+
+
 def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")

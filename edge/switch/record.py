@@ -109,6 +109,12 @@ class Records:
                 (name, msgspec.json.encode(record)),
             )
 
+    def names(self) -> set[str]:
+        """Of all modules that were not removed."""
+        with self._lock, _said():
+            rows = self._connection.execute("SELECT name FROM switch_modules").fetchall()
+        return {name for (name,) in rows}
+
     def remove(self, name: str) -> None:
         """The module is gone."""
         with self._writer() as connection:

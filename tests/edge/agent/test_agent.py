@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -227,3 +228,24 @@ def test_a_dead_thread_is_reported_and_begun_again(
     monkeypatch.undo()
     wait(lambda: "digits" in bench.units)
     assert bench.agent.metrics()["thread_deaths"] >= 1
+
+
+def test_a_port_that_another_has_is_reported_and_keeps_no_module_from_running(
+    tmp_path: Path,
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        config = make_device(tmp_path, extra=f"{QUICK}[listen]\nport = {port}\n")
+        with closing(Bench(config)) as bench:
+            bench.agent.start()
+            bench.link.connect()
+            tell(bench, of_device(1, "digits"))
+            wait(lambda: "digits" in bench.units)
+            wait(lambda: any(f"listen.port {port}" in str(r.error) for r in bench.link.reports()))
+            other.close()
+            wait(lambda: is_listening(port))
+
+
+def is_listening(port: int) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

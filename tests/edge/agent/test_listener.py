@@ -3,12 +3,13 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
-from edge.agent.listener import Listener, exposition
+from edge.agent.listener import MAX_AT_ONCE, Listener, exposition
 from edge.errors import ConfigError
 
 
@@ -73,3 +74,25 @@ def test_metrics_are_as_prometheus_reads_them() -> None:
         exposition({"threads": 3.0})
         == "# TYPE inferry_edge_threads gauge\ninferry_edge_threads 3\n"
     )
+
+
+def test_clients_that_hang_take_few_threads_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.agent.listener.TIMEOUT_S", 0.5)
+    with closing(Site()) as site, ExitStack() as stack:
+        before = threading.active_count()
+        hung = []
+        for _ in range(40):
+            client = socket.create_connection(("127.0.0.1", site.listener.port))
+            hung.append(stack.enter_context(closing(client)))
+        assert threading.active_count() - before <= MAX_AT_ONCE
+        deadline = time.monotonic() + 10
+        while True:  # drips, so that no single wait is long
+            for client in hung:
+                with suppress(OSError):
+                    client.sendall(b"G")
+            with suppress(OSError, http.client.HTTPException):
+                assert site.get("/healthz") == (200, "ok\n")
+                break
+            assert time.monotonic() < deadline

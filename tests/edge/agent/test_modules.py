@@ -43,9 +43,8 @@ class FakeUnit:
         self.wanted.append(module.digest)
 
     def report(self) -> ModuleReport:
-        return ModuleReport(
-            self.name, self.name, self.wanted[-1], self.wanted[-1], "idle", self.health
-        )
+        wanted = self.wanted[-1] if self.wanted else None
+        return ModuleReport(self.name, self.name, wanted, wanted, "idle", self.health)
 
     def digests(self) -> set[str]:
         return set(self.wanted[-2:])
@@ -76,9 +75,13 @@ class Yard:
 
     def __init__(self) -> None:
         self.made: list[FakeUnit] = []
-        self.modules = ModuleSet(self._make, retry_s=0.01)
+        self.left: set[str] = set()
+        self.error: Exception | None = None
+        self.modules = ModuleSet(self._make, kept=lambda: self.left, retry_s=0.01)
 
     def _make(self, name: str, may_start: MayStart) -> FakeUnit:
+        if name == "a" and self.error is not None:
+            raise self.error
         self.made.append(FakeUnit(name, may_start))
         return self.made[-1]
 
@@ -194,3 +197,37 @@ def test_what_has_no_unit_yet_is_reported_as_waiting(yard: Yard) -> None:
     yard.modules.apply(desired(1, module("a")))
     assert [report.phase for report in yard.modules.reports()] == ["waiting"]
     assert yard.modules.digests() == {digest(1)}
+
+
+def test_a_module_that_cannot_be_begun_is_reported_tried_again_and_stops_no_other(
+    yard: Yard,
+) -> None:
+    yard.error = OSError("no more threads")
+    stopping = threading.Event()
+    thread = threading.Thread(target=yard.modules.work, args=(stopping,))
+    thread.start()
+    try:
+        yard.modules.apply(desired(1, module("a"), module("b")))
+        wait(lambda: [unit.name for unit in yard.made] == ["b"])
+        first = yard.modules.reports()[0]
+        assert first.name == "a"
+        assert "no more threads" in str(first.error)
+        yard.error = None
+        wait(lambda: [unit.name for unit in yard.made] == ["b", "a"])
+        assert yard.modules.reports()[0].error is None
+    finally:
+        stopping.set()
+        yard.modules.stop(time.monotonic() + 5)
+        thread.join(10)
+
+
+def test_what_a_killed_agent_did_not_remove_to_the_end_is_removed(yard: Yard) -> None:
+    """Bundles of a module would be on the disk for ever."""
+    yard.left = {"a", "gone"}
+    yard.modules.step()
+    assert yard.made == []  # nobody knows yet what is wanted
+    yard.apply(desired(1, module("a")))
+    wait(lambda: any(unit.name == "gone" and unit.is_removed for unit in yard.made))
+    yard.left = {"a"}
+    wait(lambda: yard.modules.names() == {"a"})
+    assert [unit.is_removed for unit in yard.made if unit.name == "a"] == [False]

@@ -161,3 +161,12 @@ def test_what_modules_run_with_is_for_no_other_user(tmp_path: Path) -> None:
         state.begin_epoch(0)
         modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.glob("state.db*")}
     assert modes == {"state.db": 0, "state.db-wal": 0, "state.db-shm": 0}
+
+
+def test_an_answer_of_many_escapes_is_read_again(state: AgentState) -> None:
+    state.begin_command("c")
+    state.end_command(Reply(v=1, id="c", ok=True, text="\x01" * 65_000))
+    seen = state.begin_command("c")
+    assert seen is not None
+    assert seen.reply is not None
+    assert seen.reply.ok

@@ -31,6 +31,27 @@ def test_a_thread_that_dies_is_begun_again_and_told_of() -> None:
     assert crew.deaths == 2
 
 
+def test_a_death_that_cannot_be_told_is_no_reason_not_to_begin_again() -> None:
+    runs = 0
+    well = threading.Event()
+
+    def work(stopping: threading.Event) -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise ValueError("of no use")
+        well.set()
+        stopping.wait()
+
+    def untold(name: str, cause: str) -> None:
+        raise OSError("the disk is full")
+
+    crew = Crew(on_death=untold, first_wait_s=0.01)
+    crew.add("worker", work)
+    assert well.wait(PATIENCE_S)
+    assert crew.stop(time.monotonic() + PATIENCE_S) == []
+
+
 def test_one_that_dies_or_hangs_stops_no_other() -> None:
     release = threading.Event()
     ticks = 0

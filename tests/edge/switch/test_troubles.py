@@ -13,6 +13,7 @@ import pytest
 from edge.errors import NoSpaceError, NotFoundError, PullError
 from edge.hosts.port import InstanceId
 from edge.messages.desired import Restart, Update
+from edge.switch.bundles import kept_names
 from edge.switch.record import Record, Records
 from edge.switch.updater import ModuleUpdater
 from tests.edge.switch.device import GOOD, Device, digest
@@ -151,3 +152,14 @@ def test_the_images_of_others_are_asked_for_when_room_is_made_and_not_before(
         monkeypatch.setattr(device.puller, "pull", pull)
         device.settle(2)
         assert digest(77) in asked[0]
+
+
+def test_what_is_left_of_a_module_is_known_and_can_be_removed(tmp_path: Path) -> None:
+    with Device(tmp_path, BEHAVIOURS) as device:
+        device.settle(1)
+        assert device.records.names() == kept_names(tmp_path) == {"digits"}
+        device.unit.stop()
+        device.unit = device._unit()  # an agent that was never told of it
+        device.unit.remove()
+        assert device.records.names() == kept_names(tmp_path) == set()
+        assert device.host.list() == []
