@@ -131,7 +131,7 @@ def _layer(
             continue
         if src_bank in (BANK_A, BANK_B) and x_end + tiles > shape.bank_words(src_bank):
             continue
-        if _overwrites_itself(layer):
+        if _overwrites_itself(layer) or not reads(layer, False).used.size:
             continue
         return layer
 
