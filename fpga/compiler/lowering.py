@@ -1,0 +1,390 @@
+"""Steps to a program: descriptors, weight memory, parameters, and the packet that loads them.
+
+Small networks without pictures run several samples at once, each layer on another one (stages);
+others one sample after the other. Weights that do not fit come through the packet, split by
+channels into blocks of at most half of what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fpga.compiler.graph import Average, Conv, Graph, Max, Tensor, Window
+from fpga.compiler.placement import Place, place
+from fpga.compiler.steps import Copy, Step, steps
+from fpga.compiler.weights import identity, parameters, tiles, words
+from fpga.errors import CapacityError
+from fpga.isa import packet
+from fpga.isa.descriptor import DENSE, MAX, PER_TILE, Descriptor, check_program, encode
+from fpga.isa.shape import BANK_OUT, BANK_X, EngineShape, address
+
+Array = Any
+MOST_STAGES = 15
+MOST_FLIGHT = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A descriptor and where it comes from. ``part``: (first, count) of the output's channel tiles,
+    where a step was split."""
+
+    descriptor: Descriptor
+    step: Step
+    part: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """``load``: beats of DESC, PARAM and WEIGHT; ``stream``: of WSTREAM, for one sample."""
+
+    layers: tuple[Layer, ...]
+    places: dict[str, Place]
+    load: Array
+    stream: Array
+    blocks: int
+    resident_words: int
+    is_interleaved: bool
+
+    @property
+    def descriptors(self) -> list[Descriptor]:
+        return [layer.descriptor for layer in self.layers]
+
+
+@dataclass(slots=True)
+class _Weights:
+    """W, and what is streamed."""
+
+    words: list[Array] = field(default_factory=list)
+    count: int = 0
+    stream: list[Array] = field(default_factory=list)
+
+    def put(self, found: Array) -> int:
+        base, self.count = self.count, self.count + len(found)
+        self.words.append(found)
+        return base
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """``parts``: (first output tile, count) of each streamed step's blocks; ``bases``: where each
+    block goes in W, in order."""
+
+    parts: dict[int, list[tuple[int, int]]]
+    bases: list[int]
+
+
+def lower(graph: Graph, shape: EngineShape) -> Program:
+    """The program of a graph. Raises CapacityError with what does not fit, and what would help."""
+    todo = steps(graph)
+    sizes = _sizes(graph, todo, shape.n)
+    interleaved = _is_interleavable(graph, todo, sizes, shape)
+    places = None
+    if interleaved:
+        try:
+            places = place(todo, sizes, shape, graph.input, copies=2)
+        except CapacityError:
+            interleaved = False
+    if places is None:
+        places = place(todo, sizes, shape, graph.input, copies=1)
+    return _Lowering(graph, todo, shape, places, interleaved).program()
+
+
+def _sizes(graph: Graph, todo: list[Step], n: int) -> dict[str, int]:
+    """Words of each tensor."""
+    found = {}
+    for name, tensor in _tensors(graph, todo).items():
+        channels, height, width = tensor.shape
+        found[name] = tiles(channels, n) * height * width
+    return found
+
+
+def _tensors(graph: Graph, todo: list[Step]) -> dict[str, Tensor]:
+    """The graph's, and copies that steps brought."""
+    found = dict(graph.tensors)
+    for step in todo:
+        if step.target not in found:
+            found[step.target] = replace(graph.tensors[step.source], name=step.target)
+    return found
+
+
+def _is_interleavable(
+    graph: Graph, todo: list[Step], sizes: dict[str, int], shape: EngineShape
+) -> bool:
+    """A chain without residuals and without pictures, whose weights fit."""
+    weights = sum(len(found) for step in todo if (found := words(step, shape.n)) is not None)
+    return (
+        1 < len(todo) <= MOST_STAGES
+        and weights <= shape.w_words
+        and all(step.residual is None and isinstance(step.operation, Conv) for step in todo)
+        and all(graph.tensors[step.target].shape[1:] == (1, 1) for step in todo)
+        and all(before.target == step.source for before, step in pairwise(todo))
+    )
+
+
+class _Lowering:
+    def __init__(
+        self,
+        graph: Graph,
+        todo: list[Step],
+        shape: EngineShape,
+        places: dict[str, Place],
+        interleaved: bool,
+    ) -> None:
+        self._graph, self._todo, self._shape = graph, todo, shape
+        self._places, self._interleaved = places, interleaved
+        self._tensors = _tensors(graph, todo)
+        self._weights = _Weights()
+        self._parameters: list[Array] = []
+        self._identity: int | None = None
+        self._made_by: dict[str, int] = {}
+        self._layers: list[Layer] = []
+
+    def program(self) -> Program:
+        own = [words(step, self._shape.n) for step in self._todo]
+        plan = self._streamed(own)
+        resident = self._resident_bases(own, set(plan.parts))
+        for number, step in enumerate(self._todo):
+            found = own[number]
+            if number in plan.parts and found is not None:
+                self._put_streamed(number, step, found, plan)
+            else:
+                base = resident.get(number)
+                self._put(number, step, (0, self._oct(step)), base, is_streamed=False)
+            self._made_by[step.target] = len(self._layers) - 1
+        self._finish()
+        descriptors = [layer.descriptor for layer in self._layers]
+        if len(descriptors) > self._shape.d_words:
+            raise CapacityError(
+                f"{len(descriptors)} layers; the engine holds {self._shape.d_words}: an engine with"
+                " larger d_words is needed"
+            )
+        table = np.concatenate(self._parameters)
+        entries = len(table) // self._shape.rq
+        if entries > self._shape.p_words:
+            raise CapacityError(
+                f"{entries} words of scales and biases; the engine holds {self._shape.p_words}:"
+                " an engine with larger p_words is needed"
+            )
+        check_program(descriptors, self._shape)
+        load = [
+            packet.command(packet.DESC, 0, np.concatenate([encode(each) for each in descriptors])),
+            packet.command(packet.PARAM, 0, table),
+        ]
+        if self._weights.words:
+            load.append(packet.command(packet.WEIGHT, 0, np.concatenate(self._weights.words)))
+        stream = self._weights.stream
+        return Program(
+            tuple(self._layers), self._places, packet.join(load),
+            packet.join(stream) if stream else np.zeros(0, "<u8"), len(stream),
+            self._weights.count, self._interleaved,
+        )  # fmt: skip
+
+    # Weights.
+
+    def _streamed(self, own: list[Array | None]) -> _Plan:
+        """Which steps are streamed, in which parts, and where to. Few bytes: large ones first."""
+        limit = self._shape.w_words - self._needs_identity()
+        sizes = {number: len(found) for number, found in enumerate(own) if found is not None}
+        streamed: set[int] = set()
+        while True:
+            rest = limit - sum(size for number, size in sizes.items() if number not in streamed)
+            if rest >= 0:
+                found = self._parts(sorted(streamed), rest, limit - rest + self._needs_identity())
+                if found is not None:
+                    return found
+            left = [number for number in sizes if number not in streamed]
+            if not left:
+                least = max(self._taps(self._todo[number]) for number in sizes)
+                raise CapacityError(
+                    f"one output tile of a layer needs {least} words of weights, two or three times"
+                    f" over, and the engine's W holds {limit}: larger w_words are needed"
+                )
+            # A weight is read once for each sample, whichever layer's it is: take the largest.
+            streamed.add(max(left, key=lambda number: sizes[number]))
+
+    def _parts(self, streamed: list[int], rest: int, first: int) -> _Plan | None:
+        """In blocks, over two regions of W, or three where two would put one block into the region
+        of the block before it (the first follows on the last, in the next sample)."""
+        if not streamed:
+            return _Plan({}, [])
+        for regions in (2, 3):
+            slot = rest // regions
+            parts: dict[int, list[tuple[int, int]]] = {}
+            for number in streamed:
+                whole, taps = self._oct(self._todo[number]), self._taps(self._todo[number])
+                at_once = slot // taps
+                if len(streamed) == 1:
+                    at_once = min(at_once, -(-whole // 2))
+                if at_once == 0:
+                    return None
+                parts[number] = [(at, min(at_once, whole - at)) for at in range(0, whole, at_once)]
+            count = sum(len(each) for each in parts.values())
+            if count > 1 and count % regions != 1:
+                return _Plan(parts, [first + at % regions * slot for at in range(count)])
+            if count > 3 and regions == 3:
+                order = [at % 3 for at in range(count - 1)] + [1]
+                return _Plan(parts, [first + region * slot for region in order])
+        return None
+
+    def _needs_identity(self) -> int:
+        return int(any(isinstance(step.operation, Average | Copy) for step in self._todo))
+
+    def _resident_bases(self, own: list[Array | None], streamed: set[int]) -> dict[int, int]:
+        if self._needs_identity():
+            self._identity = self._weights.put(identity(self._shape.n))
+        return {
+            number: self._weights.put(found)
+            for number, found in enumerate(own)
+            if found is not None and number not in streamed
+        }
+
+    def _put_streamed(self, number: int, step: Step, found: Array, plan: _Plan) -> None:
+        """Split by output tiles, so that each block fits its region."""
+        stream = self._weights.stream
+        taps = self._taps(step)
+        for first, count in plan.parts[number]:
+            base = plan.bases[len(stream)]
+            block = found[first * taps : (first + count) * taps]
+            stream.append(packet.command(packet.WSTREAM, base, block))
+            self._put(number, step, (first, count), base, is_streamed=True)
+
+    # Layers.
+
+    def _oct(self, step: Step) -> int:
+        return tiles(self._tensors[step.target].shape[0], self._shape.n)
+
+    def _taps(self, step: Step) -> int:
+        """Words of weights for one output tile."""
+        operation = step.operation
+        assert isinstance(operation, Conv)
+        kh, kw = operation.weight.shape[2:]
+        if operation.is_depthwise:
+            return int(kh * kw)
+        return int(kh * kw) * tiles(operation.weight.shape[1], self._shape.n)
+
+    def _put(
+        self,
+        number: int,
+        step: Step,
+        part: tuple[int, int],
+        w_base: int | None,
+        *,
+        is_streamed: bool,
+    ) -> None:
+        source, between = self._tensors[step.source], self._between(step)
+        first, count = part
+        entries = parameters(step, source, between, self._shape.n)
+        n = self._shape.n
+        p_base = sum(len(each) for each in self._parameters) // self._shape.rq
+        self._parameters.append(entries[first * n : (first + count) * n])
+        layer = self._shaped(step, source, between)
+        layer = self._addressed(layer, step, part)
+        layer = replace(
+            layer, p_base=p_base, oct=count, is_streamed=is_streamed,
+            w_base=w_base if w_base is not None else (self._identity or 0),
+            has_fixed_weight=isinstance(step.operation, Average | Copy),
+            stage=number if self._interleaved else 0, in_flight=self._in_flight(number, step),
+        )  # fmt: skip
+        self._layers.append(Layer(layer, step, part))
+
+    def _between(self, step: Step) -> Tensor:
+        """The tensor that the operation alone gives."""
+        return self._tensors[step.between]
+
+    def _shaped(self, step: Step, source: Tensor, between: Tensor) -> Descriptor:
+        """What is computed, without places."""
+        operation, target = step.operation, self._tensors[step.target]
+        channels, height, width = source.shape
+        ct = tiles(channels, self._shape.n)
+        window = operation.window if not isinstance(operation, Copy) else Window()
+        kind = DENSE
+        if isinstance(operation, Max):
+            kind = MAX
+        elif isinstance(operation, Average | Copy) or operation.is_depthwise:
+            kind = PER_TILE
+        lo, hi = (-128, 127) if isinstance(operation, Copy) else (operation.lo, operation.hi)
+        layer = Descriptor(
+            kind=kind, ih=height, iw=width, oh=target.shape[1], ow=target.shape[2],
+            kh=window.kernel[0], kw=window.kernel[1], sy=window.strides[0], sx=window.strides[1],
+            pt=window.pads[0], pl=window.pads[1], ict=ct, src_pixel=ct, src_row=ct * width,
+            pad=-128 if kind == MAX else source.zero_point,
+            z1=between.zero_point, lo1=lo, hi1=hi,
+        )  # fmt: skip
+        if not isinstance(operation, Conv | Average) and step.residual is None:
+            layer = replace(layer, z1=0)
+        is_whole = window.kernel == (height, width) and window.pads == (0, 0)
+        if kind == DENSE and is_whole:
+            layer = self._as_vector(layer, step)
+        if step.residual is not None:
+            layer = self._added(layer, step, between, target)
+        return layer
+
+    def _as_vector(self, layer: Descriptor, step: Step) -> Descriptor:
+        """A kernel as large as the picture reads its words one after the other."""
+        words_in = layer.ict * layer.kh * layer.kw
+        if words_in > 1023:
+            if layer.kh <= 15 and layer.kw <= 15:
+                return layer
+            raise CapacityError(
+                f"{step.name}: a fully connected layer on {words_in} words; the engine reads 1023"
+            )
+        return replace(
+            layer, ih=1, iw=1, kh=1, kw=1, ict=words_in, src_pixel=words_in, src_row=words_in
+        )
+
+    def _added(self, layer: Descriptor, step: Step, between: Tensor, target: Tensor) -> Descriptor:
+        residual = step.residual
+        assert residual is not None
+        return replace(
+            layer, has_residual=True, ma=residual.ma, mb=residual.mb, sh=residual.sh,
+            zr=self._tensors[residual.tensor].zero_point, zo=target.zero_point,
+            lo=residual.lo, hi=residual.hi,
+        )  # fmt: skip
+
+    def _addressed(self, layer: Descriptor, step: Step, part: tuple[int, int]) -> Descriptor:
+        """Places, of the part of the output's tiles that begins at ``part[0]``."""
+        first, whole = part[0], self._oct(step)
+        source, target = self._places[step.source], self._places[step.target]
+        per_tile = first if layer.kind in (PER_TILE, MAX) else 0
+        layer = replace(
+            layer, src=address(source.bank, source.base + per_tile), src_alt=self._alt(source),
+            dst=address(target.bank, 0 if target.bank == BANK_OUT else target.base + first),
+            dst_alt=self._alt(target), dst_pixel=whole,
+        )  # fmt: skip
+        if step.residual is not None:
+            residual = self._places[step.residual.tensor]
+            layer = replace(
+                layer, res=address(residual.bank, residual.base + first), res_pixel=whole,
+                res_alt=self._alt(residual),
+            )  # fmt: skip
+        return layer
+
+    def _alt(self, found: Place) -> int:
+        if found.bank == BANK_X:
+            return self._shape.x_half
+        return found.words if found.copies == 2 else 0
+
+    def _in_flight(self, number: int, step: Step) -> int:
+        """How many layers before may still be under way. Interleaved, what a layer reads was made
+        one round and one layer before."""
+        if self._interleaved:
+            return len(self._todo) if number else MOST_FLIGHT
+        made = [self._made_by[name] for name in step.reads if name in self._made_by]
+        if not made:
+            return MOST_FLIGHT
+        return min(MOST_FLIGHT, len(self._layers) - max(made) - 1)
+
+    def _finish(self) -> None:
+        """Who reads X last, and who is last."""
+        reads = [
+            place for place, layer in enumerate(self._layers) if layer.descriptor.src_bank == BANK_X
+        ]
+        last, end = reads[-1], len(self._layers) - 1
+        for at in sorted({last, end}):
+            layer = self._layers[at]
+            descriptor = replace(layer.descriptor, releases_x=at == last, is_last=at == end)
+            self._layers[at] = replace(layer, descriptor=descriptor)

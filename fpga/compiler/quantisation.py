@@ -1,0 +1,219 @@
+"""A float model and some of its inputs to int8: onnxruntime's `quantize_static`, and what the
+engine needs beyond that.
+
+Batch normalisation is folded, MatMul and Add become Gemm. Weights have 7 bits by default
+(reduce_range): kernels of CPUs without VNNI saturate with 8, so only then does onnxruntime agree.
+Tensors that are added get scales with few bits and power-of-two ratios: such an Add is exact in
+float32 and in the engine alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from fpga.errors import ModelError
+
+Array = Any
+SCALE_BITS = 8
+"""Of the significand of scales around an Add: products with int8 and their sum stay exact."""
+ROWS = 32
+
+
+def quantise(
+    model: onnx.ModelProto, calibration: Array, *, reduce_range: bool = True
+) -> onnx.ModelProto:
+    """A quantised model (QuantizeLinear, DequantizeLinear) from a float one.
+
+    calibration: real inputs [rows, ...], a hundred or more. Raises ModelError.
+    """
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    calibration = np.asarray(calibration, np.float32)
+    if len(calibration) < 1 or not np.isfinite(calibration).all():
+        raise ModelError("calibration needs inputs without nan or infinity")
+    model = _without_matmul(_checked(model))
+    name = model.graph.input[0].name
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._rows: Iterator[Array] = iter(
+                calibration[at : at + ROWS] for at in range(0, len(calibration), ROWS)
+            )
+
+        def get_next(self) -> dict[str, Array] | None:
+            rows = next(self._rows, None)
+            return None if rows is None else {name: rows}
+
+    with tempfile.TemporaryDirectory(prefix="inferry-quantise-") as folder:
+        source, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        plain = Path(folder) / "plain.onnx"
+        onnx.save(model, source)
+        quiet = logging.getLogger().level
+        logging.getLogger().setLevel(logging.ERROR)  # it advises on the root logger
+        try:
+            quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
+            quantize_static(
+                str(plain), str(made), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                reduce_range=reduce_range, activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+            )  # fmt: skip
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+            raise ModelError(
+                f"onnxruntime cannot quantise the model: {type(error).__name__}: {reason}"
+            ) from None
+        finally:
+            logging.getLogger().setLevel(quiet)
+        return harmonise(onnx.load(made))
+
+
+def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ModelError("a model with its weights in other files: save it as one file")
+        if (
+            tensor.data_type == onnx.TensorProto.FLOAT
+            and not np.isfinite(numpy_helper.to_array(tensor)).all()
+        ):
+            raise ModelError(f"the weights {tensor.name} hold nan or infinity")
+    return model
+
+
+def _without_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
+    """MatMul with a constant and Add of a constant vector are one Gemm."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    uses: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            uses.setdefault(name, []).append(node)
+    for node in list(graph.node):
+        if node.op_type != "MatMul" or constants.get(node.input[1], np.zeros(0)).ndim != 2:
+            continue
+        after = uses.get(node.output[0], [])
+        if len(after) == 1 and after[0].op_type == "Add":
+            add = after[0]
+            other = add.input[1] if add.input[0] == node.output[0] else add.input[0]
+            if other in constants and constants[other].size == constants[node.input[1]].shape[1]:
+                flat = numpy_helper.from_array(constants[other].reshape(-1), f"{other}:bias")
+                graph.initializer.append(flat)
+                gemm = onnx.helper.make_node(
+                    "Gemm", [node.input[0], node.input[1], flat.name], [add.output[0]],
+                    name=node.name or add.name,
+                )  # fmt: skip
+                graph.node.insert(list(graph.node).index(node), gemm)
+                graph.node.remove(node)
+                graph.node.remove(add)
+    return made
+
+
+def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Scales of tensors that meet in an Add: few bits, and powers of two apart. Each grows by less
+    than a factor of two, so nothing saturates that did not."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    quantised = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    behind = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    groups = _Groups()
+    for node in graph.node:
+        if node.op_type != "Add" or not all(name in behind for name in node.input):
+            continue
+        scales = [behind[name].input[1] for name in node.input]
+        end = node.output[0]
+        after = [each for each in graph.node if end in each.input]
+        while len(after) == 1 and after[0].op_type in ("Relu", "Clip"):
+            end = after[0].output[0]
+            after = [each for each in graph.node if end in each.input]
+        if end in quantised:
+            scales.append(quantised[end].input[1])
+        groups.join(scales)
+    # A MaxPool or a Reshape has one scale for what comes in and goes out, under two names.
+    for node in graph.node:
+        if node.op_type in ("MaxPool", "Flatten", "Reshape") and node.input[0] in behind:
+            names = [behind[node.input[0]].input[1]]
+            if node.output[0] in quantised:
+                names.append(quantised[node.output[0]].input[1])
+            groups.join(names)
+    _rescale(graph, groups)
+    return made
+
+
+class _Groups:
+    """Names that belong together."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[str]] = {}
+
+    def join(self, names: list[str]) -> None:
+        whole = set(names).union(*(self._of.get(name, set()) for name in names))
+        for name in whole:
+            self._of[name] = whole
+
+    def all(self) -> list[set[str]]:
+        return [group for name, group in self._of.items() if name == min(group)]
+
+
+def _rescale(graph: onnx.GraphProto, groups: _Groups) -> None:
+    constants = {each.name: each for each in graph.initializer}
+    for group in groups.all():
+        values = {
+            name: float(numpy_helper.to_array(constants[name]).reshape(-1)[0])
+            for name in group
+            if name in constants
+        }
+        if len(set(values.values())) < 2:
+            continue
+        largest = max(values.values())
+        bits = math.floor(math.log2(largest)) - SCALE_BITS + 1
+        unit = math.ceil(largest / 2.0**bits) * 2.0**bits
+        for name, value in values.items():
+            scale = unit * 2.0 ** math.ceil(math.log2(value / unit) - 1e-9)
+            _replace_scale(graph, constants[name], np.float32(scale))
+
+
+def _replace_scale(graph: onnx.GraphProto, tensor: onnx.TensorProto, scale: Any) -> None:
+    """And the biases whose scale is made of it."""
+    old = numpy_helper.to_array(tensor)
+    new = np.full(old.shape, scale, np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
+    factor = float(new.reshape(-1)[0]) / float(old.reshape(-1)[0])
+    if factor == 1.0:
+        return
+    constants = {each.name: each for each in graph.initializer}
+    behind = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    for node in graph.node:
+        if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:
+            continue
+        source, bias = behind.get(node.input[0]), behind.get(node.input[2])
+        if source is None or bias is None or source.input[1] != tensor.name:
+            continue
+        values, scales = constants[bias.input[0]], constants[bias.input[1]]
+        numbers = np.rint(numpy_helper.to_array(values) / factor).astype(np.int32)
+        values.CopyFrom(numpy_helper.from_array(numbers, values.name))
+        weight = numpy_helper.to_array(constants[behind[node.input[1]].input[1]])
+        scales.CopyFrom(
+            numpy_helper.from_array(
+                (np.float32(scale) * weight)
+                .astype(np.float32)
+                .reshape(numpy_helper.to_array(scales).shape),
+                scales.name,
+            )
+        )
