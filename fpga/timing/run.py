@@ -51,8 +51,8 @@ def predict(
     """The clocks of the last RUN in a packet, sent to an idle engine that has `program` loaded.
 
     arrivals: the clock in which the source offers each beat, the first in clock 0; None: all
-    without a pause. Whoever receives takes each beat at once. Raises ProgramError for a packet or program
-    that would hang.
+    without a pause. Whoever receives takes each beat at once. Raises ProgramError for a packet or
+    a program that would hang.
     """
     commands = packet.parse(beats, shape)
     if arrivals is None:
