@@ -31,6 +31,8 @@ END_S = 5.0
 """For what was killed to be gone."""
 LISTENING = b"Listening on http"
 MAX_PORT = 65_535
+OTHERS = 4096
+"""Processes and threads of other modules."""
 LAST_WORDS_BYTES = 4096
 OUT_OF_MEMORY = (b"MemoryError", b"bad_alloc", b"Cannot allocate memory", b"BFCArena")
 """What a program says that got no more memory."""
@@ -318,8 +320,8 @@ def _become(spec: Mapping[str, Any], out: int) -> None:
     if spec["memory_bytes"]:  # a second net: what grows faster than it is weighed
         _limit(resource.RLIMIT_DATA, 2 * int(spec["memory_bytes"]) + 64 * 1024 * 1024)
     if spec["user"]:
-        if spec["processes"]:
-            _limit(resource.RLIMIT_NPROC, int(spec["processes"]))
+        if spec["processes"]:  # likewise; it counts those of all modules, which have one user
+            _limit(resource.RLIMIT_NPROC, int(spec["processes"]) + OTHERS)
         user, group = spec["user"]
         os.setgroups([])
         os.setresgid(group, group, group)

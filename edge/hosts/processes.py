@@ -95,6 +95,7 @@ class ProcessHost:
             run = self._run(id)
             deadline = time.monotonic() + grace_s
             if run.send(signal.SIGTERM) and not run.wait_end(deadline - time.monotonic()):
+                run.send(signal.SIGCONT)  # a module with the agent's own user may have stopped it
                 run.send(signal.SIGUSR1)
                 if not run.wait_end(KILL_S):
                     raise HostError(f"{id} does not end, though it was killed")

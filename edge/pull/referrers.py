@@ -37,9 +37,10 @@ def read_referrers(
     cannot be had is passed over: anybody may have added it. Raises RemoteError for the network."""
     found: list[tuple[bytes, bytes]] = []
     left = MAX_ALL_BYTES
-    for listed in referrers_of(repository, digest)[:MAX_REFERRERS]:
-        if listed.artifact_type and listed.artifact_type not in (SIGNATURE, SBOM):
-            continue
+    listed_all = referrers_of(repository, digest)
+    # Others may refer to it as often as they like, and hide no signature.
+    ours = [e for e in listed_all if not e.artifact_type or e.artifact_type in (SIGNATURE, SBOM)]
+    for listed in ours[:MAX_REFERRERS]:
         try:
             pair = _referrer(repository, blobs, listed.digest, min(left, MAX_SMALL_BYTES))
         except RemoteError as error:

@@ -180,14 +180,14 @@ class ModuleUpdater:
         if not self._keep(record):
             return self._tools.pace.look_s
         self._forgive()
-        wanted = self._wanted
+        with self._guard:  # of each other: what is wanted later must end what is begun here
+            wanted, generation = self._wanted, self._generation
         if wanted is not None and self._is_to_do(wanted):
-            return self._update(wanted)
+            return self._update(wanted, generation)
         if self._course.record.is_on_trial:
-            return self._watch()
+            return self._watch(generation)
         self._failures = 0
         if record.live is not None:
-            generation = self._generation
             self._mending.look(
                 record.live,
                 keep=self._needed,
@@ -237,9 +237,8 @@ class ModuleUpdater:
 
     # Before the switch: the old version answers.
 
-    def _update(self, wanted: Module) -> float:
+    def _update(self, wanted: Module, generation: int) -> float:
         """From what is in service to ``wanted``."""
-        generation = self._generation
         live = self._course.record.live
         if live is not None and is_same_service(live, wanted):
             self._adopt(live, wanted)
@@ -324,9 +323,8 @@ class ModuleUpdater:
 
     # The trial.
 
-    def _watch(self) -> float:
+    def _watch(self, generation: int) -> float:
         """Until the trial is over, or something else is wanted."""
-        generation = self._generation
         while not self._is_over(generation) and self._course.record.is_on_trial:
             self._passage.check_trial()
             if self._is_forgiven:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,9 +173,22 @@ def test_what_others_could_read_of_an_instance_has_none_of_its_environment(
     begin(place, place.image(), env={"TOKEN": "secret-of-this-module"})
     wait_answering(place, place.id())
     folder = place.run(place.id()).path
-    readable = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o44]
-    assert not [path for path in readable if b"secret-of-this-module" in path.read_bytes()]
-    assert (folder / "spec.json").is_file()
+    having = []
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            if b"secret-of-this-module" in (folder / name).read_bytes():
+                having.append((name, (folder / name).stat().st_mode & 0o77))
+    assert having == [("spec.json", 0)]
+
+
+def test_a_launcher_that_was_stopped_keeps_no_module_from_being_ended(place: ProcessPlace) -> None:
+    begin(place, place.image())
+    wait_answering(place, place.id())
+    record = place.run(place.id()).record()
+    assert record is not None
+    os.kill(record.launcher, signal.SIGSTOP)
+    place.host.stop(place.id(), grace_s=0.1)
+    assert wait_for(lambda: marked(place) == [])
 
 
 def test_what_it_prints_is_bounded_on_disk(place: ProcessPlace) -> None:
@@ -313,20 +327,45 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.root
-def test_it_runs_as_the_user_that_is_configured(
-    open_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def other_user(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Who can run this Python, and is not root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     if Path(HERE).exists():
         monkeypatch.setattr(sys, "base_prefix", "/usr")  # a Python in root's home is of no use
     nobody = pwd.getpwnam("nobody")
-    user = (nobody.pw_uid, nobody.pw_gid)
     try:
-        subprocess.run([python_here(), "-c", ""], user=user[0], check=True)
+        subprocess.run([python_here(), "-c", ""], user=nobody.pw_uid, check=True)
     except PermissionError:
         pytest.skip("other users cannot run this Python")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+@pytest.mark.root
+def test_the_processes_of_one_module_are_none_of_anothers(
+    open_folder: Path, other_user: tuple[int, int]
+) -> None:
+    """The kernel counts those of a user, and all modules have one."""
+    place = ProcessPlace(open_folder)
+    place.host = ProcessHost(open_folder / "processes", place.stock, user=other_user)
+    ids = [place.id(name) for name in ("one", "two")]
+    try:
+        for id in ids:
+            begin(place, place.image(), module=id.module, limits=Limits(processes=20))
+        ports = [wait_answering(place, id).port for id in ids]
+        with ThreadPoolExecutor() as pool:
+            assert list(pool.map(lambda port: ask(port, "fork?14"), ports)) == [14, 14]
+    finally:
+        for id in ids:
+            place.host.stop(id, grace_s=0)
+
+
+@pytest.mark.root
+def test_it_runs_as_the_user_that_is_configured(
+    open_folder: Path, other_user: tuple[int, int]
+) -> None:
+    user = other_user
     place = ProcessPlace(open_folder)
     place.host = ProcessHost(open_folder / "processes", place.stock, user=user)
     try:

@@ -241,6 +241,18 @@ def test_a_referrer_of_another_kind_is_not_read(
     assert not served.asked(other)
 
 
+def test_many_referrers_of_other_kinds_hide_no_signature(
+    served: Served, stock: DeviceStock, image: Published
+) -> None:
+    document = json.loads(served.store.read(image.referrers[0]))
+    others = []
+    for number in range(100):
+        document["artifactType"] = f"application/vnd.other-{number}"
+        others.append(served.store.put([encoded(document)])[0])
+    served.referrers[image.digest][:0] = others
+    pull(make_puller(stock, served), image)
+
+
 def test_a_drip_is_left_after_a_minute(
     served: Served, stock: DeviceStock, image: Published
 ) -> None:
