@@ -2,7 +2,8 @@
 //   0x00 MM2S_DMACR  0x04 MM2S_DMASR  0x18 MM2S_SA  0x1C MM2S_SA_MSB  0x28 MM2S_LENGTH
 //   0x30 S2MM_DMACR  0x34 S2MM_DMASR  0x48 S2MM_DA  0x4C S2MM_DA_MSB  0x58 S2MM_LENGTH
 // Addresses and lengths are whole beats of 8 bytes; others, and packets longer than their buffer,
-// set DMAIntErr. A reset (DMACR bit 2) ends both channels, whatever they do, once no burst is out.
+// set DMAIntErr. A reset (DMACR bit 2) ends both channels at once; what the memory still sends for
+// bursts that are under way must be dropped by whoever is between (soft_reset says when).
 `default_nettype none
 module dma (
     input  wire        clk,
