@@ -50,8 +50,8 @@ from edge.switch.updater import ModuleUpdater, Tools
 ASK_S = 0.02
 PATIENCE_S = 180.0
 STEADY = 25
-STEADY_S = 1.0
 """Answers of the old version in a row, then it is back."""
+STEADY_S = 1.0
 LATER_S = 6.0
 """When what is bad once it serves becomes so, after its start."""
 MEMORY_BYTES = 700 * 1024 * 1024
@@ -301,7 +301,7 @@ class Bench:
         with suppress(TimeoutError):
             self._await("the old one answers", lambda: client.is_steady(1), 30.0)
         with suppress(TimeoutError):
-            # The keeper looks at it anew once the updater lets go: a single look may fall into that.
+            # The keeper looks anew once the updater lets go: a single look may fall into that.
             self._await("it stays healthy", Steady(self._is_as_before), 30.0)
         client.stopping.set()
         thread.join()
