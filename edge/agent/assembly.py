@@ -82,10 +82,10 @@ def _assemble(config: AgentConfig, agent: Agent, stack: ExitStack) -> Parts:
         bytes_per_day=lambda: _first(agent.settings.bytes_per_day, config.telemetry.bytes_per_day),
     )
     outbox.on_commit = uplink.on_commit
-    hosts = make_hosts(config, stock)
-    rate = RateCap(config.registry.bytes_per_s if config.registry is not None else None)
     records = Records(state / DATABASE)
     stack.callback(records.close)
+    hosts = make_hosts(config, stock, records.hosts())
+    rate = RateCap(config.registry.bytes_per_s if config.registry is not None else None)
     services: dict[str, Work] = {"uplink": uplink.work}
     if config.telemetry.metrics_s > 0:
         scraper = Scraper(
@@ -213,9 +213,11 @@ def link_config(config: AgentConfig) -> LinkConfig:
     )
 
 
-def make_hosts(config: AgentConfig, stock: Stock) -> list[ModuleHost]:
-    """What is wanted, or what is here; the process host is always here."""
-    found: tuple[str, ...] = ("docker", "process") if _has_docker(config) else ("process",)
+def make_hosts(config: AgentConfig, stock: Stock, used: Collection[str] = ()) -> list[ModuleHost]:
+    """What is wanted, or what is here; the process host is always here. ``used``: by modules so
+    far; at a boot the Docker Engine may come after us."""
+    has_docker = "docker" in used or _has_docker(config)
+    found: tuple[str, ...] = ("docker", "process") if has_docker else ("process",)
     wanted = found if config.modules.hosts is None else config.modules.hosts
     hosts: list[ModuleHost] = []
     if "docker" in wanted:

@@ -115,6 +115,13 @@ class Records:
             rows = self._connection.execute("SELECT name FROM switch_modules").fetchall()
         return {name for (name,) in rows}
 
+    def hosts(self) -> set[str]:
+        """Where modules are in service, or were before."""
+        releases = [
+            each for n in self.names() for r in (self.load(n),) for each in (r.live, r.previous)
+        ]
+        return {each.host for each in releases if each is not None}
+
     def remove(self, name: str) -> None:
         """The module is gone."""
         with self._writer() as connection:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 GRACE_S = 10.0
 BAD_GRACE_S = 2.0
 """Of a version that is given up: what it still answers is worth less than the one before."""
+DROP_S = 60.0
 LOG_LINES = 400
 RELOADED = re.compile(r"generation \d+ serves now|reload failed.*")
 SLOTS: tuple[Slot, ...] = ("next", "live")
@@ -42,6 +43,9 @@ class Service:
         self._stopping = stopping
         self._keepers: dict[str, LiveKeeper] = {}
         self._is_closed = False
+        self._candidates_on = set(tools.hosts)
+        """Hosts that may have a candidate: an agent that was killed may have left one anywhere."""
+        self._next_drop = 0.0
         self._making = threading.Lock()
 
     def host(self, kind: HostKind) -> ModuleHost:
@@ -148,20 +152,28 @@ class Service:
         """The candidate, beside what is live. Raises EdgeError, OSError."""
         self.folders.put("next", release.module.digest)
         self.folders.serve("next", release.module.digest)
+        self._candidates_on.add(release.host)
         self.host(release.host).start(instance(release, "next", self.folders))
 
-    def drop_next(self) -> bool:
-        """The candidate, wherever it was started; whether it is gone. What fails here is tried with
-        the next one."""
-        for host in self._tools.hosts.values():
+    def drop_next(self) -> None:
+        """The candidate, wherever it was started. What fails is tried again by ``drop_left``."""
+        for kind in sorted(self._candidates_on):
+            host = self._tools.hosts[kind]
             try:
                 if find(host, self.next_id) is not None:
                     host.stop(self.next_id, GRACE_S)
+                self._candidates_on.discard(kind)
             except HostError as error:
                 log.warning("%s: the candidate was not stopped: %s", self.name, error)
-                return False
-        self.folders.clean("next", set())
-        return True
+        if not self._candidates_on:
+            self.folders.clean("next", set())
+        self._next_drop = self._tools.clock() + DROP_S
+
+    def drop_left(self) -> None:
+        """A candidate that is not gone yet; not too often, as a host that hangs takes its time,
+        and the module may be on another."""
+        if self._candidates_on and self._tools.clock() >= self._next_drop:
+            self.drop_next()
 
     def tidy(self, record: Record) -> None:
         """What neither the live release nor the one before needs: bundles here, and images in the
@@ -176,11 +188,17 @@ class Service:
                 log.warning("%s: old images are still there: %s", self.name, error)
 
     def remove(self) -> None:
-        """All of it. Raises HostError; may be called again."""
+        """All of it. Raises HostError, having done what could be; may be called again."""
         self.close()
+        error: HostError | None = None
         for host in self._tools.hosts.values():
-            for slot in SLOTS:
-                host.stop(InstanceId(self.name, slot), GRACE_S)
+            try:
+                for slot in SLOTS:
+                    host.stop(InstanceId(self.name, slot), GRACE_S)
+            except HostError as failed:
+                error = failed
+        if error is not None:
+            raise error
         self.folders.remove()
 
     def _start(self, release: Release, host: ModuleHost, grace_s: float) -> None:

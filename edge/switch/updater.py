@@ -64,7 +64,6 @@ class ModuleUpdater:
         self._generation = 0
         self._is_forgiven = False
         self._failures = 0
-        self._is_fresh = True
         self._is_kept = False
         self._born = tools.clock()
         self._mending = Mending(self._service, tools)
@@ -161,8 +160,7 @@ class ModuleUpdater:
 
     def _carefully(self) -> float:
         try:
-            if self._is_fresh:  # an agent that was killed may have left its candidate
-                self._is_fresh = not self._service.drop_next()
+            self._service.drop_left()
             return self._step()
         except OverError:
             return 0.0

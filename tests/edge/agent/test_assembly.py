@@ -19,6 +19,7 @@ from edge.agent.state import StateLock
 from edge.errors import ConfigError
 from edge.messages.desired import Desired, Module
 from edge.messages.reported import ModuleReport
+from edge.stock.device_stock import DeviceStock
 from tests.edge.agent.devices import make_device
 from tests.edge.agent.test_commands import wait
 
@@ -134,3 +135,16 @@ def test_the_process_ends_in_time_when_packets_are_swallowed(config: AgentConfig
                     assert time.monotonic() - began < 10
             finally:
                 agent.kill()
+
+
+def test_an_engine_that_comes_after_us_at_a_boot_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "DOCKER_SOCKET", tmp_path / "docker.sock")
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    config = make_device(tmp_path)
+    with closing(DeviceStock(config.state, reserve_bytes=0, boot_id="b")) as stock:
+        found = assembly.make_hosts(config, stock)
+        assert [host.kind for host in found] == ["process"]
+        found = assembly.make_hosts(config, stock, {"docker"})
+        assert [host.kind for host in found] == ["docker", "process"]

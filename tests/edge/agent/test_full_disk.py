@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edge.agent import assembly
+from edge.agent.agent import Agent
 from edge.agent.ballast import SIZE_BYTES, Ballast
 from edge.agent.state import AgentState, StateLock
 from edge.messages.desired import Desired, Module
 from edge.switch.record import Record, Records
+from tests.edge.agent.devices import make_device
 
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a tmpfs")
 DESIRED = Desired(1, "a", 3, (Module("digits", "digits:1", f"sha256:{1:064x}"),))
@@ -93,3 +97,20 @@ def test_ballast_is_kept_once_and_given_back(tmp_path: Path) -> None:
 def test_ballast_is_no_reason_to_fail(tmp_path: Path) -> None:
     Ballast(tmp_path / "nowhere").keep()
     assert not Ballast(tmp_path / "nowhere").release()
+
+
+@pytest.mark.root
+@is_root
+def test_an_agent_of_real_parts_begins_and_ends_on_a_full_disk(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    config = make_device(tmp_path / "device", extra="[modules]\nhosts = ['process']\n")
+    config = msgspec.structs.replace(config, state=small_disk)
+    for _ in range(3):
+        with StateLock(small_disk):
+            agent = Agent(config, assembly.assemble)
+            agent.start()
+            agent.report(1)
+            assert agent.crew.deaths == 0
+            agent.stop()
+        fill(small_disk)
