@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import itertools
 import json
 import os
 import re
@@ -52,6 +51,10 @@ PATIENCE_S = 180.0
 STEADY = 25
 """Answers of the old version in a row, then it is back."""
 STEADY_S = 1.0
+"""And so long it has been reported in service and healthy."""
+AFTER_S, BACK_S = 3.0, 30.0
+"""After the bad release was given up the client asks for at least so long, and waits at most so
+long for the old one: a request that is under way at that moment, or just after it, may be lost."""
 LATER_S = 6.0
 """When what is bad once it serves becomes so, after its start."""
 MEMORY_BYTES = 700 * 1024 * 1024
@@ -142,7 +145,9 @@ Link = Literal["online", "offline"]
 class Run:
     """``silent_s``: all the time in which nobody answered, or wrongly; ``restored_s``: from the
     first such request until the old version answered again for good; ``decided_s``: from the wish
-    to the end; ``wrong``: answers; ``bytes``: from the registry once the image was there."""
+    to the end; ``reported_s``: from then on, until the old one was reported in service and healthy,
+    and stayed so; ``slowest_s``: of the answers that count; ``wrong``: answers; ``bytes``: from the
+    registry once the image was there; ``missing``: why it does not count as restored."""
 
     trouble: str
     strategy: Strategy
@@ -153,9 +158,21 @@ class Run:
     silent_s: float
     restored_s: float
     decided_s: float
+    reported_s: float
+    slowest_s: float
     wrong: int
     bytes: int
     error: str | None
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of the client. ``version``: that answered; None: nobody, within a second."""
+
+    at: float
+    end: float
+    version: int | None
 
 
 class CountingProxy:
@@ -215,17 +232,18 @@ class CountingProxy:
 
 @dataclass(slots=True)
 class Client:
-    """Asks each 20 ms. ``seen``: (when it began, version that answered; None: nobody)."""
+    """Asks each 20 ms, or as soon as it has its answer."""
 
     port: int
-    seen: list[tuple[float, int | None]] = field(default_factory=list)
+    seen: list[Asked] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def work(self) -> None:
         """Until it is stopped."""
         while not self.stopping.is_set():
             began = time.monotonic()
-            self.seen.append((began, self._ask()))
+            version = self._ask()
+            self.seen.append(Asked(began, time.monotonic(), version))
             self.stopping.wait(max(0.0, ASK_S - (time.monotonic() - began)))
 
     def _ask(self) -> int | None:
@@ -241,23 +259,7 @@ class Client:
 
     def is_steady(self, version: int) -> bool:
         """Whether that is all that answered of late."""
-        return [found for _, found in self.seen[-STEADY:]] == [version] * STEADY
-
-
-@dataclass(slots=True)
-class Steady:
-    """Whether something has been so for a second, asked again and again."""
-
-    is_so: Callable[[], bool]
-    since: float | None = None
-
-    def __call__(self) -> bool:
-        now = time.monotonic()
-        if not self.is_so():
-            self.since = None
-        elif self.since is None:
-            self.since = now
-        return self.since is not None and now - self.since >= STEADY_S
+        return [each.version for each in self.seen[-STEADY:]] == [version] * STEADY
 
 
 class Bench:
@@ -298,16 +300,28 @@ class Bench:
         before = self._proxy.count
         self._await("it is given up", lambda: self._is_given_up(module))
         decided_s = time.monotonic() - began
-        with suppress(TimeoutError):
-            self._await("the old one answers", lambda: client.is_steady(1), 30.0)
-        with suppress(TimeoutError):
-            # The keeper looks anew once the updater lets go: a single look may fall into that.
-            self._await("it stays healthy", Steady(self._is_as_before), 30.0)
+        missing, reported_s = self._comes_back(client)
+        seen = client.seen[at:]  # one that is under way now is none of them
         client.stopping.set()
         thread.join()
-        report = self._report()
-        return _judged(trouble, strategy, link, client.seen[at:], report, decided_s,
-                       self._proxy.count - before, client.is_steady(1))  # fmt: skip
+        count = self._proxy.count - before
+        return _judged(
+            trouble, strategy, link, seen, self._report(), decided_s, reported_s, count, missing
+        )
+
+    def _comes_back(self, client: Client) -> tuple[str, float]:
+        """Until the old version answers and is reported as before, for good. Returns what is
+        missing ("": nothing), and after how many seconds the report was so."""
+        began = time.monotonic()
+        last_other = began
+        while (now := time.monotonic()) < began + BACK_S:
+            if not self._is_as_before():
+                last_other = now
+            elif now >= max(began + AFTER_S, last_other + STEADY_S) and client.is_steady(1):
+                return "", last_other - began
+            time.sleep(0.02)
+        said, versions = self._report(), [each.version for each in client.seen[-STEADY:]]
+        return f"{said.image} is {said.health}; the last answers: {versions}", now - began
 
     # What it is made of.
 
@@ -345,12 +359,13 @@ class Bench:
         stack.callback(self._proxy.close)
 
     def _open_device(self, stack: ExitStack) -> None:
+        device = f"press-{os.getpid()}"  # another run on the same engine has its own containers
         self._inferry(
-            "edge", "enroll", "press-1", "--broker", "127.0.0.1:1", "--registry",
-            f"http://127.0.0.1:{self._proxy.port}", "--out", str(self._folder / "press-1"),
+            "edge", "enroll", device, "--broker", "127.0.0.1:1", "--registry",
+            f"http://127.0.0.1:{self._proxy.port}", "--out", str(self._folder / "device"),
             "--state", "state",
         )  # fmt: skip
-        config = agent_config.load(self._folder / "press-1/agent.toml")
+        config = agent_config.load(self._folder / "device/agent.toml")
         config.state.mkdir(parents=True, exist_ok=True)
         stock = DeviceStock(config.state, reserve_bytes=0, boot_id=boot_id())
         stack.callback(stock.close)
@@ -438,26 +453,31 @@ def _judged(
     trouble: str,
     strategy: Strategy,
     link: Link,
-    seen: Sequence[tuple[float, int | None]],
+    seen: Sequence[Asked],
     report: ModuleReport,
     decided_s: float,
+    reported_s: float,
     count: int,
-    is_steady: bool,
+    missing: str,
 ) -> Run:
     """What the client saw, in figures."""
     good = (1,) if trouble in WRONG else (1, *range(2, len(TROUBLES) + 2))
-    bad = [at for at, version in seen if version not in good]
+    bad = [each for each in seen if each.version not in good]
+    nexts = [*(each.at for each in seen[1:]), *(each.end for each in seen[-1:])]
     silent_s = sum(
-        later - at for (at, version), (later, _) in itertools.pairwise(seen) if version not in good
+        next_at - each.at
+        for each, next_at in zip(seen, nexts, strict=True)
+        if each.version not in good
     )
-    last_other = max((at for at, version in seen if version != 1), default=0.0)
-    back = next((at for at, version in seen if version == 1 and at > last_other), None)
+    last_other = max((each.at for each in seen if each.version != 1), default=0.0)
+    back = next((each.at for each in seen if each.version == 1 and each.at > last_other), None)
+    if report.image != "bench:1":
+        missing = missing or f"{report.image} is in service"
     return Run(
-        trouble, strategy, link,
-        is_steady and report.image == "bench:1" and report.health == "healthy",
-        report.phase, report.check, silent_s, back - bad[0] if bad and back else 0.0, decided_s,
-        sum(version is not None and version not in good for _, version in seen), count,
-        report.error,
+        trouble, strategy, link, not missing, report.phase, report.check, silent_s,
+        back - bad[0].at if bad and back else 0.0, decided_s, reported_s,
+        max((each.end - each.at for each in seen if each.version in good), default=0.0),
+        sum(each.version is not None for each in bad), count, report.error, missing,
     )  # fmt: skip
 
 
@@ -482,11 +502,12 @@ def measure(host: HostKind, base: str, troubles: Sequence[str]) -> list[Run]:
 
 
 def _line(run: Run) -> str:
-    said = "restored" if run.is_restored else "NOT RESTORED"
+    said = "restored" if run.is_restored else f"NOT RESTORED ({run.missing})"
     return (
         f"{run.trouble:22} {run.strategy:8} {run.link:8} {said}, {run.phase}/{run.check};"
         f" no service {run.silent_s:5.2f} s, restored after {run.restored_s:5.2f} s, decided after"
-        f" {run.decided_s:5.1f} s, {run.wrong} wrong answers, {run.bytes} bytes | {run.error}"
+        f" {run.decided_s:5.1f} s, reported {run.reported_s:4.2f} s later, slowest answer"
+        f" {run.slowest_s:4.2f} s, {run.wrong} wrong answers, {run.bytes} bytes | {run.error}"
     )
 
 
@@ -496,8 +517,10 @@ def findings(runs: Sequence[Run], host: str) -> list[Finding]:
         Finding(
             f"bad release on the {host} host: {run.trouble}; {run.strategy}, {run.link}",
             "restored, 0 bytes",
-            f"{'restored' if run.is_restored else 'NOT restored'}; {run.silent_s:.2f} s without"
-            f" service, restored {run.restored_s:.2f} s after the first trouble; {run.bytes} bytes",
+            f"{'restored' if run.is_restored else f'NOT restored: {run.missing}'};"
+            f" {run.silent_s:.2f} s without service, restored {run.restored_s:.2f} s after the"
+            f" first trouble, decided {run.decided_s:.1f} s after the wish; slowest answer"
+            f" {run.slowest_s:.2f} s; {run.wrong} wrong answers; {run.bytes} bytes",
             run.is_restored and run.phase == "failed" and run.bytes == 0,
         )
         for run in runs
