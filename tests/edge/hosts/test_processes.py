@@ -191,6 +191,13 @@ def test_a_launcher_that_was_stopped_keeps_no_module_from_being_ended(place: Pro
     assert wait_for(lambda: marked(place) == [])
 
 
+def test_what_forks_and_ends_all_the_time_ends_with_it_too(place: ProcessPlace) -> None:
+    begin(place, place.image())
+    ask(wait_answering(place, place.id()).port, "hop?8")
+    place.host.stop(place.id(), grace_s=0)
+    assert marked(place) == []
+
+
 def test_what_it_prints_is_bounded_on_disk(place: ProcessPlace) -> None:
     begin(place, place.image())
     port = wait_answering(place, place.id()).port
