@@ -29,6 +29,8 @@ NUMBER_BYTES = 20
 WATCH_S = 0.25
 END_S = 5.0
 """For what was killed to be gone."""
+PAUSE_S = 0.0005
+"""Short: what forks and ends all the time is gone from where it was seen a moment ago."""
 LISTENING = b"Listening on http"
 MAX_PORT = 65_535
 OTHERS = 4096
@@ -188,7 +190,7 @@ class _Watched:
             for each in left:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(each, os.WNOHANG)
-            time.sleep(0.01)
+            time.sleep(PAUSE_S)
         with contextlib.suppress(OSError):
             while self._hear_rest():
                 pass
