@@ -66,9 +66,15 @@ def record_id(stream: int, seq: int) -> int:
     return stream << SHIFT | seq
 
 
+def text_of(data: bytes) -> str:
+    """A word in which a bit fell over must not make its row, and all behind it, unreadable."""
+    return data.decode(errors="replace")
+
+
 def connect(path: Path, synchronous: str = "FULL") -> sqlite3.Connection:
     """For any thread, one at a time. Transactions are begun by hand."""
     connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection.text_factory = text_of
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")

@@ -314,11 +314,16 @@ def rows_after(
     size = 0
     for values in cursor:
         found.append(Row(*values))
-        size += len(found[-1].body)
+        size += body_bytes(found[-1].body)
         if size >= max_bytes:
             break
     cursor.close()
     return found
+
+
+def body_bytes(body: object) -> int:
+    """Its size; damage may have made it something else than bytes."""
+    return len(body) if isinstance(body, bytes) else 0
 
 
 def gaps_after(connection: sqlite3.Connection, stream: int, after: int, limit: int) -> list[Gap]:

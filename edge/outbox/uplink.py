@@ -101,7 +101,7 @@ class Uplink:
             self._begin_life()
             self._is_met = True
             for each in ack.streams:
-                if self._outbox.acknowledge(each.stream, each.seq):
+                if self._outbox.acknowledge(each.stream, each.seq, ack.life):
                     self._window.acknowledged(each.stream, each.seq, now_s)
         self._wake.set()
 

@@ -70,7 +70,8 @@ class MemoryBox:
             self.sent[stream] = max(self.sent[stream], found.batch.last)
         return found
 
-    def acknowledge(self, stream: int, seq: int) -> bool:
+    def acknowledge(self, stream: int, seq: int, life: str | None = None) -> bool:
+        assert life in (None, self.life)
         assert seq <= self.sent[stream], "the hub knows what was never sent"
         if seq >= self.base[stream]:
             self.base[stream] = seq + 1
