@@ -109,7 +109,8 @@ def _system(clocks: dict[str, object]) -> str:
     ranges = "".join(
         f'        <MEMRANGE ADDRESSBLOCK="{block}" BASENAME="C_BASEADDR" BASEVALUE="0x{base:08X}"'
         f' HIGHNAME="C_HIGHADDR" HIGHVALUE="0x{base + registers.SPAN_BYTES - 1:08X}"'
-        f' INSTANCE="{instance}" IS_DATA="TRUE" IS_INSTRUCTION="TRUE" MASTERBUSINTERFACE="M_AXI_GP0"'
+        f' INSTANCE="{instance}" IS_DATA="TRUE" IS_INSTRUCTION="TRUE" '
+        f'MASTERBUSINTERFACE="M_AXI_GP0"'
         f' MEMTYPE="REGISTER" SLAVEBUSINTERFACE="{bus}"/>\n'
         for instance, block, base, bus in (
             ("axi_dma_0", "Reg", registers.DMA_BASE, "S_AXI_LITE"),

@@ -124,7 +124,11 @@ def _no_cache() -> None:
 class _Buffer(PynqBuffer):  # type: ignore[misc]
     def freebuffer(self) -> None:
         block = getattr(self, "bo", None)
-        if getattr(self, "base", None) is not None and isinstance(block, Block) and not self.freed:
+        if (
+            getattr(self, "base", None) is not None
+            and isinstance(block, Block)
+            and not getattr(self, "freed", True)
+        ):
             self.freed = True
             self.device.machine.memory.free(block)
 
