@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fpga.errors import BitstreamError
+from fpga.errors import BitstreamError, ProgramError
 from fpga.isa.shape import EngineShape
 
 SYNC = 0xAA995566
@@ -154,7 +154,7 @@ def simulated(frames: bytes) -> SimulatedDesign | None:
         document: Any = json.loads(frames[len(MAGIC) :].rstrip(b"\0"))
         build = str(document["build"])
         shape = EngineShape.from_dict(document["shape"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, ProgramError):
         raise BitstreamError("a simulated bitstream that is malformed") from None
     if len(build) != 32 or set(build) - set("0123456789abcdef"):
         raise BitstreamError("a simulated bitstream whose build is no hash")

@@ -64,8 +64,9 @@ class Memory:
         return found
 
     def free(self, block: Block) -> None:
-        """Idempotent."""
-        self._blocks.pop(block.address, None)
+        """Idempotent: whoever got its place since keeps it."""
+        if self._blocks.get(block.address) is block:
+            del self._blocks[block.address]
 
     def flush(self, block: Block, start: int = 0, size: int | None = None) -> None:
         """The processor's writes reach memory."""

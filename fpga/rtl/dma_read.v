@@ -83,6 +83,9 @@ module dma_read #(
             busy <= 1'b1;
         end
         if (rst) begin
+            done <= 1'b0;
+            slave_error <= 1'b0;
+            decode_error <= 1'b0;
             busy <= 1'b0;
             asking <= 1'b0;
             claimed <= {(BITS+1){1'b0}};

@@ -102,6 +102,10 @@ module dma_write #(
             state <= ASK;
         end
         if (rst) begin
+            overflow <= 1'b0;
+            done <= 1'b0;
+            slave_error <= 1'b0;
+            decode_error <= 1'b0;
             busy <= 1'b0;
             ended <= 1'b0;
             filled <= {(BITS+1){1'b0}};
