@@ -21,7 +21,7 @@ import numpy as np
 from fpga.errors import ProgramError
 from fpga.isa import packet
 from fpga.isa.descriptor import Descriptor, check_program, decode
-from fpga.isa.shape import EngineShape
+from fpga.isa.shape import BANK_OUT, EngineShape
 
 VERSION = 1
 FOLDER = "fpga"
@@ -33,6 +33,9 @@ PROVENANCES = ("simulation", "vivado", "openxc7", "none")
 INPUT = -1
 """In ``order``: the input's place among the streamed weights."""
 MOST_BYTES = 1 << 30
+MOST_JSON_BYTES = 16 << 20
+MOST_DMA_BYTES = (1 << 26) - 1
+"""Of a packet: the DMA counts its bytes in 26 bits."""
 Array = Any
 
 
@@ -99,7 +102,7 @@ class Artifact:
     cma_bytes: int
     bitstream: Bitstream = field(default_factory=Bitstream)
     tail: tuple[str, ...] = ()
-    """Steps on the host after the engine: softmax, argmax."""
+    """Steps on the host after the engine: flatten, softmax, sigmoid, argmax."""
 
     def __repr__(self) -> str:
         return (
@@ -200,6 +203,11 @@ class Artifact:
                 parts.append(whole)
         return packet.join(parts)
 
+    def run_bytes(self, samples: int) -> int:
+        """The size of that packet."""
+        sample = 1 + self.input_words * self.shape.word_beats + len(self.stream)
+        return 8 * (1 + samples * sample)
+
     def save(self, folder: Path) -> None:
         """program.json, load.bin and stream.bin; the bitstream is its maker's."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,6 +220,8 @@ class Artifact:
 def load(folder: Path) -> Artifact:
     """A compiled model that `save` wrote. Raises ProgramError, saying what is wrong."""
     try:
+        if (folder / PROGRAM).stat().st_size > MOST_JSON_BYTES:
+            raise ProgramError(f"{PROGRAM} is larger than {MOST_JSON_BYTES >> 20} MiB")
         document = json.loads((folder / PROGRAM).read_bytes())
         arrays = [_beats(folder / name) for name in (LOAD, STREAM)]
     except FileNotFoundError as error:
@@ -276,11 +286,11 @@ def _artifact(document: dict[str, Any], load_beats: Array, stream: Array) -> Art
         order=tuple(_whole(place, INPUT, 1 << 20) for place in document["order"]),
         max_batch=_whole(document["max_batch"], 1, 1 << 20),
         latency_cycles=_whole(document["latency_cycles"], 0, 1 << 60),
-        interval_cycles=float(document["interval_cycles"]),
+        interval_cycles=_real(document["interval_cycles"]),
         cma_bytes=_whole(document["cma_bytes"], 0, 1 << 40),
         bitstream=Bitstream(
             _text(bits["provenance"]), _text(bits["part"]), _text(bits["sha256"]),
-            tuple(_text(board) for board in bits["boards"]), float(bits["clock_mhz"]),
+            tuple(_text(board) for board in bits["boards"]), _real(bits["clock_mhz"]),
         ),
         tail=tuple(_text(step) for step in document["tail"]),
     )  # fmt: skip
@@ -289,11 +299,11 @@ def _artifact(document: dict[str, Any], load_beats: Array, stream: Array) -> Art
 def _port(fields: dict[str, Any]) -> Port:
     port = Port(
         _text(fields["name"]), tuple(_whole(size, 1, 1 << 20) for size in fields["shape"]),
-        _text(fields["layout"]), float(fields["scale"]), _whole(fields["zero_point"], -128, 127),
+        _text(fields["layout"]), _real(fields["scale"]), _whole(fields["zero_point"], -128, 127),
     )  # fmt: skip
     if port.layout not in LAYOUTS or len(port.shape) != (1 if port.layout == "NC" else 3):
         raise ProgramError(f"program.json: {port.name} has layout {port.layout}, {port.shape}")
-    if not 0 < port.scale < float("inf"):
+    if not 1e-37 < port.scale < 1e37:  # a float32, and no subnormal
         raise ProgramError(f"program.json: {port.name} has the scale {port.scale}")
     return port
 
@@ -301,17 +311,27 @@ def _port(fields: dict[str, Any]) -> Port:
 def _check(artifact: Artifact) -> None:
     """What the driver trusts."""
     shape, bits = artifact.shape, artifact.bitstream
-    for command in packet.parse(artifact.load, shape):
-        if command.op not in (packet.DESC, packet.PARAM, packet.WEIGHT):
-            raise ProgramError("load.bin holds a command that is no load")
-    if any(command.op != packet.WSTREAM for command in packet.parse(artifact.stream, shape)):
-        raise ProgramError("stream.bin holds a command that is no streamed weights")
-    blocks = [place for place in artifact.order if place != INPUT]
-    if artifact.order.count(INPUT) != 1 or blocks != list(range(len(artifact.blocks()))):
-        raise ProgramError("program.json: `order` is not one input and every block once, in order")
-    check_program(artifact.program(), shape)
+    limits = {
+        packet.DESC: shape.d_words, packet.PARAM: shape.p_words, packet.WEIGHT: shape.w_words,
+        packet.WSTREAM: shape.w_words,
+    }  # fmt: skip
+    for name, beats, is_stream in ((LOAD, artifact.load, False), (STREAM, artifact.stream, True)):
+        for command in packet.parse(beats, shape):
+            if command.op not in limits or is_stream != (command.op == packet.WSTREAM):
+                raise ProgramError(f"{name} holds a command that does not belong there")
+            words = len(command.payload) // packet.unit_beats(command.op, shape)
+            if command.address + words > limits[command.op]:
+                raise ProgramError(f"{name} writes beyond a memory of the engine")
+    _check_order(artifact)
+    program = artifact.program()
+    check_program(program, shape)
     if artifact.input_words > shape.x_half:
         raise ProgramError(f"an input of {artifact.input_words} words for {shape.x_half}")
+    words = sum(layer.result_words for layer in program if layer.dst_bank == BANK_OUT)
+    if words != artifact.output_words:
+        raise ProgramError(f"the program gives {words} words, not {artifact.output_words}")
+    if artifact.run_bytes(artifact.max_batch) > MOST_DMA_BYTES:
+        raise ProgramError(f"a run of {artifact.max_batch} samples is more than a DMA transfer")
     if artifact.build and (
         len(artifact.build) != 32 or set(artifact.build) - set("0123456789abcdef")
     ):
@@ -320,6 +340,20 @@ def _check(artifact: Artifact) -> None:
         raise ProgramError(f"program.json: a bitstream from {bits.provenance!r}")
     if set(artifact.tail) - set(_STEPS):
         raise ProgramError(f"program.json: the host cannot do {', '.join(artifact.tail)}")
+
+
+def _check_order(artifact: Artifact) -> None:
+    blocks = [place for place in artifact.order if place != INPUT]
+    if artifact.order.count(INPUT) != 1 or blocks != list(range(len(artifact.blocks()))):
+        raise ProgramError("program.json: `order` is not one input and every block once, in order")
+    if len(blocks) != sum(layer.is_streamed for layer in artifact.program()):
+        raise ProgramError("stream.bin does not hold one block for each streamed layer")
+
+
+def _real(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < 1e18:
+        raise ProgramError(f"program.json: {str(value)[:40]!r} is no number from 0 on")
+    return float(value)
 
 
 def _text(value: Any) -> str:
@@ -343,4 +377,12 @@ def _argmax(values: Array) -> Array:
     return values.argmax(axis=1)
 
 
-_STEPS = {"softmax": _softmax, "argmax": _argmax}
+def _sigmoid(values: Array) -> Array:
+    return 0.5 * (1 + np.tanh(0.5 * values))  # exp would overflow
+
+
+def _flatten(values: Array) -> Array:
+    return values.reshape(len(values), -1)
+
+
+_STEPS = {"softmax": _softmax, "argmax": _argmax, "sigmoid": _sigmoid, "flatten": _flatten}

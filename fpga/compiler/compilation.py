@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from fpga.artifact import INPUT, Artifact, Port
+from fpga.artifact import INPUT, MOST_DMA_BYTES, Artifact, Port
+from fpga.compiler.accuracy import compare
 from fpga.compiler.graph import Graph
 from fpga.compiler.lowering import Program, lower
 from fpga.compiler.onnx_import import import_graph
 from fpga.compiler.proofs import prove
 from fpga.compiler.quantisation import quantise
-from fpga.compiler.report import Report, layer_cost, report
-from fpga.errors import ModelError
+from fpga.compiler.report import Report, report
+from fpga.compiler.tail import split_tail
+from fpga.errors import CapacityError, FpgaError, ModelError
 from fpga.isa.shape import LARGE, EngineShape
+from fpga.timing import Prediction, predict
 
 Array = Any
 MOST_PACKET_BYTES = 4 << 20
 MOST_BATCH = 1024
+MOST_MODEL_BYTES = 256 << 20
+LEAST_OPSET = 10  # QuantizeLinear came with it
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """``reduce_range``: weights of 7 bits, so that CPUs agree (see quantisation). ``allow_host``: a
-    Softmax or ArgMax at the end is left to the host."""
+    Softmax, Sigmoid or ArgMax at the end is left to the host. ``build``: of the hardware that it is
+    for, 32 hexadecimal digits, or ""."""
 
     shape: EngineShape = LARGE
     reduce_range: bool = True
@@ -47,67 +53,107 @@ class Compiled:
 
 
 def compile_model(
-    source: Path | onnx.ModelProto, calibration: Array | None, options: Options | None = None
+    source: Path | onnx.ModelProto,
+    calibration: Array | None = None,
+    options: Options | None = None,
+    held_out: tuple[Array, Array | None] | None = None,
 ) -> Compiled:
     """A model for the engine.
 
     source: float (then calibration is needed: real inputs [rows, ...]) or quantised already.
-    Raises ModelError and CapacityError, each saying what to do.
+    held_out: (inputs, labels or None) that the report compares float and int8 on; for a float
+    source only. Raises ModelError and CapacityError, each saying what to do.
     """
     options = options or Options()
-    model = _read(source)
-    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+    model, tail = split_tail(_checked(_read(source)), allow_host=options.allow_host)
+    quantised, is_float = model, not _is_quantised(model)
+    if is_float:
         if calibration is None:
             raise ModelError(
                 "a float model needs calibration: a file with a hundred or more real inputs"
             )
-        model = quantise(model, calibration, reduce_range=options.reduce_range)
-    graph = import_graph(model, allow_host=options.allow_host)
+        quantised = quantise(model, calibration, reduce_range=options.reduce_range)
+    graph = import_graph(quantised)
+    graph = replace(graph, tail=(*graph.tail, *tail))
     proof = prove(graph)
     program = lower(graph, options.shape)
-    cycles = _cycles(graph, program, options.shape)
-    made = _artifact(graph, program, options, cycles)
-    return Compiled(
-        made, report(graph, program, options.shape, proof, cycles), graph, program, model
-    )
+    made, timing = _timed(_artifact(graph, program, options), program)
+    accuracy = compare(model, graph, *held_out) if held_out and is_float else None
+    found = report(graph, program, options.shape, proof, timing, made.interval_cycles, accuracy)
+    return Compiled(made, found, graph, program, quantised)
+
+
+def _is_quantised(model: onnx.ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def _read(source: Path | onnx.ModelProto) -> onnx.ModelProto:
     if isinstance(source, onnx.ModelProto):
         return source
     try:
+        if source.stat().st_size > MOST_MODEL_BYTES:
+            raise CapacityError(f"{source.name} is larger than {MOST_MODEL_BYTES >> 20} MiB")
         return onnx.load(source, load_external_data=False)
     except FileNotFoundError:
         raise ModelError(f"there is no {source.name}") from None
+    except FpgaError:
+        raise
     except Exception as error:
         raise ModelError(f"{source.name} is no ONNX model: {type(error).__name__}") from None
 
 
-def _cycles(graph: Graph, program: Program, shape: EngineShape) -> tuple[int, float]:
-    """(latency, interval) without the pipeline's depth, until fpga/timing says it exactly."""
-    whole = sum(layer_cost(graph, layer, shape).cycles for layer in program.layers)
-    stream = len(program.stream)
-    return max(whole, stream), float(max(whole, stream))
+def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What no step after this one needs to look at again."""
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ModelError("a model with its weights in other files: save it as one file")
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+        raise ModelError(f"the model breaks ONNX's rules: {reason}") from None
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
+    if opset < LEAST_OPSET:
+        raise ModelError(f"operators of version {opset}; {LEAST_OPSET} or later is needed")
+    return model
 
 
-def _artifact(
-    graph: Graph, program: Program, options: Options, cycles: tuple[int, float]
-) -> Artifact:
-    shape = options.shape
-    ends = (
-        _port(graph, graph.input, graph.input_name, 0),
-        _port(graph, graph.output, graph.output_name, 1),
+def _timed(artifact: Artifact, program: Program) -> tuple[Artifact, Prediction]:
+    """With the clocks that the engine will take, when the stream brings a beat in each."""
+    depth = 1 + max(layer.stage for layer in program.descriptors)
+    samples = (1, depth + 2, depth + 4)  # the last two differ by an even and an odd sample
+    beats = artifact.input_words * artifact.shape.word_beats
+    first, some, more = (
+        predict(
+            artifact.shape, program.descriptors, artifact.run_packet(np.zeros((b, beats), "<u8"))
+        )
+        for b in samples
     )
-    sample_bytes = 8 * (1 + ends[0].words(shape.n) * shape.word_beats + len(program.stream))
-    batch = max(1, min(MOST_BATCH, MOST_PACKET_BYTES // sample_bytes))
-    answer_bytes = 8 * ends[1].words(shape.n) * shape.word_beats
-    buffers = 2 * (8 + batch * sample_bytes) + 2 * batch * answer_bytes
-    return Artifact(
-        name=graph.name, shape=shape, build=options.build, input=ends[0], output=ends[1],
+    interval = (more.cycles - some.cycles) / (samples[2] - samples[1])
+    return replace(artifact, latency_cycles=first.cycles, interval_cycles=interval), first
+
+
+def _artifact(graph: Graph, program: Program, options: Options) -> Artifact:
+    """Without clocks."""
+    shape = options.shape
+    made = Artifact(
+        name=graph.name, shape=shape, build=options.build,
+        input=_port(graph, graph.input, graph.input_name, 0),
+        output=_port(graph, graph.output, graph.output_name, 1),
         load=program.load, stream=program.stream, order=(INPUT, *range(program.blocks)),
-        max_batch=batch, latency_cycles=cycles[0], interval_cycles=cycles[1],
-        cma_bytes=buffers + program.load.nbytes, tail=graph.tail,
+        max_batch=1, latency_cycles=0, interval_cycles=0.0, cma_bytes=0, tail=graph.tail,
     )  # fmt: skip
+    sample_bytes = made.run_bytes(1) - made.run_bytes(0)
+    for name, size in (("program", program.load.nbytes), ("sample", made.run_bytes(1))):
+        if size > MOST_DMA_BYTES:
+            raise CapacityError(
+                f"the {name} takes {size >> 20} MiB, and a transfer at most"
+                f" {MOST_DMA_BYTES + 1 >> 20} MiB: a smaller network is needed"
+            )
+    batch = max(1, min(MOST_BATCH, MOST_PACKET_BYTES // sample_bytes))
+    answer_bytes = 8 * made.output_words * shape.word_beats
+    buffers = 2 * made.run_bytes(batch) + 2 * batch * answer_bytes
+    return replace(made, max_batch=batch, cma_bytes=buffers + program.load.nbytes)
 
 
 def _port(graph: Graph, tensor: str, name: str, end: int) -> Port:

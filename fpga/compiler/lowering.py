@@ -15,9 +15,9 @@ import numpy as np
 
 from fpga.compiler.graph import Average, Conv, Graph, Max, Tensor, Window
 from fpga.compiler.placement import Place, place
-from fpga.compiler.steps import Copy, Step, steps
+from fpga.compiler.steps import Copy, Step, steps, with_copied_output
 from fpga.compiler.weights import identity, parameters, tiles, words
-from fpga.errors import CapacityError
+from fpga.errors import CapacityError, ProgramError
 from fpga.isa import packet
 from fpga.isa.descriptor import DENSE, MAX, PER_TILE, Descriptor, check_program, encode
 from fpga.isa.shape import BANK_OUT, BANK_X, EngineShape, address
@@ -77,9 +77,25 @@ class _Plan:
     bases: list[int]
 
 
+class _OutputInPartsError(Exception):
+    """A picture that goes out would go out in several parts, one after the other."""
+
+
 def lower(graph: Graph, shape: EngineShape) -> Program:
     """The program of a graph. Raises CapacityError with what does not fit, and what would help."""
     todo = steps(graph)
+    if len(todo) > shape.d_words:
+        raise CapacityError(
+            f"{len(todo)} layers; the engine holds {shape.d_words}: an engine with larger d_words"
+            " is needed"
+        )
+    try:
+        return _lower(graph, todo, shape)
+    except _OutputInPartsError:
+        return _lower(graph, with_copied_output(todo), shape)
+
+
+def _lower(graph: Graph, todo: list[Step], shape: EngineShape) -> Program:
     sizes = _sizes(graph, todo, shape.n)
     interleaved = _is_interleavable(graph, todo, sizes, shape)
     places = None
@@ -103,11 +119,12 @@ def _sizes(graph: Graph, todo: list[Step], n: int) -> dict[str, int]:
 
 
 def _tensors(graph: Graph, todo: list[Step]) -> dict[str, Tensor]:
-    """The graph's, and copies that steps brought."""
+    """The graph's, and what steps brought: copies, and what will be copied to the output."""
     found = dict(graph.tensors)
     for step in todo:
         if step.target not in found:
-            found[step.target] = replace(graph.tensors[step.source], name=step.target)
+            like = step.source if isinstance(step.operation, Copy) else graph.output
+            found[step.target] = replace(graph.tensors[like], name=step.target)
     return found
 
 
@@ -146,6 +163,9 @@ class _Lowering:
     def program(self) -> Program:
         own = [words(step, self._shape.n) for step in self._todo]
         plan = self._streamed(own)
+        last = self._todo[-1]
+        if len(plan.parts.get(len(self._todo) - 1, ())) > 1 and self._is_picture(last):
+            raise _OutputInPartsError
         resident = self._resident_bases(own, set(plan.parts))
         for number, step in enumerate(self._todo):
             found = own[number]
@@ -169,7 +189,7 @@ class _Lowering:
                 f"{entries} words of scales and biases; the engine holds {self._shape.p_words}:"
                 " an engine with larger p_words is needed"
             )
-        check_program(descriptors, self._shape)
+        self._check(descriptors)
         load = [
             packet.command(packet.DESC, 0, np.concatenate([encode(each) for each in descriptors])),
             packet.command(packet.PARAM, 0, table),
@@ -182,6 +202,15 @@ class _Lowering:
             packet.join(stream) if stream else np.zeros(0, "<u8"), len(stream),
             self._weights.count, self._interleaved,
         )  # fmt: skip
+
+    def _check(self, descriptors: list[Descriptor]) -> None:
+        try:
+            check_program(descriptors, self._shape)
+        except ProgramError as error:
+            names = [layer.step.name for layer in self._layers]
+            raise CapacityError(
+                f"the engine cannot run this network: {error} (layers: {', '.join(names)[:300]})"
+            ) from None
 
     # Weights.
 
@@ -253,6 +282,9 @@ class _Lowering:
             self._put(number, step, (first, count), base, is_streamed=True)
 
     # Layers.
+
+    def _is_picture(self, step: Step) -> bool:
+        return self._tensors[step.target].shape[1:] != (1, 1)
 
     def _oct(self, step: Step) -> int:
         return tiles(self._tensors[step.target].shape[0], self._shape.n)

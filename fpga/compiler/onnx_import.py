@@ -16,14 +16,16 @@ from onnx import numpy_helper
 
 from fpga.compiler import addition
 from fpga.compiler.graph import Add, Average, Conv, Graph, Max, Node, Tensor, Window
+from fpga.compiler.tail import split_tail
 from fpga.errors import ModelError
 
 Array = Any
 SUPPORTED = (
     "Gemm, MatMul, Conv, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool, ReduceMean over"
     " height and width, Add of two tensors, Flatten and Reshape to a vector; and on the host,"
-    " when allowed, Softmax and ArgMax at the end"
+    " when allowed, Softmax, Sigmoid and ArgMax at the end"
 )
+MOST_SIZE = 1023
 LEAST_KERNEL, MOST_KERNEL = 1, 15
 
 
@@ -48,13 +50,17 @@ def import_graph(model: onnx.ModelProto, *, allow_host: bool = False) -> Graph:
 
     allow_host: a Softmax or ArgMax at the end may be left to the host. Raises ModelError.
     """
-    return _Importer(model, allow_host).graph()
+    model, tail = split_tail(model, allow_host=allow_host)
+    try:
+        return _Importer(model, tail).graph()
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError(f"the model is malformed: {type(error).__name__}: {error}") from None
 
 
 class _Importer:
-    def __init__(self, model: onnx.ModelProto, allow_host: bool) -> None:
+    def __init__(self, model: onnx.ModelProto, tail: tuple[str, ...]) -> None:
         self._onnx = model.graph
-        self._allow_host = allow_host
+        self._tail = tail
         self._constants = {each.name: each for each in model.graph.initializer}
         self._producers = {name: node for node in model.graph.node for name in node.output if name}
         self._uses: dict[str, int] = {}
@@ -70,32 +76,52 @@ class _Importer:
 
     def graph(self) -> Graph:
         input_name, layout = self._input()
-        tail, end = self._tail()
+        end = self._onnx.output[0].name
         for node in self._onnx.node:
             if node.op_type == "QuantizeLinear":
-                self._quantise(node, input_name, layout)
+                self._quantise(node, input_name)
             elif node.op_type == "DequantizeLinear":
                 self._dequantise(node)
             elif node.op_type == "Constant":
                 self._constants[node.output[0]] = _constant(node)
+        self._refuse_rest()
         if not self._nodes:
             raise ModelError("the model computes nothing that the engine could: is it quantised?")
-        self._refuse_rest(tail)
-        found = self._real.get(end, end)
+        found, tail = self._end(end)
+        made = {node.target for node in self._nodes}
+        if found not in made:
+            raise ModelError(f"the output {end} is not computed by anything")
+        source = next(name for name in self._tensors if name not in made)
+        is_vector = self._tensors[found].shape[1:] == (1, 1) and self._rank(end) == 2
+        return Graph(
+            self._onnx.name or "model", self._tensors, self._needed(found), source, found,
+            input_name, end, (layout, "NC" if is_vector else "NCHW"), tail,
+        )  # fmt: skip
+
+    def _end(self, end: str) -> tuple[str, tuple[str, ...]]:
+        """(the int8 tensor that goes out, what the host does with it)."""
+        found, tail = self._real.get(end, end), self._tail
+        if isinstance(found, str) and found in self._flat:
+            found = _Flat(self._flat[found])
+        if isinstance(found, _Flat):
+            found = found.name
+            if self._tensors[found].shape[1:] != (1, 1):
+                tail = ("flatten", *tail)
         if not isinstance(found, str) or found not in self._tensors:
             raise ModelError(
                 f"the output {end} is not a quantised tensor: quantise the model to its end, or"
                 " allow the host to do the rest"
             )
-        is_vector = self._tensors[found].shape[1:] == (1, 1) and self._rank(end) == 2
-        source = next(node.target for node in self._nodes if node.target == found)
-        quantised_input = next(
-            name for name in self._tensors if name not in {node.target for node in self._nodes}
-        )
-        return Graph(
-            self._onnx.name or "model", self._tensors, tuple(self._nodes), quantised_input, source,
-            input_name, self._onnx.output[0].name, (layout, "NC" if is_vector else "NCHW"), tail,
-        )  # fmt: skip
+        return found, tail
+
+    def _needed(self, end: str) -> tuple[Node, ...]:
+        """The nodes that the output is made of."""
+        wanted, found = {end}, []
+        for node in reversed(self._nodes):
+            if node.target in wanted:
+                found.append(node)
+                wanted.update((node.a, node.b) if isinstance(node, Add) else (node.source,))
+        return tuple(reversed(found))
 
     # Where it begins and ends.
 
@@ -106,6 +132,8 @@ class _Importer:
         sizes = inputs[0].type.tensor_type.shape.dim
         if len(sizes) not in (2, 4):
             raise ModelError(f"the input is [N, C] or [N, C, H, W], not of rank {len(sizes)}")
+        if any(size.dim_value > MOST_SIZE for size in sizes[2:]):
+            raise ModelError(f"the input is at most {MOST_SIZE} x {MOST_SIZE}")
         if any(size.dim_value < 1 for size in sizes[1:]):
             raise ModelError(
                 "the input's sizes must be known, but for the batch: export the model with fixed"
@@ -131,29 +159,12 @@ class _Importer:
             end = node.input[0]
         return 2 if self._input()[1] == "NC" else 4
 
-    def _tail(self) -> tuple[tuple[str, ...], str]:
-        """(what the host does, the tensor before it)."""
-        end, steps = self._onnx.output[0].name, []
-        while end in self._producers and self._producers[end].op_type in ("Softmax", "ArgMax"):
-            node = self._producers[end]
-            if not self._allow_host:
-                raise ModelError(
-                    f"{_named(node)}: the engine cannot do it; allow the host to, or leave it out"
-                )
-            attributes = _attributes(node)
-            if attributes.get("axis", -1) not in (-1, 1) or attributes.get("keepdims", 0):
-                raise ModelError(f"{_named(node)}: over axis 1, without keepdims, please")
-            steps.append(node.op_type.lower())
-            end = node.input[0]
-            # A quantised end: softmax of what QuantizeLinear and DequantizeLinear give is theirs.
-        return tuple(reversed(steps)), end
-
-    def _refuse_rest(self, tail: tuple[str, ...]) -> None:
-        """Nodes that nothing has taken."""
+    def _refuse_rest(self) -> None:
+        """Nodes that nothing can take."""
         known = {
             "QuantizeLinear", "DequantizeLinear", "Constant", "Gemm", "MatMul", "Conv", "Relu",
             "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Add", "Flatten",
-            "Reshape", "Identity", *(("Softmax", "ArgMax") if tail else ()),
+            "Reshape", "Identity",
         }  # fmt: skip
         for node in self._onnx.node:
             if node.op_type not in known or node.domain not in ("", "ai.onnx"):
@@ -194,9 +205,26 @@ class _Importer:
             raise ModelError(f"{_named(node)}: a scale that is not positive and finite")
         return _Constant(values, scale, zero)
 
-    def _quantise(self, node: onnx.NodeProto, input_name: str, layout: str) -> None:
-        scale, zero_point = self._scale(node)
+    def _quantised_constant(self, node: onnx.NodeProto) -> onnx.TensorProto:
+        """Weights that are stored as float32 before their QuantizeLinear."""
+        values, scale = (self._array(name, node).astype(np.float32) for name in node.input[:2])
+        zero = self._array(node.input[2], node) if len(node.input) > 2 else np.zeros(1, np.uint8)
+        if zero.dtype != np.int8 or not np.isfinite(values).all() or not (scale > 0).all():
+            raise ModelError(f"{_named(node)}: finite weights to int8 only")
+        if scale.size > 1:
+            axis = _attributes(node).get("axis", 1) % values.ndim
+            around = [1] * values.ndim
+            around[axis] = -1
+            scale, zero = scale.reshape(around), zero.reshape(around)
+        whole = np.rint(values / scale) + zero
+        return numpy_helper.from_array(np.clip(whole, -128, 127).astype(np.int8), node.output[0])
+
+    def _quantise(self, node: onnx.NodeProto, input_name: str) -> None:
         target, source = node.output[0], node.input[0]
+        if source in self._constants:
+            self._constants[target] = self._quantised_constant(node)
+            return
+        scale, zero_point = self._scale(node)
         if source == input_name:
             self._tensors[target] = Tensor(target, self._sizes(source), scale, zero_point)
             return
@@ -279,7 +307,13 @@ class _Importer:
     ) -> None:  # fmt: skip
         filters = target.shape[0]
         # In this order, each step in float32: onnxruntime's QLinearConv and QGemm.
-        scale = np.float32(source.scale) * weight.scale / np.float32(target.scale)
+        with np.errstate(over="ignore", under="ignore"):
+            scale = np.float32(source.scale) * weight.scale / np.float32(target.scale)
+        if not (np.isfinite(scale).all() and (scale > 2.0**-39).all() and (scale < 2.0**22).all()):
+            raise ModelError(
+                f"{_named(node)}: the scale of input times weight by output is"
+                f" {float(scale.min()):.3g} to {float(scale.max()):.3g}; 2^-39 to 2^22 is possible"
+            )
         if scale.size not in (1, filters):
             raise ModelError(f"{_named(node)}: {scale.size} scales for {filters} outputs")
         scale = np.broadcast_to(scale.astype(np.float32).reshape(-1), filters).copy()
@@ -340,7 +374,10 @@ class _Importer:
             height = width = 1
         count = window.kernel[0] * window.kernel[1]
         # As onnxruntime's QLinearGlobalAveragePool has it, in float32.
-        factor = np.float32(source.scale) / (np.float32(scale) * np.float32(count))
+        with np.errstate(all="ignore"):
+            factor = np.float32(source.scale) / (np.float32(scale) * np.float32(count))
+        if not 2.0**-39 < factor < 2.0**22:
+            raise ModelError(f"{_named(node)}: scales of input and output are too far apart")
         self._put(
             Average(_label(node), source.name, target, float(factor), window, lo, hi),
             Tensor(target, (channels, height, width), scale, zero),
@@ -477,11 +514,12 @@ class _Importer:
         zero = 0
         if len(node.input) > 2 and node.input[2]:
             array = self._array(node.input[2], node)
-            if array.dtype != np.int8:
+            if array.dtype not in (np.int8, np.uint8):
                 raise ModelError(f"{_named(node)}: activations are int8, not {array.dtype}")
-            zero = int(array.reshape(-1)[0])
+            # uint8 is int8 with everything 128 higher, the zero point too.
+            zero = int(array.reshape(-1)[0]) - (128 if array.dtype == np.uint8 else 0)
         else:
-            raise ModelError(f"{_named(node)}: activations are int8 and have a zero point")
+            zero = -128  # without a zero point the type is uint8
         value = float(scale.astype(np.float32).reshape(-1)[0])
         if not (math.isfinite(value) and value > 0):
             raise ModelError(f"{_named(node)}: a scale that is not positive and finite")

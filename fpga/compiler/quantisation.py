@@ -84,8 +84,6 @@ def quantise(
 
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise ModelError("a model with its weights in other files: save it as one file")
         if (
             tensor.data_type == onnx.TensorProto.FLOAT
             and not np.isfinite(numpy_helper.to_array(tensor)).all()

@@ -61,7 +61,6 @@ def steps(graph: Graph) -> list[Step]:
         for name in graph.sources(node):
             uses[name] = uses.get(name, 0) + 1
     found: list[Step] = []
-    copies: dict[str, str] = {}
     for node in graph.nodes:
         if not isinstance(node, Add):
             found.append(Step(node, node.target, node.target))
@@ -75,7 +74,7 @@ def steps(graph: Graph) -> list[Step]:
             at = max(place for place, step in enumerate(found) if step.target == main)
             step = found.pop(at)
             found.append(replace(step, target=node.target, residual=_residual(node, main)))
-    return _without_input_residuals(graph, found, copies)
+    return _with_copied_residuals(graph, found)
 
 
 def _fusible(node: Add, found: list[Step], uses: dict[str, int]) -> str | None:
@@ -93,16 +92,29 @@ def _residual(node: Add, main: str) -> Residual:
     return Residual(node.a, node.mb, node.ma, node.sh, node.lo, node.hi)
 
 
-def _without_input_residuals(graph: Graph, found: list[Step], copies: dict[str, str]) -> list[Step]:
-    """Bank X has no second reader: an input that is added is copied first."""
+def _with_copied_residuals(graph: Graph, found: list[Step]) -> list[Step]:
+    """A residual lies in A or B, and not where the source lies. So the input, and a tensor that is
+    added to itself, are copied first."""
     whole: list[Step] = []
+    copies: dict[str, str] = {}
     for step in found:
         residual = step.residual
-        if residual is not None and residual.tensor == graph.input:
-            if graph.input not in copies:
-                copies[graph.input] = f"{graph.input} (copied)"
-                copy = Copy("copy of the input", graph.input, copies[graph.input])
-                whole.append(Step(copy, graph.input, copies[graph.input]))
-            step = replace(step, residual=replace(residual, tensor=copies[graph.input]))
+        if residual is not None and residual.tensor in (graph.input, step.source):
+            name = residual.tensor
+            if name not in copies:
+                copies[name] = f"{name} (copied)"
+                copy = Copy(f"copy of {name}", name, copies[name])
+                whole.append(Step(copy, copies[name], copies[name]))
+            step = replace(step, residual=replace(residual, tensor=copies[name]))
         whole.append(step)
     return whole
+
+
+def with_copied_output(found: list[Step]) -> list[Step]:
+    """The same, with a last step that copies what goes out, whole."""
+    last = found[-1]
+    inner = f"{last.target} (before)"
+    between = inner if last.residual is None else last.between
+    copy = Copy(f"copy of {last.target}", inner, last.target)
+    before = replace(last, between=between, target=inner)
+    return [*found[:-1], before, Step(copy, last.target, last.target)]
