@@ -1,0 +1,63 @@
+"""Real pynq on simulated boards, in process and over its own gRPC. See pynq_checks.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpga.board import designs
+from fpga.compiler import reference
+from fpga.compiler.compilation import Options, compile_model
+from fpga.isa.shape import SMALL
+from fpga.simulation.board import library
+from tests.fpga import models
+
+ROOT = Path(__file__).parents[3]
+NAMES = (
+    "in_process", "remote_two_boards", "selftest_of_pynq", "defect_1_no_frequency_for_zynq_7000",
+    "defect_2_a_file_of_the_same_name_is_not_sent_again", "defect_4_a_wrong_part_is_no_error",
+    "a_missing_flush_shows", "memory_runs_out_at_once", "defect_5_waiting_has_no_end",
+)  # fmt: skip
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pynq")]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits on a small engine, with inputs and what the integer graph makes of them."""
+    folder = tmp_path_factory.mktemp("artifact")
+    data, _ = models.digits()
+    compiled = compile_model(models.digits_mlp(), data[:200], Options(shape=SMALL))
+    compiled.artifact.save(folder)
+    design = designs.simulated(SMALL)
+    (folder / "design.bit").write_bytes(design.bit)
+    (folder / "design.hwh").write_bytes(design.hwh)
+    rows = data[200:264]
+    port = compiled.artifact.input
+    whole = np.rint(rows / np.float32(port.scale)) + port.zero_point
+    whole = np.clip(whole, -128, 127).astype(np.int8)[:, :, None, None]
+    np.save(folder / "inputs.npy", rows)
+    np.save(folder / "expected.npy", reference.run(compiled.graph, whole)[compiled.graph.output])
+    library(SMALL, design.build)  # built here, where it has time
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(artifact: Path) -> dict[str, str]:
+    subprocess.run([ROOT / "scripts/pynq"], check=True, timeout=280)
+    ended = subprocess.run(
+        [ROOT / ".venv-pynq/bin/python", "-m", "tests.fpga.board.pynq_checks", artifact],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert ended.stdout.strip(), ended.stderr
+    found: dict[str, str] = json.loads(ended.stdout.strip().splitlines()[-1])
+    return found
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", NAMES)
+def test_pynq_on_a_simulated_board(results: dict[str, str], name: str) -> None:
+    assert results[name] == ""
