@@ -376,7 +376,8 @@ class Bench:
         hosts = {host.kind: host for host in assembly.make_hosts(config, stock)}
         if self._host not in hosts:
             raise HostError(f"this machine has no host {self._host}")
-        tools = Tools(config.state, {self._host: hosts[self._host]}, stock, self._puller, records)
+        self._device_host = hosts[self._host]
+        tools = Tools(config.state, {self._host: self._device_host}, stock, self._puller, records)
         self._unit = ModuleUpdater("bench", tools, lambda: True)
         stack.callback(self._remove)
 
@@ -385,6 +386,7 @@ class Bench:
         for _ in range(3):
             with suppress(HostError):
                 self._unit.remove()
+                self._device_host.discard([])
                 return
 
     def _module(self, number: int, strategy: Strategy) -> Module:
