@@ -2,7 +2,9 @@
 // integer. A pair a clock; the result is there seven clocks later. Constants of a layer come with
 // the value and are delayed here.
 `default_nettype none
-module adder (
+module adder #(
+    parameter PACK = 1
+) (
     input  wire        clk,
     input  wire [7:0]  q,          // at 0, as all
     input  wire [7:0]  r,
@@ -23,16 +25,36 @@ module adder (
         r1 <= {r[7], r} - {r_zero[7], r_zero};
     end
 
-    // 1
-    reg signed [33:0] q2, r2;
-    always @(posedge clk) begin
-        q2 <= $signed({1'b0, q_factor}) * q1;
-        r2 <= $signed({1'b0, r_factor}) * r1;
-    end
+    // 1: a DSP48 takes a factor whole, others in two parts.
+    wire signed [33:0] one, other;
+    generate
+        if (PACK != 0) begin : dsp48
+            reg signed [33:0] q2, r2;
+            always @(posedge clk) begin
+                q2 <= $signed({1'b0, q_factor}) * q1;
+                r2 <= $signed({1'b0, r_factor}) * r1;
+            end
+            assign one = q2;
+            assign other = r2;
+        end else begin : mult18
+            reg signed [26:0] q_lower, r_lower;
+            reg signed [16:0] q_upper, r_upper;
+            always @(posedge clk) begin
+                q_lower <= $signed({1'b0, q_factor[16:0]}) * q1;
+                q_upper <= $signed({1'b0, q_factor[23:17]}) * q1;
+                r_lower <= $signed({1'b0, r_factor[16:0]}) * r1;
+                r_upper <= $signed({1'b0, r_factor[23:17]}) * r1;
+            end
+            wire signed [16:0] upper = q_upper + r_upper;
+            wire signed [27:0] lower = q_lower + r_lower;
+            assign one = {upper, 17'd0};
+            assign other = {{6{lower[27]}}, lower};
+        end
+    endgenerate
 
     // 2
     reg signed [33:0] sum;
-    always @(posedge clk) sum <= q2 + r2;
+    always @(posedge clk) sum <= one + other;
 
     // 3: one bit more below, for rounding.
     wire signed [34:0] wide = {sum, 1'b0};

@@ -41,10 +41,10 @@ module array #(
         if (rst) takes <= {(A-1){1'b0}};
     end
 
-    reg [N*8-1:0] word;
-    always @(posedge clk) if (takes[2]) begin
-        word <= is_pad2 ? {N{pad2}} : bank2 == 2'd0 ? x_word : bank2 == 2'd1 ? a_word : b_word;
-    end
+    reg  [N*8-1:0] word;
+    wire [N*8-1:0] next_word
+        = is_pad2 ? {N{pad2}} : bank2 == 2'd0 ? x_word : bank2 == 2'd1 ? a_word : b_word;
+    always @(posedge clk) if (takes[2]) word <= next_word;
 
     // Maxima need no tree: they are found at once and wait for the sums' pace.
     reg [N*8-1:0] maximum;
@@ -74,7 +74,7 @@ module array #(
             wire [N*16-1:0] values0, values1;
             wire [N-1:0]    carries1;
             products #(.N(N), .PACK(PACK)) multiply (
-                .clk(clk), .enable(takes[3]), .word(word),
+                .clk(clk), .load(takes[2]), .enable(takes[3]), .next_word(next_word),
                 .weights0(weights[N*8*i +: N*8]), .weights1(weights[N*8*(i+1) +: N*8]),
                 .values0(values0), .values1(values1), .carries1(carries1)
             );

@@ -1,4 +1,5 @@
-// Products of one input word with the weights of two output lanes, a clock later.
+// Products of one input word with the weights of two output lanes. The word has a register here: one
+// register for all lanes would be far from most multipliers.
 //
 // PACK: one multiplier makes both, (w1 * 2^16 + w0) * x: w0 * x fits in 16 bits with its sign, which
 // takes one from the upper half when it is negative: that is the carry. Else two multipliers.
@@ -8,14 +9,19 @@ module products #(
     parameter PACK = 1
 ) (
     input  wire            clk,
-    input  wire            enable,
-    input  wire [N*8-1:0]  word,
-    input  wire [N*8-1:0]  weights0,
+    input  wire            load,          // the word
+    input  wire            enable,        // the products, a clock later
+    input  wire [N*8-1:0]  next_word,
+    input  wire [N*8-1:0]  weights0,      // with `enable`
     input  wire [N*8-1:0]  weights1,
     output wire [N*16-1:0] values0,
     output wire [N*16-1:0] values1,
     output wire [N-1:0]    carries1
 );
+    reg [N*8-1:0] word;
+    (* keep *)
+    always @(posedge clk) if (load) word <= next_word;
+
     genvar i;
     generate
         for (i = 0; i < N; i = i + 1) begin : lane

@@ -35,7 +35,7 @@ module requantiser #(
     reg  [23:0] extra2;
     reg         negative2;
     reg  [5:0]  shift2;
-    wire [47:0] product;
+    wire [47:0] one, other;         // their sum is the product
     generate
         if (PACK != 0) begin : dsp48
             reg [40:0] lower;
@@ -44,7 +44,8 @@ module requantiser #(
                 lower <= sig1 * magnitude[16:0];
                 upper <= sig1 * magnitude[23:17];
             end
-            assign product = {upper, 17'd0} + {7'd0, lower};
+            assign one = {upper, 17'd0};
+            assign other = {7'd0, lower};
         end else begin : mult18
             reg [35:0] ll;
             reg [23:0] lu, ul;
@@ -55,7 +56,8 @@ module requantiser #(
                 ul <= sig1[23:18] * magnitude[17:0];
                 uu <= sig1[23:18] * magnitude[23:18];
             end
-            assign product = {uu, ll} + {5'd0, {1'b0, lu} + {1'b0, ul}, 18'd0};
+            assign one = {5'd0, {1'b0, lu} + {1'b0, ul}, 18'd0};
+            assign other = {uu, ll};
         end
     endgenerate
     always @(posedge clk) begin
@@ -69,7 +71,7 @@ module requantiser #(
     reg        negative3;
     reg [5:0]  shift3;
     always @(posedge clk) begin
-        p         <= product + {24'd0, extra2};
+        p         <= one + (other + {24'd0, extra2});
         negative3 <= negative2;
         shift3    <= shift2;
     end

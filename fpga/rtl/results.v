@@ -168,7 +168,7 @@ module results #(
                 .clk(clk), .acc(group[25*i +: 25]), .parameters(parameters[64*i +: 64]),
                 .zero(zero6), .low(low7), .high(high7), .result(plain[8*i +: 8])
             );
-            adder add (
+            adder #(.PACK(PACK)) add (
                 .clk(clk), .q(plain[8*i +: 8]), .r(residual[8*i +: 8]),
                 .q_zero(zero8), .r_zero(r_zero8),
                 .q_factor(factors[3][47:24]), .r_factor(factors[3][23:0]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpga.errors import ToolError
-from fpga.synthesis.sources import engine_sources
+from fpga.synthesis.sources import RTL, engine_sources
 from fpga.synthesis.tool import run_tool
 
 _FMAX = re.compile(r"Max frequency for clock .*?: ([0-9.]+) MHz")
@@ -30,7 +30,7 @@ def route(folder: Path, nextpnr: str, ecppack: str, seed: int = 1) -> Routed:
 
     Raises ToolError.
     """
-    sources = " ".join(str(path) for path in engine_sources())
+    sources = " ".join(str(path) for path in [*engine_sources(), RTL / "serial.v"])
     script = f"read_verilog {sources}; synth_ecp5 -abc9 -top serial -json engine.json"
     run_tool(["yosys", "-q", "-p", script], folder, timeout_s=1800)
     log = run_tool(

@@ -8,12 +8,15 @@ from pathlib import Path
 from fpga.isa.shape import EngineShape
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
-_AROUND = {"board.v", "dma.v", "gpio.v"}
+_ENGINE = (
+    *("adder", "array", "dot", "engine", "fifo", "issue", "loader", "memory", "output_fifo"),
+    *("prefetch", "products", "registers", "requantiser", "results", "slice", "sum_tree", "walker"),
+)
 
 
 def engine_sources() -> list[Path]:
-    """All files of the engine and of its serial frame, sorted."""
-    return sorted(path for path in RTL.glob("*.v") if path.name not in _AROUND)
+    """The files of module `engine`."""
+    return [RTL / f"{name}.v" for name in _ENGINE]
 
 
 def parameters(shape: EngineShape, pack: bool) -> Mapping[str, int]:

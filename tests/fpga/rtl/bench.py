@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fpga.isa import registers
 from fpga.isa.shape import EngineShape
-from tests.fpga.rtl.build import RTL, library
+from fpga.simulation.library import build
+from fpga.synthesis.sources import RTL, engine_sources, parameters
 
 Array = Any
 ROOM = 1 << 20
+
+
+def engine_library(shape: EngineShape, pack: int) -> Path:
+    """The engine of a shape in C, for this machine."""
+    settings = parameters(shape, bool(pack))
+    return build("engine", RTL / "bench.cpp", settings, verilog=engine_sources())
 
 
 @dataclass(frozen=True)
@@ -34,19 +42,8 @@ class Bench:
     """An engine after power-up. Close it."""
 
     def __init__(self, shape: EngineShape, pack: int = 1) -> None:
-        parameters = {
-            "N": shape.n,
-            "RQ": shape.rq,
-            "W_WORDS": shape.w_words,
-            "P_WORDS": shape.p_words,
-            "D_WORDS": shape.d_words,
-            "X_WORDS": shape.x_words,
-            "A_WORDS": shape.a_words,
-            "B_WORDS": shape.b_words,
-            "PACK": pack,
-        }
         self.shape = shape
-        self._lib = ctypes.CDLL(str(library("engine", RTL / "bench.cpp", parameters)))
+        self._lib = ctypes.CDLL(str(engine_library(shape, pack)))
         u64, pointer = ctypes.c_uint64, ctypes.c_void_p
         self._lib.bench_new.restype = pointer
         self._lib.bench_free.argtypes = [pointer]

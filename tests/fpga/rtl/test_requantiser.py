@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from fpga.isa.parameter import encode_parameters
-from tests.fpga.rtl.build import RTL, library
+from fpga.simulation.library import build
+from fpga.synthesis.sources import RTL, engine_sources
 
 Array = Any
 
 
 def requantise(pack: int, total: Array, scale: Array, zero: int, low: int, high: int) -> Array:
     """What the hardware makes of each total with each scale; half of a total comes as bias."""
-    lib = ctypes.CDLL(str(library("requantiser", RTL / "bench_requantiser.cpp", {"PACK": pack})))
+    harness = RTL / "bench_requantiser.cpp"
+    verilog = [path for path in engine_sources() if path.stem == "requantiser"]
+    lib = ctypes.CDLL(str(build("requantiser", harness, {"PACK": pack}, verilog=verilog)))
     acc = np.ascontiguousarray(total - (total >> 1), np.int32)
     words = encode_parameters(total >> 1, scale)
     results = np.zeros(len(acc), np.int8)
