@@ -1,7 +1,7 @@
 """Trains the small convolutional network that the FPGA's tests use, and writes its weights.
 
     pip install torch scikit-learn
-    python examples/fpga/train_digits_cnn.py tests/fpga/digits_cnn.npz
+    python examples/fpga/train_digits_cnn.py benchmarks/fpga/digits_cnn.npz
 
 1 x 8 x 8 -> 16 filters of 3 x 3 -> 2 x 2 maxima -> 32 filters of 3 x 3 -> 10. Weights are stored as
 float16. Only this script needs PyTorch.

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.fpga import models
 from fpga.board import designs
 from fpga.compiler import reference
 from fpga.compiler.compilation import Options, compile_model
 from fpga.isa.shape import SMALL
 from fpga.simulation.board import library
-from tests.fpga import models
 
 ROOT = Path(__file__).parents[3]
 NAMES = (

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks.fpga import models
+from benchmarks.fpga.oracle import Oracle
 from fpga.compiler import reference
 from fpga.compiler.compilation import Compiled, Options, compile_model
 from fpga.emulator import EmulatedEngine
 from fpga.isa.shape import LARGE, SMALL, EngineShape
-from tests.fpga import models
-from tests.fpga.oracle import Oracle
 
 Array = Any
 TIGHT = EngineShape(

@@ -83,7 +83,7 @@ class Oracle:
         zeros = self._constant(np.zeros(len(node.weight), np.int8))
         source, target = self._quantisation(node.source), self._quantisation(node.target)
         bias = self._constant(node.bias.astype(np.int32))
-        if shape[1:] == (1, 1) and not node.is_depthwise:
+        if shape[1:] == window.kernel == (1, 1) and not node.is_depthwise:
             flat, matrix, made = f"{out} in", f"{out} matrix", f"{out} vector"
             size = self._constant(np.array([0, -1], np.int64))
             self._nodes.append(helper.make_node("Reshape", [node.source, size], [flat]))
