@@ -1,13 +1,13 @@
 """The FPGA accelerator: a model becomes a program for an engine in hardware, real or simulated.
 
-    isa/         what the hardware promises: shapes, descriptors, packets, registers
-                 (docs/reference/fpga-engine.md)                                  numpy
-    emulator/    runs programs in numpy, bit for bit                              numpy
-    timing/      says how many clocks a program takes, exactly
-    rtl/         the engine, its DMA and a board around them, in Verilog
-    simulation/  Verilog to a library: built once, kept by hash
-    board/       a simulated board: memory, clocks, faults; for pynq in process or remote
-    compiler/    ONNX to int8 to a program                                        onnx, onnxruntime
-    driver/      the same on all boards                                           numpy, pynq
-    engine       answers requests of the scoring server with a board
+isa/         what the hardware promises: shapes, descriptors, packets, registers
+             (docs/reference/fpga-engine.md)                                  numpy
+emulator/    runs programs in numpy, bit for bit                              numpy
+timing/      says how many clocks a program takes, exactly
+rtl/         the engine, its DMA and a board around them, in Verilog
+simulation/  Verilog to a library: built once, kept by hash
+board/       a simulated board: memory, clocks, faults; for pynq in process or remote
+compiler/    ONNX to int8 to a program                                        onnx, onnxruntime
+driver/      the same on all boards                                           numpy, pynq
+engine       answers requests of the scoring server with a board
 """
