@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 JOBS ?= 2
 
-.PHONY: demo demo-edge test check bench setup lock clean
+.PHONY: demo demo-edge test check bench bench-fpga setup lock clean
 
 demo:
 	@scripts/setup demo
@@ -24,6 +24,10 @@ check:
 bench:
 	@scripts/setup dev
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-fpga:
+	@scripts/setup dev
+	@$(PY) -m benchmarks.fpga.networks $(ARGS)
 
 setup:
 	@scripts/setup dev
