@@ -31,10 +31,12 @@ def kernels() -> str:
 
 
 class Oracle:
-    """The graph's every tensor, as onnxruntime computes it."""
+    """The graph's every tensor, as onnxruntime computes it. ``inputs``: where it is not only the
+    graph's own."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, inputs: tuple[str, ...] = ()) -> None:
         self._graph = graph
+        self._inputs = inputs or (graph.input,)
         self._constants: list[onnx.TensorProto] = []
         self._nodes: list[onnx.NodeProto] = []
         for node in graph.nodes:
@@ -48,10 +50,15 @@ class Oracle:
 
     def run(self, values: Array) -> dict[str, Array]:
         """From the input int8 [B, C, H, W]: tensors by name, in the graph's shapes."""
-        found = self._session.run(self._names, {self._graph.input: values})
+        return self.run_all({self._graph.input: values})
+
+    def run_all(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """The same, from several."""
+        found = self._session.run(self._names, inputs)
+        samples = len(next(iter(inputs.values())))
         shapes = [self._graph.tensors[name].shape for name in self._names]
         return {
-            name: each.reshape(len(values), *shape)
+            name: each.reshape(samples, *shape)
             for name, each, shape in zip(self._names, found, shapes, strict=True)
         }
 
@@ -149,11 +156,14 @@ class Oracle:
         self._nodes.append(made)
 
     def _model(self) -> onnx.ModelProto:
-        source = self._graph.tensors[self._graph.input]
+        inputs = [self._graph.tensors[name] for name in self._inputs]
         graph = helper.make_graph(
             self._nodes,
             self._graph.name,
-            [helper.make_tensor_value_info(source.name, TensorProto.INT8, ["N", *source.shape])],
+            [
+                helper.make_tensor_value_info(each.name, TensorProto.INT8, ["N", *each.shape])
+                for each in inputs
+            ],
             [
                 helper.make_tensor_value_info(n.target, TensorProto.INT8, None)
                 for n in self._graph.nodes

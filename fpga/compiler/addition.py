@@ -15,19 +15,13 @@ MOST = (1 << 24) - 1
 
 def factors(a: float, b: float, out: float) -> tuple[int, int, int]:
     """(ma, mb, sh) with ma / 2^sh near a / out, and mb likewise; exact where both ratios are powers
-    of two. Raises ModelError where a ratio is too large or both are too small."""
+    of two. Raises ModelError where a ratio is too large."""
     ratios = (a / out, b / out)
     sh = min(31, 23 - math.floor(math.log2(max(ratios))))
+    if max(round(ratio * 2.0**sh) for ratio in ratios) > MOST:
+        sh -= 1
     if sh < 0:
         raise ModelError("an Add whose input has 2^24 times the scale of its output")
-    ma, mb = (round(ratio * 2.0**sh) for ratio in ratios)
-    if max(ma, mb) > MOST:
-        return factors_at(ratios, sh - 1)
-    return ma, mb, sh
-
-
-def factors_at(ratios: tuple[float, float], sh: int) -> tuple[int, int, int]:
-    """As `factors`, with a shift that is given."""
     ma, mb = (round(ratio * 2.0**sh) for ratio in ratios)
     return ma, mb, sh
 

@@ -67,6 +67,7 @@ def compile_model(
     options = options or Options()
     model, tail = split_tail(_checked(_read(source)), allow_host=options.allow_host)
     quantised, is_float = model, not _is_quantised(model)
+    _check_layers(model, options.shape)
     if is_float:
         if calibration is None:
             raise ModelError(
@@ -77,10 +78,20 @@ def compile_model(
     graph = replace(graph, tail=(*graph.tail, *tail))
     proof = prove(graph)
     program = lower(graph, options.shape)
-    made, timing = _timed(_artifact(graph, program, options), program)
+    made, timing = _timed(artifact_of(graph, program, options.shape, options.build), program)
     accuracy = compare(model, graph, *held_out) if held_out and is_float else None
     found = report(graph, program, options.shape, proof, timing, made.interval_cycles, accuracy)
     return Compiled(made, found, graph, program, quantised)
+
+
+def _check_layers(model: onnx.ModelProto, shape: EngineShape) -> None:
+    """Before anything takes long."""
+    layers = sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in model.graph.node)
+    if layers > shape.d_words:
+        raise CapacityError(
+            f"{layers} layers; the engine holds {shape.d_words}: an engine with larger d_words is"
+            " needed"
+        )
 
 
 def _is_quantised(model: onnx.ModelProto) -> bool:
@@ -133,11 +144,10 @@ def _timed(artifact: Artifact, program: Program) -> tuple[Artifact, Prediction]:
     return replace(artifact, latency_cycles=first.cycles, interval_cycles=interval), first
 
 
-def _artifact(graph: Graph, program: Program, options: Options) -> Artifact:
+def artifact_of(graph: Graph, program: Program, shape: EngineShape, build: str = "") -> Artifact:
     """Without clocks."""
-    shape = options.shape
     made = Artifact(
-        name=graph.name, shape=shape, build=options.build,
+        name=graph.name, shape=shape, build=build,
         input=_port(graph, graph.input, graph.input_name, 0),
         output=_port(graph, graph.output, graph.output_name, 1),
         load=program.load, stream=program.stream, order=(INPUT, *range(program.blocks)),

@@ -46,6 +46,8 @@ def quantise(
     calibration = np.asarray(calibration, np.float32)
     if len(calibration) < 1 or not np.isfinite(calibration).all():
         raise ModelError("calibration needs inputs without nan or infinity")
+    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
+        raise ModelError("a model with one input and one output is needed")
     model = _without_matmul(_checked(model))
     name = model.graph.input[0].name
 
@@ -124,13 +126,15 @@ def _without_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
     """Scales of tensors that meet in an Add: few bits, and powers of two apart. Each grows by less
-    than a factor of two, so nothing saturates that did not."""
+    than a factor of two, so nothing saturates that did not. Their zero points become even:
+    onnxruntime's QLinearAdd rounds after it has added the zero point, QuantizeLinear before, and
+    halves go to the same side only with an even one."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
     quantised = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
     behind = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-    groups = _Groups()
+    groups, added = _Groups(), set[str]()
     for node in graph.node:
         if node.op_type != "Add" or not all(name in behind for name in node.input):
             continue
@@ -143,6 +147,7 @@ def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
         if end in quantised:
             scales.append(quantised[end].input[1])
         groups.join(scales)
+        added.update(scales)
     # A MaxPool or a Reshape has one scale for what comes in and goes out, under two names.
     for node in graph.node:
         if node.op_type in ("MaxPool", "Flatten", "Reshape") and node.input[0] in behind:
@@ -151,7 +156,18 @@ def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
                 names.append(quantised[node.output[0]].input[1])
             groups.join(names)
     _rescale(graph, groups)
+    _make_even(graph, set().union(*(group for group in groups.all() if group & added)))
     return made
+
+
+def _make_even(graph: onnx.GraphProto, scales: set[str]) -> None:
+    """The zero points that go with these scales, a step nearer to 0 where they are odd."""
+    constants = {each.name: each for each in graph.initializer}
+    ends = [n for n in graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    for name in {node.input[2] for node in ends if node.input[1] in scales}:
+        old = numpy_helper.to_array(constants[name])
+        even = np.where(old % 2 == 1, old - np.sign(old), old).astype(old.dtype)
+        constants[name].CopyFrom(numpy_helper.from_array(even, name))
 
 
 class _Groups:
