@@ -114,7 +114,7 @@ module engine #(
     // Its taps, one by one.
     wire        walker_active, t_valid, go, t_skip, t_slot_first, t_slot_last, t_word_first;
     wire        t_word_last, t_res, t_streamed, t_release_x, t_is_max, t_waits_x, t_res_in_b;
-    wire        t_is_pad;
+    wire        t_is_pad, t_x_there;
     wire [DA-1:0] t_index;
     wire [5:0]  t_in_flight;
     wire [1:0]  t_src_bank;
@@ -144,7 +144,8 @@ module engine #(
         .word_first(t_word_first), .word_last(t_word_last),
         .parity(parity), .index(t_index), .res(t_res), .streamed(t_streamed),
         .release_x(t_release_x), .is_max(t_is_max), .in_flight(t_in_flight),
-        .src_bank(t_src_bank), .waits_x(t_waits_x), .src(t_src),
+        .src_bank(t_src_bank), .waits_x(t_waits_x), .x_there(t_x_there), .x_limit0(x_limit0),
+        .x_limit1(x_limit1), .released_x(released_x), .src(t_src),
         .a_addr(t_a_addr), .b_addr(t_b_addr), .res_in_b(t_res_in_b),
         .is_pad(t_is_pad), .pad(t_pad), .w_addr(t_w_addr), .p_addr(t_p_addr), .dst(t_dst)
     );
@@ -153,10 +154,10 @@ module engine #(
     issue #(.R(R)) issue (
         .clk(clk), .rst(rst || run_start),
         .valid(t_valid), .skip(t_skip), .slot_first(t_slot_first), .slot_last(t_slot_last),
-        .word_first(t_word_first), .word_last(t_word_last), .parity(parity), .res(t_res),
+        .word_first(t_word_first), .word_last(t_word_last), .res(t_res),
         .streamed(t_streamed), .release_x(t_release_x), .in_flight(t_in_flight),
-        .waits_x(t_waits_x), .src(t_src), .to_output(t_dst[15:14] == 2'd3),
-        .x_limit0(x_limit0), .x_limit1(x_limit1), .block_done(block_done),
+        .waits_x(t_waits_x), .x_there(t_x_there), .to_output(t_dst[15:14] == 2'd3),
+        .block_done(block_done),
         .output_has_room(has_room), .slot_done(slot_done),
         .go(go), .take(take), .released_x(released_x), .block_used(block_used),
         .reserve(reserve), .res_mode(res_mode), .complete(complete),

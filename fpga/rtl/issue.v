@@ -15,16 +15,13 @@ module issue #(
     input  wire        slot_last,
     input  wire        word_first,
     input  wire        word_last,
-    input  wire        parity,
     input  wire        res,
     input  wire        streamed,
     input  wire        release_x,
     input  wire [5:0]  in_flight,
     input  wire        waits_x,
-    input  wire [13:0] src,
+    input  wire        x_there,
     input  wire        to_output,
-    input  wire [14:0] x_limit0,
-    input  wire [14:0] x_limit1,
     input  wire        block_done,
     input  wire        output_has_room,
     input  wire        slot_done,       // the last result of the oldest computed slot is being written
@@ -45,7 +42,7 @@ module issue #(
     wire       drained = incomplete == 8'd0;
     wire       slot_ok = !slot_first || (incomplete <= {2'b0, in_flight} && (res == res_mode || drained));
     wire       block_ok = !slot_first || !streamed || blocks != 2'd0;
-    wire       x_ok = !waits_x || {1'b0, src} < (parity ? x_limit1 : x_limit0);
+    wire       x_ok = !waits_x || x_there;
     wire       room_ok = !word_first || !to_output || output_has_room;
     wire       busy_ok = !word_last || busy == 5'd0;
 

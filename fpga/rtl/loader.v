@@ -24,7 +24,7 @@ module loader #(
     input  wire               idle,
     output wire               run_start,
     output reg  [31:0]        run_samples,
-    // halves of X: words below the limit are loaded
+    // halves of X: words below the limit are loaded, or will be in the next clock
     input  wire               release_x,
     input  wire               release_half,
     output reg  [14:0]        x_limit0,
@@ -129,7 +129,6 @@ module loader #(
 
     // The place in X of a word within the half.
     wire [15:0] half_base = half ? HALF[15:0] : 16'd0;
-    wire        x_half = half;      // the half that is being loaded; it turns after the INPUT
 
     always @(posedge clk) begin
         we_d <= 1'b0;
@@ -205,9 +204,8 @@ module loader #(
 
     // X: how far each half is loaded, and who has it. A new INPUT counts what lies before its first
     // word as loaded.
-    reg x_last;    // the half that the word being written belongs to
+    wire x_word = state == LOAD && in_valid && beat == last_beat && op == INPUT;
     always @(posedge clk) begin
-        x_last <= x_half;
         if (granted && op == INPUT) begin
             is_busy[half] <= 1'b1;
             if (half) x_limit1 <= address[14:0] + HALF[14:0];
@@ -215,8 +213,8 @@ module loader #(
             inputs_left <= inputs_left - 32'd1;
         end
         // A sample can be released before it is loaded to its end.
-        if (we_x && x_last && is_busy[1]) x_limit1 <= address[14:0] + 15'd1;
-        if (we_x && !x_last && is_busy[0]) x_limit0 <= address[14:0] + 15'd1;
+        if (x_word && half && is_busy[1]) x_limit1 <= x_limit1 + 15'd1;
+        if (x_word && !half && is_busy[0]) x_limit0 <= x_limit0 + 15'd1;
         if (state == LOAD && in_valid && final_beat && op == INPUT) half <= !half;
         if (release_x && release_half) begin
             is_busy[1] <= 1'b0;

@@ -18,46 +18,46 @@ module prefetch #(
     /* verilator lint_on UNUSED */
     output wire          active,      // there are slots that the walker has not taken
     // the slot
-    output reg           valid,
+    output wire          valid,
     input  wire          take,
-    output reg           skip,
-    output reg           parity,      // the sample's number is odd
-    output reg  [DA-1:0] index,
-    output reg           res,
-    output reg           wfix,
-    output reg           streamed,
-    output reg           release_x,
-    output reg           by_tile,     // per tile or max
-    output reg           is_max,
-    output reg  [5:0]    in_flight,
-    output reg  [1:0]    src_bank,
-    output reg  [13:0]   src,
-    output reg  [13:0]   padding,     // words that the padding lies before src
-    output reg  [1:0]    dst_bank,
-    output reg  [13:0]   dst,
-    output reg  [1:0]    res_bank,
-    output reg  [13:0]   res_at,
-    output reg  [15:0]   w_base,
-    output reg  [15:0]   p_base,
-    output reg  [9:0]    ih,
-    output reg  [9:0]    iw,
-    output reg  [9:0]    oh_last,
-    output reg  [9:0]    ow_last,
-    output reg  [3:0]    kh_last,
-    output reg  [3:0]    kw_last,
-    output reg  [9:0]    ict_last,
-    output reg  [9:0]    oct_last,
-    output reg  [3:0]    sy,
-    output reg  [3:0]    sx,
-    output reg  [3:0]    pt,
-    output reg  [3:0]    pl,
-    output reg  [13:0]   src_pixel,
-    output reg  [13:0]   src_row,
-    output reg  [13:0]   sx_words,
-    output reg  [13:0]   sy_words,
-    output reg  [13:0]   dst_pixel,
-    output reg  [13:0]   res_pixel,
-    output reg  [7:0]    pad
+    output wire          skip,
+    output wire          parity,      // the sample's number is odd
+    output wire [DA-1:0] index,
+    output wire          res,
+    output wire          wfix,
+    output wire          streamed,
+    output wire          release_x,
+    output wire          by_tile,     // per tile or max
+    output wire          is_max,
+    output wire [5:0]    in_flight,
+    output wire [1:0]    src_bank,
+    output wire [13:0]   src,
+    output wire [13:0]   padding,     // words that the padding lies before src
+    output wire [1:0]    dst_bank,
+    output wire [13:0]   dst,
+    output wire [1:0]    res_bank,
+    output wire [13:0]   res_at,
+    output wire [15:0]   w_base,
+    output wire [15:0]   p_base,
+    output wire [9:0]    ih,
+    output wire [9:0]    iw,
+    output wire [9:0]    oh_last,
+    output wire [9:0]    ow_last,
+    output wire [3:0]    kh_last,
+    output wire [3:0]    kw_last,
+    output wire [9:0]    ict_last,
+    output wire [9:0]    oct_last,
+    output wire [3:0]    sy,
+    output wire [3:0]    sx,
+    output wire [3:0]    pt,
+    output wire [3:0]    pl,
+    output wire [13:0]   src_pixel,
+    output wire [13:0]   src_row,
+    output wire [13:0]   sx_words,
+    output wire [13:0]   sy_words,
+    output wire [13:0]   dst_pixel,
+    output wire [13:0]   res_pixel,
+    output wire [7:0]    pad
 );
     localparam BITS = 287;
     (* ram_style = "distributed" *)
@@ -102,8 +102,8 @@ module prefetch #(
     reg            one_skip, one_odd;
     reg [DA-1:0]   one_index;
 
-    wire two_free = !valid || take;
-    wire one_free = !one_valid || two_free;
+    wire slice_ready;
+    wire one_free = !one_valid || slice_ready;
     assign active = running || one_valid || valid;
 
     always @(posedge clk) begin
@@ -168,49 +168,62 @@ module prefetch #(
               + ((factor[2] ? value << 2 : 14'd0) + (factor[3] ? value << 3 : 14'd0));
     endfunction
 
-    always @(posedge clk) begin
-        if (two_free) begin
-            valid     <= one_valid;
-            skip      <= one_skip;
-            parity    <= one_odd;
-            index     <= one_index;
-            res       <= o_flags[0];
-            wfix      <= o_flags[1];
-            streamed  <= o_flags[2];
-            release_x <= o_flags[3];
-            by_tile   <= o_kind != 2'd0;
-            is_max    <= o_kind[1];
-            in_flight <= o_in_flight;
-            src_bank  <= o_src[15:14];
-            src       <= o_src[13:0] + (one_odd ? o_src_alt : 14'd0);
-            padding   <= times(o_pt, o_src_row) + times(o_pl, o_src_pixel);
-            dst_bank  <= o_dst[15:14];
-            dst       <= o_dst[13:0] + (one_odd ? o_dst_alt : 14'd0);
-            res_bank  <= o_res[15:14];
-            res_at    <= o_res[13:0] + (one_odd ? o_res_alt : 14'd0);
-            w_base    <= o_w;
-            p_base    <= o_p;
-            ih        <= o_ih;
-            iw        <= o_iw;
-            oh_last   <= o_oh - 10'd1;
-            ow_last   <= o_ow - 10'd1;
-            kh_last   <= o_kh - 4'd1;
-            kw_last   <= o_kw - 4'd1;
-            ict_last  <= o_kind != 2'd0 ? 10'd0 : o_ict - 10'd1;
-            oct_last  <= o_oct - 10'd1;
-            sy        <= o_sy;
-            sx        <= o_sx;
-            pt        <= o_pt;
-            pl        <= o_pl;
-            src_pixel <= o_src_pixel;
-            src_row   <= o_src_row;
-            sx_words  <= times(o_sx, o_src_pixel);
-            sy_words  <= times(o_sy, o_src_row);
-            dst_pixel <= o_dst_pixel;
-            res_pixel <= o_res_pixel;
-            pad       <= o_pad;
-        end
-        if (rst) valid <= 1'b0;
-    end
+    // What the walker needs, computed from it. A slice, so that the walker's pace does not reach far.
+    wire c_skip = one_skip;
+    wire c_parity = one_odd;
+    wire [DA-1:0] c_index = one_index;
+    wire c_res = o_flags[0];
+    wire c_wfix = o_flags[1];
+    wire c_streamed = o_flags[2];
+    wire c_release_x = o_flags[3];
+    wire c_by_tile = o_kind != 2'd0;
+    wire c_is_max = o_kind[1];
+    wire [5:0] c_in_flight = o_in_flight;
+    wire [1:0] c_src_bank = o_src[15:14];
+    wire [13:0] c_src = o_src[13:0] + (one_odd ? o_src_alt : 14'd0);
+    wire [13:0] c_padding = times(o_pt, o_src_row) + times(o_pl, o_src_pixel);
+    wire [1:0] c_dst_bank = o_dst[15:14];
+    wire [13:0] c_dst = o_dst[13:0] + (one_odd ? o_dst_alt : 14'd0);
+    wire [1:0] c_res_bank = o_res[15:14];
+    wire [13:0] c_res_at = o_res[13:0] + (one_odd ? o_res_alt : 14'd0);
+    wire [15:0] c_w_base = o_w;
+    wire [15:0] c_p_base = o_p;
+    wire [9:0] c_ih = o_ih;
+    wire [9:0] c_iw = o_iw;
+    wire [9:0] c_oh_last = o_oh - 10'd1;
+    wire [9:0] c_ow_last = o_ow - 10'd1;
+    wire [3:0] c_kh_last = o_kh - 4'd1;
+    wire [3:0] c_kw_last = o_kw - 4'd1;
+    wire [9:0] c_ict_last = o_kind != 2'd0 ? 10'd0 : o_ict - 10'd1;
+    wire [9:0] c_oct_last = o_oct - 10'd1;
+    wire [3:0] c_sy = o_sy;
+    wire [3:0] c_sx = o_sx;
+    wire [3:0] c_pt = o_pt;
+    wire [3:0] c_pl = o_pl;
+    wire [13:0] c_src_pixel = o_src_pixel;
+    wire [13:0] c_src_row = o_src_row;
+    wire [13:0] c_sx_words = times(o_sx, o_src_pixel);
+    wire [13:0] c_sy_words = times(o_sy, o_src_row);
+    wire [13:0] c_dst_pixel = o_dst_pixel;
+    wire [13:0] c_res_pixel = o_res_pixel;
+    wire [7:0] c_pad = o_pad;
+    localparam SLOT = 284 + DA;
+    slice #(.WIDTH(SLOT)) slot (
+        .clk(clk), .rst(rst), .in_valid(one_valid), .in_ready(slice_ready),
+        .in_data({
+        c_skip, c_parity, c_index, c_res, c_wfix, c_streamed, c_release_x, c_by_tile, c_is_max,
+        c_in_flight, c_src_bank, c_src, c_padding, c_dst_bank, c_dst, c_res_bank, c_res_at,
+        c_w_base, c_p_base, c_ih, c_iw, c_oh_last, c_ow_last, c_kh_last, c_kw_last, c_ict_last,
+        c_oct_last, c_sy, c_sx, c_pt, c_pl, c_src_pixel, c_src_row, c_sx_words, c_sy_words,
+        c_dst_pixel, c_res_pixel, c_pad
+        }),
+        .out_data({
+        skip, parity, index, res, wfix, streamed, release_x, by_tile, is_max, in_flight, src_bank,
+        src, padding, dst_bank, dst, res_bank, res_at, w_base, p_base, ih, iw, oh_last, ow_last,
+        kh_last, kw_last, ict_last, oct_last, sy, sx, pt, pl, src_pixel, src_row, sx_words,
+        sy_words, dst_pixel, res_pixel, pad
+        }),
+        .out_valid(valid), .out_take(take)
+    );
 endmodule
 `default_nettype wire

@@ -69,6 +69,10 @@ module walker #(
     output reg  [5:0]    in_flight,
     output reg  [1:0]    src_bank,
     output reg           waits_x,       // reads X, and no padding
+    output reg           x_there,       // the word of X is loaded
+    input  wire [14:0]   x_limit0,
+    input  wire [14:0]   x_limit1,
+    input  wire          released_x,    // by the tap that goes now
     output reg  [13:0]   src,
     output reg  [13:0]   a_addr,        // source or residual
     output reg  [13:0]   b_addr,
@@ -111,16 +115,18 @@ module walker #(
 
     // Addresses.
     reg  [13:0] addr, kx_at, ky_at, tile_at, pixel_at, line_at;
-    reg  [13:0] from, by;
-    always @* begin
-        if (!row_step)       begin from = addr;     by = 14'd1; end
-        else if (!kx_wrap)   begin from = kx_at;    by = c_src_pixel; end
-        else if (!word_end)  begin from = ky_at;    by = c_src_row; end
-        else if (!pixel_end) begin from = tile_at;  by = {13'd0, c_by_tile}; end
-        else if (!line_end)  begin from = pixel_at; by = c_sx_words; end
-        else                 begin from = line_at;  by = c_sy_words; end
-    end
-    wire [13:0] next = from + by;
+    // All steps are added at once; only then is one chosen.
+    wire [13:0] tap_next   = addr + 14'd1;
+    wire [13:0] kx_next    = kx_at + c_src_pixel;
+    wire [13:0] ky_next    = ky_at + c_src_row;
+    wire [13:0] tile_next  = tile_at + {13'd0, c_by_tile};
+    wire [13:0] pixel_next = pixel_at + c_sx_words;
+    wire [13:0] line_next  = line_at + c_sy_words;
+    wire [13:0] next_line  = line_end ? line_next : pixel_next;
+    wire [13:0] next_tile  = pixel_end ? next_line : tile_next;
+    wire [13:0] next_ky    = word_end ? next_tile : ky_next;
+    wire [13:0] next_kx    = kx_wrap ? next_ky : kx_next;
+    wire [13:0] next       = row_step ? next_kx : tap_next;
     wire [13:0] start = n_src - n_padding;
 
     reg  [15:0] x, y, x0, y0;           // of the tap; of the output pixel
@@ -137,11 +143,11 @@ module walker #(
             at_slot_start <= 1'b0;
             at_word_start <= word_end;
             addr <= next;
-            if (row_step) kx_at <= next;
-            if (kx_wrap) ky_at <= next;
-            if (word_end) tile_at <= next;
-            if (pixel_end) pixel_at <= next;
-            if (line_end) line_at <= next;
+            if (row_step) kx_at <= next_kx;
+            if (kx_wrap) ky_at <= next_ky;
+            if (word_end) tile_at <= next_tile;
+            if (pixel_end) pixel_at <= next_line;
+            if (line_end) line_at <= line_next;
 
             ict     <= ict_end ? c_ict_last : ict - 10'd1;
             ict_end <= ict_end ? ict_one : ict == 10'd1;
@@ -271,6 +277,14 @@ module walker #(
             res_pixel_at  <= n_res_at;
         end
         if (rst) on <= 1'b0;
+    end
+
+    // Is the word of X there? Found out a clock ahead: the limits tell of what will be there then.
+    wire x_next_there = {1'b0, addr} < (c_parity ? x_limit1 : x_limit0);
+    wire x_same_there = {1'b0, src} < (parity ? x_limit1 : x_limit0);
+    always @(posedge clk) begin
+        if (!valid || take) x_there <= x_next_there && !(released_x && parity == c_parity);
+        else x_there <= x_same_there;
     end
 
     always @(posedge clk) begin
