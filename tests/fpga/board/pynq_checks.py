@@ -29,6 +29,9 @@ from fpga.board import bitstream, hwh
 from fpga.board.inprocess import attach
 from fpga.board.machine import MANAGER, Machine
 from fpga.board.remote import serve
+from fpga.driver.on_pynq import PynqHardware
+from fpga.driver.session import Session
+from fpga.errors import BitstreamError, BoardError
 from fpga.isa import registers
 from fpga.isa.shape import SMALL, EngineShape
 
@@ -201,6 +204,64 @@ def memory_runs_out_at_once() -> None:
     device.allocate((1 << 16,), np.uint8)
 
 
+def _session(device: Any) -> Session:
+    made = artifacts.load(FOLDER)
+    parts = [(FOLDER / name).read_bytes() for name in ("design.bit", "design.hwh")]
+    return Session(made, parts[0], parts[1], PynqHardware(device))
+
+
+def _answers(session: Session) -> Any:
+    inputs, expected = np.load(FOLDER / "inputs.npy"), np.load(FOLDER / "expected.npy")
+    found = session.artifact.unpack(session.run_beats(session.artifact.quantise(inputs)))
+    assert (found.reshape(expected.shape) == expected).all()
+
+
+def driver_in_process() -> None:
+    """Answers, a second opening without a download, and faults of every kind with a way back."""
+    machine = Machine("pynq-z2")
+    device = attach(machine)
+    with _session(device) as session:
+        _answers(session)
+    with _session(device) as session:
+        assert session.downloads == 0
+        for fault in ("stall", "drop_last", "slave_error"):
+            machine.set_faults(**{fault: True})
+            try:
+                _answers(session)
+            except BoardError:
+                machine.set_faults()
+            else:
+                raise AssertionError(f"{fault} was not noticed")
+            _answers(session)
+        assert session.recoveries == 3
+    assert machine.memory.used == 0
+
+
+def driver_remote() -> None:
+    """And what is on the board under another content's name is not taken for this."""
+    machine = Machine("pynq-z2")
+    server = serve(machine, HOSTS[0])
+    try:
+        with _session(RemoteDevice(0, HOSTS[0])) as session:
+            _answers(session)
+            assert session.downloads == 1
+    finally:
+        server.stop(0).wait()
+        machine.close()
+
+
+def driver_refuses_a_wrong_part_and_finds_a_stale_image() -> None:
+    for kind, faults in (("arty-z7-10", {}), ("pynq-z2", {"stale_image": True})):
+        machine = Machine(kind)
+        device = attach(machine)
+        machine.set_faults(**faults)
+        try:
+            _session(device).open()
+        except BitstreamError:
+            continue
+        raise AssertionError(kind)
+
+
 def _quiet(act: Callable[[], None]) -> None:
     try:
         act()
@@ -211,6 +272,9 @@ def _quiet(act: Callable[[], None]) -> None:
 CHECKS: tuple[Callable[[], None], ...] = (
     in_process, remote_two_boards, selftest_of_pynq, defect_1_no_frequency_for_zynq_7000,
     defect_2_a_file_of_the_same_name_is_not_sent_again, defect_4_a_wrong_part_is_no_error,
+    driver_in_process,
+    driver_remote,
+    driver_refuses_a_wrong_part_and_finds_a_stale_image,
     a_missing_flush_shows, memory_runs_out_at_once, defect_5_waiting_has_no_end,
 )  # fmt: skip
 

@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[3]
 NAMES = (
     "in_process", "remote_two_boards", "selftest_of_pynq", "defect_1_no_frequency_for_zynq_7000",
     "defect_2_a_file_of_the_same_name_is_not_sent_again", "defect_4_a_wrong_part_is_no_error",
+    "driver_in_process",
+    "driver_remote",
+    "driver_refuses_a_wrong_part_and_finds_a_stale_image",
     "a_missing_flush_shows", "memory_runs_out_at_once", "defect_5_waiting_has_no_end",
 )  # fmt: skip
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pynq")]

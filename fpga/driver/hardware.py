@@ -1,0 +1,51 @@
+"""What the driver needs of a board."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Array = Any
+
+
+class Buffer(Protocol):
+    """Contiguous memory. ``beats``: uint64, as the processor sees it; ``address``: for the DMA."""
+
+    beats: Array
+    address: int
+
+    def flush(self) -> None:
+        """What the processor wrote reaches memory."""
+
+    def invalidate(self) -> None:
+        """The processor sees what the logic wrote."""
+
+    def free(self) -> None:
+        """Idempotent."""
+
+
+class Hardware(Protocol):
+    """A board. Every method may raise BoardError.
+
+    ``name``: as pynq says it; ``is_simulated``; ``seconds_per_clock``: real time that a clock of
+    the logic takes, for deadlines; ``lock_name``: processes with one name share the board.
+    """
+
+    name: str
+    is_simulated: bool
+    seconds_per_clock: float
+    lock_name: str
+
+    def read(self, address: int) -> int:
+        """A 32-bit register."""
+
+    def write(self, address: int, value: int) -> None:
+        """A 32-bit register."""
+
+    def allocate(self, beats: int) -> Buffer:
+        """Raises CapacityError where contiguous memory is exhausted."""
+
+    def download(self, bit: bytes, hwh: bytes, name: str) -> None:
+        """Configure the logic; ``name`` is of the content."""
+
+    def state(self) -> str | None:
+        """Of the FPGA manager: "operating" where it works; None where nobody knows."""

@@ -1,0 +1,219 @@
+"""The driver on the emulated board: checks before anything is sent, answers, errors, recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.fpga import models
+from fpga.artifact import Artifact, Bitstream
+from fpga.board import bitstream
+from fpga.compiler import reference
+from fpga.compiler.compilation import Compiled, Options, compile_model
+from fpga.driver.emulated import EmulatedHardware
+from fpga.driver.lock import BoardLock
+from fpga.driver.session import Session
+from fpga.errors import (
+    BitstreamError,
+    BusyError,
+    CapacityError,
+    DeadlineError,
+    EngineError,
+    ProgramError,
+)
+from fpga.isa import registers
+from fpga.isa.shape import SMALL
+
+BUILD = "0123456789abcdef" * 2
+BIT = bitstream.make(
+    bitstream.SimulatedDesign(SMALL, BUILD), "xc7z020clg400-1", 0x03727093, "digits"
+)
+HWH = b"<EDKSYSTEM/>"
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Compiled:
+    data, _ = models.digits()
+    return compile_model(models.digits_mlp(), data[:200], Options(shape=SMALL, build=BUILD))
+
+
+@pytest.fixture
+def artifact(compiled: Compiled) -> Artifact:
+    return replace(
+        compiled.artifact, bitstream=Bitstream("simulation", "xc7z020clg400-1"), max_batch=16
+    )
+
+
+@pytest.fixture
+def board() -> EmulatedHardware:
+    return EmulatedHardware(SMALL, BUILD)
+
+
+@pytest.fixture
+def session(artifact: Artifact, board: EmulatedHardware) -> Iterator[Session]:
+    with Session(artifact, BIT, HWH, board) as opened:
+        yield opened
+
+
+def test_a_batch_of_any_size_is_answered_as_the_graph_has_it(
+    session: Session, compiled: Compiled
+) -> None:
+    rows = models.digits()[0][300:350]
+    port = compiled.artifact.input
+    whole = np.rint(rows / np.float32(port.scale)) + port.zero_point
+    whole = np.clip(whole, -128, 127).astype(np.int8)[:, :, None, None]
+    expected = reference.run(compiled.graph, whole)[compiled.graph.output].reshape(50, 10)
+    beats = session.run_beats(session.artifact.quantise(rows))
+    assert (session.artifact.unpack(beats) == expected).all()
+    assert session.samples == 50
+    assert session.run(rows[:0]).shape[0] == 0
+
+
+def test_a_design_that_is_there_is_not_sent_again(
+    artifact: Artifact, board: EmulatedHardware
+) -> None:
+    for downloads in (1, 0):
+        with Session(artifact, BIT, HWH, board) as session:
+            assert session.downloads == downloads
+    assert len(board.names) == 1
+
+
+def test_names_say_what_is_in_them(artifact: Artifact) -> None:
+    names = []
+    for hwh in (HWH, HWH, b"<other/>"):
+        board = EmulatedHardware(SMALL, BUILD)
+        with Session(artifact, BIT, hwh, board):
+            names += board.names
+    assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.parametrize("provenance", ["simulation", "vivado"])
+def test_a_simulation_is_not_sent_to_a_real_board(
+    artifact: Artifact, board: EmulatedHardware, provenance: str
+) -> None:
+    board.is_simulated = False
+    lying = replace(artifact, bitstream=Bitstream(provenance, "xc7z020clg400-1"))
+    with pytest.raises(BitstreamError, match="made for simulation"):
+        Session(lying, BIT, HWH, board).open()
+    assert board.names == []
+
+
+def test_another_part_is_refused_before_it_is_sent(
+    artifact: Artifact, board: EmulatedHardware
+) -> None:
+    board.name = "Arty-Z7-10"
+    with pytest.raises(BitstreamError, match="7z020clg400, and Arty-Z7-10 has a 7z010"):
+        Session(artifact, BIT, HWH, board).open()
+    assert board.names == []
+
+
+def test_a_file_that_is_no_bitstream_or_another_is_refused(
+    artifact: Artifact, board: EmulatedHardware
+) -> None:
+    with pytest.raises(BitstreamError, match=r"no \.bit"):
+        Session(artifact, b"\x7fELF" * 20, HWH, board).open()
+    known = replace(artifact, bitstream=Bitstream("simulation", "", "0" * 64))
+    with pytest.raises(BitstreamError, match="not the one"):
+        Session(known, BIT, HWH, board).open()
+
+
+def test_an_old_build_and_another_shape_are_found_in_the_registers(artifact: Artifact) -> None:
+    with pytest.raises(BitstreamError, match="an old bitstream is loaded"):
+        Session(artifact, BIT, HWH, EmulatedHardware(SMALL, "f" * 32)).open()
+    other = replace(SMALL, p_words=128)
+    with pytest.raises(BitstreamError, match="another shape"):
+        Session(artifact, BIT, HWH, EmulatedHardware(other, BUILD)).open()
+
+
+class Refusing(EmulatedHardware):
+    """Its manager says that it failed."""
+
+    def state(self) -> str:
+        return "write error"
+
+
+def test_the_managers_state_is_looked_at(artifact: Artifact) -> None:
+    with pytest.raises(BitstreamError, match="'write error'"):
+        Session(artifact, BIT, HWH, Refusing(SMALL, BUILD)).open()
+
+
+def test_memory_that_does_not_suffice_is_told_when_it_is_opened(artifact: Artifact) -> None:
+    board = EmulatedHardware(SMALL, BUILD, cma_bytes=1024)
+    with pytest.raises(CapacityError, match="no contiguous memory"):
+        Session(artifact, BIT, HWH, board).open()
+
+
+class Faulty(EmulatedHardware):
+    """Breaks once, in the way that it is told."""
+
+    fault = ""
+
+    def read(self, address: int) -> int:
+        value = super().read(address)
+        if self.fault == "stall" and address == registers.DMA_BASE + 0x34:
+            return 0
+        if self.fault == "slave error" and address == registers.DMA_BASE + 4:
+            return 0x21
+        if self.fault == "engine" and address == registers.ENGINE_BASE + registers.STATUS:
+            return 3
+        if self.fault == "short" and address == registers.DMA_BASE + 0x58:
+            return value - 8
+        return value
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        ("stall", DeadlineError, "no answer from the board"),
+        ("slave error", EngineError, "a slave error"),
+        ("engine", EngineError, "the engine reports"),
+        ("short", EngineError, "bytes, where"),
+    ],
+)
+def test_a_fault_is_a_typed_error_and_the_next_run_recovers(
+    artifact: Artifact, fault: str, error: type[Exception], said: str
+) -> None:
+    board, now = Faulty(SMALL, BUILD), [0.0]
+
+    def clock() -> float:
+        now[0] += 0.01
+        return now[0]
+
+    rows = models.digits()[0][:5]
+    with Session(artifact, BIT, HWH, board, clock=clock) as session:
+        good = session.run(rows)
+        board.fault = fault
+        began = now[0]
+        with pytest.raises(error, match=said):
+            session.run(rows)
+        assert now[0] - began < 2.0
+        assert "to be recovered" in repr(session)
+        board.fault = ""
+        assert (session.run(rows) == good).all()
+        assert session.is_sound
+        assert session.recoveries == 1
+
+
+def test_two_processes_do_not_share_a_board(
+    artifact: Artifact, board: EmulatedHardware, tmp_path: Path
+) -> None:
+    first, second = (BoardLock("pynq/../z2", tmp_path) for _ in range(2))
+    with (
+        Session(artifact, BIT, HWH, board, lock=first),
+        pytest.raises(BusyError, match="uses the board"),
+    ):
+        Session(artifact, BIT, HWH, board, lock=second).open()
+    assert [path.name for path in tmp_path.iterdir()] == ["inferry-fpga-pynq_.._z2.lock"]
+    with Session(artifact, BIT, HWH, board, lock=second):
+        pass
+
+
+def test_input_that_cannot_be_is_refused_and_costs_nothing(session: Session) -> None:
+    for wrong in (np.zeros((2, 65)), np.full((1, 64), np.nan), np.zeros(64)):
+        with pytest.raises(ProgramError):
+            session.run(wrong)
+    assert session.is_sound
