@@ -373,9 +373,13 @@ class _Importer:
             window = Window((height, width), (1, 1))
             height = width = 1
         count = window.kernel[0] * window.kernel[1]
-        # As onnxruntime's QLinearGlobalAveragePool has it, in float32.
+        # Over all of a picture as onnxruntime's QLinearGlobalAveragePool has it, in float32.
+        # Windows it averages in float32, which no integers follow: there the nearest factor.
         with np.errstate(all="ignore"):
-            factor = np.float32(source.scale) / (np.float32(scale) * np.float32(count))
+            if node.op_type == "AveragePool":
+                factor = np.float32(source.scale / (scale * count))
+            else:
+                factor = np.float32(source.scale) / (np.float32(scale) * np.float32(count))
         if not 2.0**-39 < factor < 2.0**22:
             raise ModelError(f"{_named(node)}: scales of input and output are too far apart")
         self._put(

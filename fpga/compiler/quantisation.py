@@ -126,9 +126,9 @@ def _without_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
     """Scales of tensors that meet in an Add: few bits, and powers of two apart. Each grows by less
-    than a factor of two, so nothing saturates that did not. Their zero points become even:
-    onnxruntime's QLinearAdd rounds after it has added the zero point, QuantizeLinear before, and
-    halves go to the same side only with an even one."""
+    than a factor of two, so nothing saturates that did not. Their zero points become even, and
+    those of averages: onnxruntime's QLinearAdd and QLinearAveragePool round after they have added
+    the zero point, QuantizeLinear before, and halves go to the same side only with an even one."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
@@ -156,7 +156,11 @@ def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
                 names.append(quantised[node.output[0]].input[1])
             groups.join(names)
     _rescale(graph, groups)
-    _make_even(graph, set().union(*(group for group in groups.all() if group & added)))
+    even = {name for group in groups.all() if group & added for name in group}
+    for node in graph.node:
+        if node.op_type == "AveragePool" and node.output[0] in quantised:
+            even.add(quantised[node.output[0]].input[1])
+    _make_even(graph, even)
     return made
 
 
