@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fpga.emulator import EmulatedEngine
 from fpga.emulator.layer import places, reads
@@ -25,8 +26,17 @@ TINY = EngineShape(
     n=8, rq=4, w_words=300, p_words=100, d_words=16, x_words=192, a_words=200, b_words=256
 )
 WIDE = EngineShape(
-    n=16, rq=4, w_words=128, p_words=160, d_words=16, x_words=192, a_words=200, b_words=256
+    n=16, rq=4, w_words=256, p_words=160, d_words=16, x_words=192, a_words=200, b_words=256
 )
+FULL = replace(TINY, rq=8, p_words=50)
+SLOW = replace(TINY, rq=1, p_words=400)
+BUSY = replace(WIDE, rq=16, p_words=40)  # results faster than they leave
+HUGE = replace(WIDE, n=32, rq=8)
+
+
+def slow(shape: EngineShape, pack: int, count: int) -> Any:
+    """A parameter set of its own library: the test that takes it is a slow one."""
+    return pytest.param(shape, pack, count, marks=pytest.mark.slow)
 
 
 @dataclass(frozen=True)

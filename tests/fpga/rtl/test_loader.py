@@ -10,25 +10,25 @@ import pytest
 
 from fpga.emulator import EmulatedEngine
 from fpga.isa import packet, registers
-from fpga.isa.shape import SMALL
 from tests.fpga.rtl.bench import Bench
 from tests.fpga.rtl.networks import Network, mlp, running
+from tests.fpga.rtl.programs import TINY
 
 Array = Any
-NETWORK = mlp(np.random.default_rng(1), SMALL, [64, 32, 10])
-INPUT = NETWORK.inputs(np.random.default_rng(2), 2, SMALL.n)
-ENTRY = np.zeros(SMALL.rq, np.uint64)
+NETWORK = mlp(np.random.default_rng(1), TINY, [64, 32, 10])
+INPUT = NETWORK.inputs(np.random.default_rng(2), 2, TINY.n)
+ENTRY = np.zeros(TINY.rq, np.uint64)
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    with Bench(SMALL) as made:
+    with Bench(TINY) as made:
         yield made
 
 
 def answers(bench: Bench, network: Network, inputs: Array) -> bool:
     """Does it run the network rightly?"""
-    emulated = EmulatedEngine(SMALL)
+    emulated = EmulatedEngine(TINY)
     emulated.send(network.loading())
     got = bench.send(running(inputs), 1, limit=20_000).packets()
     return len(got) == 1 and bool(np.array_equal(got[0], emulated.send(running(inputs))[0]))
@@ -56,17 +56,17 @@ FAULTS = {
     "streamed weights without run": (3, 0, packet.command(packet.WSTREAM, 0, NETWORK.weights[:1])),
     "ragged": (4, 0, packet.command(packet.PARAM, 0, np.zeros(6, np.uint64))),
     "empty": (4, 0, header(packet.WEIGHT, 0, 0)),
-    "beyond parameters": (4, 0, packet.command(packet.PARAM, SMALL.p_words, ENTRY)),
+    "beyond parameters": (4, 0, packet.command(packet.PARAM, TINY.p_words, ENTRY)),
     "beyond weights": (
         4,
         0,
-        packet.command(packet.WEIGHT, SMALL.w_words - 1, np.zeros((2, 8, 8), np.int8)),
+        packet.command(packet.WEIGHT, TINY.w_words - 1, np.zeros((2, 8, 8), np.int8)),
     ),
-    "beyond descriptors": (4, 0, packet.command(packet.DESC, 64, np.zeros(8, np.uint64))),
+    "beyond descriptors": (4, 0, packet.command(packet.DESC, TINY.d_words, np.zeros(8, np.uint64))),
     "beyond the half": (
         4,
         1,
-        packet.join([packet.run(1), packet.command(packet.INPUT, SMALL.x_half, INPUT[0])]),
+        packet.join([packet.run(1), packet.command(packet.INPUT, TINY.x_half, INPUT[0])]),
     ),
     "huge count": (4, 0, packet.join([header(packet.WEIGHT, 0, 0xFFFFFFF8), np.zeros(9, "<u8")])),
     "no samples": (5, 0, packet.run(0)),
@@ -117,7 +117,7 @@ def test_a_soft_reset_in_the_middle_of_a_packet_or_of_a_run_keeps_the_memories(
 
 def test_a_second_run_in_the_packet_waits_for_the_first(bench: Bench) -> None:
     bench.send(NETWORK.loading())
-    emulated = EmulatedEngine(SMALL)
+    emulated = EmulatedEngine(TINY)
     emulated.send(NETWORK.loading())
     both = packet.join([running(INPUT), NETWORK.loading(), running(INPUT[:1]), running(INPUT)])
     got = bench.send(both, 3, limit=20_000).packets()
@@ -131,7 +131,7 @@ def test_a_second_run_in_the_packet_waits_for_the_first(bench: Bench) -> None:
 
 def test_inputs_can_come_in_packets_of_their_own(bench: Bench) -> None:
     bench.send(NETWORK.loading())
-    emulated = EmulatedEngine(SMALL)
+    emulated = EmulatedEngine(TINY)
     emulated.send(NETWORK.loading())
     whole = running(INPUT)
     lasts = np.zeros(len(whole), np.uint8)
@@ -143,11 +143,11 @@ def test_inputs_can_come_in_packets_of_their_own(bench: Bench) -> None:
 def test_registers_say_what_the_engine_is(bench: Bench) -> None:
     assert bench.read(registers.ID) == registers.ID_VALUE
     assert bench.read(registers.VERSION) == registers.VERSION_VALUE
-    assert bench.read(registers.SHAPE) == SMALL.n | SMALL.rq << 8
-    assert bench.read(registers.W_WORDS) == SMALL.w_words
-    assert bench.read(registers.P_D_WORDS) == SMALL.p_words | SMALL.d_words << 16
-    assert bench.read(registers.X_WORDS) == SMALL.x_words
-    assert bench.read(registers.A_B_WORDS) == SMALL.a_words | SMALL.b_words << 16
+    assert bench.read(registers.SHAPE) == TINY.n | TINY.rq << 8
+    assert bench.read(registers.W_WORDS) == TINY.w_words
+    assert bench.read(registers.P_D_WORDS) == TINY.p_words | TINY.d_words << 16
+    assert bench.read(registers.X_WORDS) == TINY.x_words
+    assert bench.read(registers.A_B_WORDS) == TINY.a_words | TINY.b_words << 16
     bench.write(0x1C, 5)
     bench.write(0xF0, 5)
     assert bench.read(0x1C) == 0

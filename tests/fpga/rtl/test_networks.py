@@ -7,14 +7,15 @@ import pytest
 
 from fpga.emulator import EmulatedEngine
 from fpga.isa import registers
-from fpga.isa.shape import LARGE, SMALL, EngineShape
+from fpga.isa.shape import EngineShape
 from tests.fpga.rtl.bench import Bench
 from tests.fpga.rtl.networks import mlp, running
+from tests.fpga.rtl.programs import TINY, WIDE
 
 
 @pytest.mark.parametrize(
     ("shape", "widths", "latency", "interval"),
-    [(SMALL, [64, 32, 10], 80, 46), (LARGE, [784, 64, 64, 64, 10], 370, 260)],
+    [(TINY, [64, 32, 10], 80, 46), (WIDE, [784, 64, 64, 64, 10], 370, 260)],
 )
 def test_networks_give_the_emulators_words_within_the_promised_clocks(
     shape: EngineShape, widths: list[int], latency: int, interval: int

@@ -59,7 +59,7 @@ def near_ties(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
     return total, scale
 
 
-@pytest.mark.parametrize("pack", [0, 1])
+@pytest.mark.parametrize("pack", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_million_near_ties_are_rounded_as_float32_rounds_them(pack: int) -> None:
     rng = np.random.default_rng(3)
     for zero, low, high in [(0, -128, 127), (-128, -128, 127), (127, -128, 127), (13, -20, 90)]:
@@ -68,7 +68,7 @@ def test_a_million_near_ties_are_rounded_as_float32_rounds_them(pack: int) -> No
         np.testing.assert_array_equal(got, in_float32(total, scale, zero, low, high))
 
 
-@pytest.mark.parametrize("pack", [0, 1])
+@pytest.mark.parametrize("pack", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_any_total_and_scale(pack: int) -> None:
     rng = np.random.default_rng(4)
     count = 400_000

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from fpga.errors import ProgramError
 from fpga.isa import packet, registers
-from fpga.isa.shape import LARGE, SMALL, EngineShape
+from fpga.isa.shape import EngineShape
 from fpga.timing import predict
 from tests.fpga.rtl.bench import Bench
 from tests.fpga.rtl.networks import mlp, running
-from tests.fpga.rtl.programs import TINY, WIDE, random_case
-
-FULL = replace(TINY, rq=8, p_words=50)
-BUSY = replace(WIDE, rq=16, p_words=40)  # results faster than they leave
-SLOW = replace(TINY, rq=1, p_words=400)
+from tests.fpga.rtl.programs import BUSY, FULL, SLOW, TINY, WIDE, random_case, slow
 
 
 @pytest.mark.parametrize(
     ("shape", "pack", "count"),
-    [(TINY, 1, 60), (FULL, 1, 60), (SLOW, 1, 40), (WIDE, 1, 20), (BUSY, 1, 30)],
-    ids=["8", "8-full", "8-slow", "16", "16-full"],
+    [(TINY, 1, 60), (FULL, 0, 60), (WIDE, 1, 20), slow(SLOW, 1, 40), slow(BUSY, 1, 30)],
+    ids=["8", "8-full", "16", "8-slow", "16-full"],
 )
 def test_random_programs_take_the_predicted_clocks(
     shape: EngineShape, pack: int, count: int
@@ -44,9 +38,7 @@ def test_random_programs_take_the_predicted_clocks(
             assert output.times[-1] == predicted.ends, seed
 
 
-@pytest.mark.parametrize(
-    ("shape", "widths"), [(SMALL, [64, 32, 10]), (LARGE, [784, 64, 64, 64, 10])]
-)
+@pytest.mark.parametrize(("shape", "widths"), [(TINY, [64, 32, 10]), (WIDE, [784, 64, 64, 64, 10])])
 def test_networks_take_the_predicted_clocks(shape: EngineShape, widths: list[int]) -> None:
     rng = np.random.default_rng(7)
     network = mlp(rng, shape, widths)
@@ -61,20 +53,20 @@ def test_networks_take_the_predicted_clocks(shape: EngineShape, widths: list[int
 
 def test_the_second_run_of_a_packet_waits_for_the_first() -> None:
     rng = np.random.default_rng(7)
-    network = mlp(rng, SMALL, [64, 32, 10])
-    inputs = network.inputs(rng, 5, SMALL.n)
+    network = mlp(rng, TINY, [64, 32, 10])
+    inputs = network.inputs(rng, 5, TINY.n)
     beats = packet.join([running(inputs), network.loading(), running(inputs[:2])])
-    with Bench(SMALL) as bench:
+    with Bench(TINY) as bench:
         bench.send(network.loading())
         output = bench.send(beats, packets=2)
-        predicted = predict(SMALL, network.program, beats)
+        predicted = predict(TINY, network.program, beats)
         assert bench.read(registers.CYCLES_LOW) == predicted.cycles
         assert output.times[-1] == predicted.ends
 
 
 def test_a_packet_that_would_hang_is_an_error() -> None:
     rng = np.random.default_rng(7)
-    network = mlp(rng, SMALL, [64, 32, 10])
+    network = mlp(rng, TINY, [64, 32, 10])
     short = packet.join([packet.run(2), packet.command(packet.INPUT, 0, np.zeros(64, np.int8))])
     with pytest.raises(ProgramError, match="lacks an input"):
-        predict(SMALL, network.program, short)
+        predict(TINY, network.program, short)
