@@ -181,7 +181,9 @@ def _read(path: Path | None) -> dict[str, int]:
     try:
         found = json.loads(path.read_bytes())["boots"]
         return {str(boot): int(offset) for boot, offset in found.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+    except (OverflowError, RecursionError):
         return {}
 
 

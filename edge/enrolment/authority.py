@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ HUB = "hub"
 BROKER = "broker"
 RESERVED = (HUB, BROKER)
 """Names that no device can have: the broker's rules know the hub by its name."""
+_SERIAL = re.compile(r"[0-9a-f]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +90,16 @@ class Authority:
 
     def revoke(self, name: str) -> int:
         """All certificates of the name; returns how many more are revoked now. The broker refuses
-        them once it has read crl.pem again. Raises NotFoundError."""
+        them once it has read crl.pem again. Raises NotFoundError, EnrolmentError."""
         check_device(name)
-        with _locked(self.folder):
-            issued = [int(p.name.split(".")[-2], 16) for p in self._issued(name)]
-            if not issued:
-                raise NotFoundError(f"no certificate was issued to '{name}'")
-            before = set(self._revoked())
-            for serial in issued:
-                write_whole(self.folder / "revoked" / f"{serial:x}", b"", PLAIN)
-            self._write_crl()
-        return len(set(issued) - before)
+        try:
+            with _locked(self.folder):
+                return self._revoke(name)
+        except OSError as error:
+            raise EnrolmentError(
+                f"'{self.folder}' cannot be written: {error.strerror or error};"
+                f" '{name}' may not be revoked yet"
+            ) from error
 
     @property
     def revocations(self) -> bytes:
@@ -118,15 +119,28 @@ class Authority:
             raise EnrolmentError(f"'{kept}' cannot be written: {error.strerror}") from error
         return Identity(name, pem, certificates.key_pem(key))
 
-    def _issued(self, name: str) -> list[Path]:
+    def _revoke(self, name: str) -> int:
+        issued = set(self._issued(name))
+        if not issued:
+            raise NotFoundError(f"no certificate was issued to '{name}'")
+        before = set(self._revoked())
+        for serial in issued:
+            write_whole(self.folder / "revoked" / f"{serial:x}", b"", PLAIN)
+        self._write_crl()
+        return len(issued - before)
+
+    def _issued(self, name: str) -> Iterator[int]:
         """A name may have dots; the two last parts are ours."""
-        found = (self.folder / "issued").glob("*.pem")
-        return [path for path in found if path.name.rsplit(".", 2)[0] == name]
+        for path in (self.folder / "issued").glob("*.pem"):
+            whose, _, serial = path.name.removesuffix(".pem").rpartition(".")
+            if whose == name and _SERIAL.fullmatch(serial):
+                yield int(serial, 16)
 
     def _revoked(self) -> Iterator[int]:
+        """A file that somebody left there stops nothing."""
         folder = self.folder / "revoked"
         if folder.is_dir():
-            yield from (int(p.name, 16) for p in folder.iterdir() if not p.name.startswith("."))
+            yield from (int(p.name, 16) for p in folder.iterdir() if _SERIAL.fullmatch(p.name))
 
     def _write_crl(self) -> None:
         found = certificates.revocation_list(

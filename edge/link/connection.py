@@ -58,6 +58,7 @@ class _Client(paho.Client):
     to it."""
 
     server_name: str | None = None
+    max_receive_bytes = 1 << 20
     is_over: IsOver = staticmethod(lambda: False)
     on_thread_end: Callable[[], None] = staticmethod(lambda: None)
 
@@ -70,6 +71,12 @@ class _Client(paho.Client):
         """Before anything is published. paho's own setter wants to know it before the broker said
         how many it takes."""
         self._max_inflight_messages = most
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """paho asks for all that is left of a packet, which may say that it has 256 MiB."""
+        if bufsize > self.max_receive_bytes:
+            raise OSError(f"it sends a packet of {bufsize} bytes, more than we take")
+        return super()._sock_recv(bufsize)
 
     def _create_socket_connection(self) -> socket.socket:
         return connect(self._host, self._port, ANSWER_S, self.is_over)
@@ -103,6 +110,7 @@ class Connection:
         self._is_answered = False
         self._network_error: str | None = None
         self._max_packet_bytes = config.max_packet_bytes
+        self._refusal = ""
         self._client = client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=config.client,
@@ -110,6 +118,7 @@ class Connection:
             reconnect_on_failure=False,
         )
         client.connect_timeout = ANSWER_S
+        client.max_receive_bytes = config.max_packet_bytes
         client.max_inflight_messages_set(config.max_in_flight)
         client.max_queued_messages_set(config.max_queued)
         client.on_connect = self._on_connect
@@ -172,10 +181,15 @@ class Connection:
             )
         except (ValueError, OSError, struct.error) as error:
             # The topic may be what is wrong: no text that a log could hold.
-            topic = ascii(message.topic)[:80]
-            log.error("link: a message for %s was refused: %s", topic, words_of(error))
+            self._say_refused(f"a message for {ascii(message.topic)[:80]}: {words_of(error)}")
             return None
         return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def _say_refused(self, what: str) -> None:
+        """Once in a row: its sender tries again, and again."""
+        if what != self._refusal:
+            self._refusal = what
+            log.error("link: refused %s", what)
 
     def leave(self, last: Message | None) -> None:
         """In good order: the broker sends no will. Takes LAST_S at most, if it is silent."""

@@ -117,6 +117,8 @@ class MqttLink:
             return f"certificate or key: {words_of(error)}", False, True
         self._connection = connection
         try:
+            if self._stopped.is_set():  # by a stop that could not see this connection yet
+                return "the link was ended", False, False
             return connection.run(self._stopped)
         except Exception as error:  # paho's or the caller's mistake
             log.exception("link: unexpected")

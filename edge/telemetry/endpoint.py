@@ -16,6 +16,7 @@ silent take one of a bounded number of threads for a bounded time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import logging
@@ -83,15 +84,22 @@ class ModuleEndpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
-        self._server = _Server(str(self.path), self)
-        # The container's user is none of this machine; its folder decides who reaches it.
-        os.chmod(self.path, 0o666)
-        threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.5},
-            name=f"endpoint of {self.module}",
-            daemon=True,
-        ).start()
+        server = _Server(str(self.path), self)
+        try:
+            # The container's user is none of this machine; its folder decides who reaches it.
+            os.chmod(self.path, 0o666)
+            threading.Thread(
+                target=server.serve_forever,
+                kwargs={"poll_interval": 0.5},
+                name=f"endpoint of {self.module}",
+                daemon=True,
+            ).start()
+        except BaseException as error:
+            server.server_close()  # and no shutdown, which waits for the thread
+            if isinstance(error, RuntimeError):
+                raise OSError(errno.EAGAIN, "no thread can be started") from error
+            raise
+        self._server = server
 
     def close(self) -> None:
         """Idempotent."""
@@ -127,6 +135,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             request.setblocking(False)
             request.send(_BUSY)
         return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started, so none gives the place back
+            self.endpoint.places.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

@@ -94,6 +94,23 @@ def test_all_certificates_of_a_name_are_revoked_and_no_others(tmp_path: Path) ->
     assert issuer.revoke("a") == 1
 
 
+def test_files_that_somebody_left_there_keep_nobody_in(tmp_path: Path) -> None:
+    issuer = at(tmp_path)
+    issuer.issue_device("a")
+    (tmp_path / "issued/a.backup.pem").write_bytes(b"")
+    (tmp_path / "revoked").mkdir()
+    (tmp_path / "revoked/README").write_bytes(b"")
+    assert issuer.revoke("a") == 1
+
+
+def test_a_revocation_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    issuer = at(tmp_path)
+    issuer.issue_device("a")
+    (tmp_path / "revoked").write_bytes(b"in the way")
+    with pytest.raises(EnrolmentError, match="'a' may not be revoked yet"):
+        issuer.revoke("a")
+
+
 def test_an_unknown_name_cannot_be_revoked(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         at(tmp_path).revoke("a")

@@ -17,7 +17,7 @@ from edge.broker import Broker, BrokerConfig
 from edge.enrolment import Authority, write_files
 from edge.enrolment.files import SECRET, File
 from edge.link import sockets
-from edge.link.mqtt import Tls
+from edge.link.mqtt import MqttLink, Tls
 from edge.link.port import Message
 from tests.edge.link.users import User, Users, at, is_link, wait_for
 
@@ -119,6 +119,25 @@ def test_while_it_waits_for_its_next_attempt(users: Users) -> None:
     a.start("t")
     wait_for(lambda: a.link.last_error)
     stop(a)
+
+
+def test_while_a_connection_is_being_made_ready(users: Users) -> None:
+    """A stop that comes before it can be seen must not leave it open for ever."""
+    made: list[MqttLink] = []
+
+    def stop_meanwhile() -> bool:
+        stopping = threading.Thread(target=made[0].stop)
+        stopping.start()
+        stopping.join(5)
+        return True
+
+    with Broker(BrokerConfig()) as broker:
+        user = users(at(broker.port), is_clock_right=stop_meanwhile)
+        made.append(user.link)
+        user.start("t")
+        wait_for(lambda: not [one for one in threading.enumerate() if is_link(one)])
+        assert not user.link.is_connected
+        assert not broker._connections
 
 
 def test_while_the_network_is_silent_and_nothing_more_can_be_sent(users: Users) -> None:

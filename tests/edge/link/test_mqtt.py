@@ -350,6 +350,35 @@ def test_a_message_with_a_topic_that_is_no_text_is_left_out(users: Users) -> Non
         end()
 
 
+def test_a_packet_that_is_larger_than_we_said_ends_the_connection(
+    users: Users, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before it is there: a device has not so much memory."""
+    head = b"\x30\xff\xff\xff\x7f"
+    port, count, end = scripted(encode(Connack()), encode(Suback(1, (1,))), head + b"x" * 9)
+    a = users(at(port))
+    try:
+        with caplog.at_level(logging.WARNING):
+            a.start("t")
+            wait_for(lambda: count() >= 2)
+    finally:
+        a.link.stop()
+        end()
+    assert "it sends a packet of 268435455 bytes, more than we take" in caplog.text
+
+
+def test_what_is_refused_again_and_again_is_logged_once(
+    users: Users, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = users(at(broker.port))
+    a.start()
+    a.wait_connected()
+    for _ in range(5):
+        assert not a.link.publish(Message("t", b"x" * (1 << 20)))
+    assert not a.link.publish(Message("t\0", b"x"))
+    assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 2
+
+
 def test_what_the_broker_can_take_is_kept_to(users: Users) -> None:
     """Each message is sent once the one before is acknowledged: it says that it takes one."""
     limits = {Property.RECEIVE_MAXIMUM: 1, Property.MAX_PACKET: 8192}

@@ -231,6 +231,46 @@ def test_one_too_many_is_told_so_and_a_place_comes_free(tmp_path: Path) -> None:
         wait_for(lambda: _ask(at, "GET", "/").status == 200)
 
 
+def test_threads_that_cannot_be_started_cost_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with _open(tmp_path) as at:
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", start)
+            for _ in range(CONNECTIONS):
+                with connect(at.path) as link:
+                    link.settimeout(10)
+                    assert link.recv(1) == b""
+        assert _ask(at, "GET", "/").status == 200
+
+
+@pytest.mark.parametrize("what", ["mode", "thread"])
+def test_one_that_cannot_be_opened_says_so_and_can_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(1, "not permitted") if what == "mode" else RuntimeError("no thread")
+
+    found = ModuleEndpoint("press", tmp_path, Box().append, LockBoard())
+    with monkeypatch.context() as short:
+        if what == "mode":
+            short.setattr("edge.telemetry.endpoint.os.chmod", fail)
+        else:
+            short.setattr(threading.Thread, "start", fail)
+        with pytest.raises(OSError, match=r"not permitted|no thread"):
+            found.open()
+    closing = threading.Thread(target=found.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    found.open()
+    assert _ask(found, "GET", "/").status == 200
+    found.close()
+
+
 def test_a_body_that_drips_is_given_up_after_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
