@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from fpga.compiler.graph import Add, Average, Conv, Graph, Node
+from fpga.compiler.graph import Add, Average, Concat, Conv, Graph, Node
 
 Array = Any
 MICROSOFT = "com.microsoft"
@@ -73,7 +73,9 @@ class Oracle:
 
     def _put(self, node: Node) -> None:
         target = self._graph.tensors[node.target]
-        makers = {Conv: self._conv, Average: self._average, Add: self._add}
+        makers = {
+            Conv: self._conv, Average: self._average, Add: self._add, Concat: self._concat,
+        }  # fmt: skip
         name = node.target
         clips = (node.lo, node.hi) != (-128, 127)
         out = f"{name} before limits" if clips else name
@@ -153,6 +155,13 @@ class Oracle:
         made = helper.make_node(
             "QLinearAdd", [*inputs, *self._quantisation(node.target)], [out], domain=MICROSOFT
         )
+        self._nodes.append(made)
+
+    def _concat(self, node: Concat, out: str) -> None:
+        inputs = [*self._quantisation(node.target)]
+        for name in node.parts:
+            inputs += [name, *self._quantisation(name)]
+        made = helper.make_node("QLinearConcat", inputs, [out], domain=MICROSOFT, axis=1)
         self._nodes.append(made)
 
     def _model(self) -> onnx.ModelProto:

@@ -95,7 +95,20 @@ class Add:
     hi: int = 127
 
 
-Node = Conv | Average | Max | Add
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Channels one after another, each source's by ``clip(rint(float32(x - zero point) * its scale)
+    + z, lo, hi)``."""
+
+    name: str
+    parts: tuple[str, ...]
+    target: str
+    scales: tuple[float, ...]
+    lo: int = -128
+    hi: int = 127
+
+
+Node = Conv | Average | Max | Add | Concat
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +128,7 @@ class Graph:
 
     def sources(self, node: Node) -> tuple[str, ...]:
         """The tensors that a node reads."""
-        return (node.a, node.b) if isinstance(node, Add) else (node.source,)
+        return read_by(node)
 
     def macs(self, node: Node) -> int:
         """Multiplications of one sample that are not with padding lanes."""
@@ -123,3 +136,10 @@ class Graph:
         if isinstance(node, Conv):
             return int(node.weight[0].size) * channels * height * width
         return 0
+
+
+def read_by(node: Node) -> tuple[str, ...]:
+    """The tensors that a node reads."""
+    if isinstance(node, Add):
+        return node.a, node.b
+    return node.parts if isinstance(node, Concat) else (node.source,)

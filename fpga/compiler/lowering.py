@@ -89,10 +89,22 @@ def lower(graph: Graph, shape: EngineShape) -> Program:
             f"{len(todo)} layers; the engine holds {shape.d_words}: an engine with larger d_words"
             " is needed"
         )
+    _check_parts(graph, todo, shape)
+    if todo[-1].channel is not None:
+        todo = with_copied_output(todo)
     try:
         return _lower(graph, todo, shape)
     except _OutputInPartsError:
         return _lower(graph, with_copied_output(todo), shape)
+
+
+def _check_parts(graph: Graph, todo: list[Step], shape: EngineShape) -> None:
+    for step in todo:
+        if step.channel is not None and step.channel % shape.n:
+            raise CapacityError(
+                f"{step.name}: this part of a Concat begins at channel {step.channel}; an engine of"
+                f" {shape.n} lanes needs a multiple of {shape.n} there: pad the channels before it"
+            )
 
 
 def _lower(graph: Graph, todo: list[Step], shape: EngineShape) -> Program:
@@ -125,6 +137,11 @@ def _tensors(graph: Graph, todo: list[Step]) -> dict[str, Tensor]:
         if step.target not in found:
             like = step.source if isinstance(step.operation, Copy) else graph.output
             found[step.target] = replace(graph.tensors[like], name=step.target)
+        if step.between not in found:  # a part of a Concat
+            whole, channels = found[step.target], found[step.source].shape[0]
+            found[step.between] = replace(
+                whole, name=step.between, shape=(channels, *whole.shape[1:])
+            )
     return found
 
 
@@ -287,7 +304,7 @@ class _Lowering:
         return self._tensors[step.target].shape[1:] != (1, 1)
 
     def _oct(self, step: Step) -> int:
-        return tiles(self._tensors[step.target].shape[0], self._shape.n)
+        return tiles(self._tensors[step.between].shape[0], self._shape.n)
 
     def _taps(self, step: Step) -> int:
         """Words of weights for one output tile."""
@@ -348,7 +365,8 @@ class _Lowering:
         )  # fmt: skip
         if not isinstance(operation, Conv | Average) and step.residual is None:
             layer = replace(layer, z1=0)
-        is_whole = window.kernel == (height, width) and window.pads == (0, 0)
+        is_whole = window.kernel == (height, width) and target.shape[1:] == (1, 1)
+        is_whole = is_whole and window.pads == (0, 0)
         if kind == DENSE and is_whole:
             layer = self._as_vector(layer, step)
         if step.residual is not None:
@@ -379,13 +397,14 @@ class _Lowering:
 
     def _addressed(self, layer: Descriptor, step: Step, part: tuple[int, int]) -> Descriptor:
         """Places, of the part of the output's tiles that begins at ``part[0]``."""
-        first, whole = part[0], self._oct(step)
+        first, n = part[0], self._shape.n
+        whole = tiles(self._tensors[step.target].shape[0], n)
         source, target = self._places[step.source], self._places[step.target]
         per_tile = first if layer.kind in (PER_TILE, MAX) else 0
+        at = 0 if target.bank == BANK_OUT else target.base + first + (step.channel or 0) // n
         layer = replace(
             layer, src=address(source.bank, source.base + per_tile), src_alt=self._alt(source),
-            dst=address(target.bank, 0 if target.bank == BANK_OUT else target.base + first),
-            dst_alt=self._alt(target), dst_pixel=whole,
+            dst=address(target.bank, at), dst_alt=self._alt(target), dst_pixel=whole,
         )  # fmt: skip
         if step.residual is not None:
             residual = self._places[step.residual.tensor]

@@ -15,15 +15,26 @@ import onnx
 from onnx import numpy_helper
 
 from fpga.compiler import addition
-from fpga.compiler.graph import Add, Average, Conv, Graph, Max, Node, Tensor, Window
+from fpga.compiler.graph import (
+    Add,
+    Average,
+    Concat,
+    Conv,
+    Graph,
+    Max,
+    Node,
+    Tensor,
+    Window,
+    read_by,
+)
 from fpga.compiler.tail import split_tail
 from fpga.errors import ModelError
 
 Array = Any
 SUPPORTED = (
     "Gemm, MatMul, Conv, Relu, Clip, MaxPool, AveragePool, GlobalAveragePool, ReduceMean over"
-    " height and width, Add of two tensors, Flatten and Reshape to a vector; and on the host,"
-    " when allowed, Softmax, Sigmoid and ArgMax at the end"
+    " height and width, Add of two tensors, Concat of channels, Flatten and Reshape to a vector;"
+    " and on the host, when allowed, Softmax, Sigmoid and ArgMax at the end"
 )
 MOST_SIZE = 1023
 LEAST_KERNEL, MOST_KERNEL = 1, 15
@@ -120,7 +131,7 @@ class _Importer:
         for node in reversed(self._nodes):
             if node.target in wanted:
                 found.append(node)
-                wanted.update((node.a, node.b) if isinstance(node, Add) else (node.source,))
+                wanted.update(read_by(node))
         return tuple(reversed(found))
 
     # Where it begins and ends.
@@ -163,8 +174,8 @@ class _Importer:
         """Nodes that nothing can take."""
         known = {
             "QuantizeLinear", "DequantizeLinear", "Constant", "Gemm", "MatMul", "Conv", "Relu",
-            "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Add", "Flatten",
-            "Reshape", "Identity",
+            "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Add", "Concat",
+            "Flatten", "Reshape", "Identity",
         }  # fmt: skip
         for node in self._onnx.node:
             if node.op_type not in known or node.domain not in ("", "ai.onnx"):
@@ -242,7 +253,8 @@ class _Importer:
         makers = {
             "Conv": self._conv, "Gemm": self._gemm, "MatMul": self._gemm, "MaxPool": self._max,
             "AveragePool": self._average, "GlobalAveragePool": self._average,
-            "ReduceMean": self._average, "Add": self._add, "Flatten": self._flatten,
+            "ReduceMean": self._average, "Add": self._add, "Concat": self._concat,
+            "Flatten": self._flatten,
             "Reshape": self._flatten, "DequantizeLinear": self._again,
         }  # fmt: skip
         if made.op_type not in makers:
@@ -403,6 +415,24 @@ class _Importer:
         self._put(
             Add(_label(node), a.name, b.name, target, ma, mb, sh, lo, hi),
             Tensor(target, a.shape, scale, zero),
+        )
+
+    def _concat(
+        self, node: onnx.NodeProto, target: str, scale: float, zero: int, lo: int, hi: int
+    ) -> None:
+        parts = [self._tensor(node, place) for place in range(len(node.input))]
+        if _attributes(node).get("axis") != 1:
+            raise ModelError(f"{_named(node)}: of channels (axis 1) only")
+        if len({part.shape[1:] for part in parts}) != 1:
+            raise ModelError(f"{_named(node)}: pictures of different sizes")
+        scales = [float(np.float32(part.scale / scale)) for part in parts]
+        if not all(2.0**-39 < each < 2.0**22 for each in scales):
+            raise ModelError(f"{_named(node)}: scales of input and output are too far apart")
+        channels = sum(part.shape[0] for part in parts)
+        names = tuple(part.name for part in parts)
+        self._put(
+            Concat(_label(node), names, target, tuple(scales), lo, hi),
+            Tensor(target, (channels, *parts[0].shape[1:]), scale, zero),
         )
 
     def _flatten(

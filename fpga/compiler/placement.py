@@ -81,6 +81,8 @@ class _Search:
         if number == len(self._steps) - 1:
             output = Place(BANK_OUT, 0, self._words[step.target])
             return self.go(number + 1, {**placed, step.target: output})
+        if step.target in placed:  # another part of it
+            return self.go(number + 1, placed)
         return any(
             self.go(number + 1, {**placed, step.target: place})
             for place in self._candidates(number, step, placed)

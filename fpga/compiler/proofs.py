@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fpga.compiler.addition import differing_pairs
-from fpga.compiler.graph import Add, Average, Conv, Graph
+from fpga.compiler.graph import Add, Average, Concat, Conv, Graph
 from fpga.compiler.reference import requantise as as_float32
 from fpga.emulator.arithmetic import requantise as as_engine
 from fpga.errors import ModelError
@@ -48,6 +48,13 @@ def prove(graph: Graph, most_sums: int = MOST_SUMS) -> Proof:
         if isinstance(node, Add):
             adds += 1
             differing += _differing(graph, node)
+        elif isinstance(node, Concat):
+            for part, scale in zip(node.parts, node.scales, strict=True):
+                zero = graph.tensors[part].zero_point
+                found = range(-128 - zero, 128 - zero)
+                if not _sweep(found, np.float32(scale)):
+                    raise ModelError(f"{node.name}: would round otherwise than float32")
+                sums += len(found)
         elif isinstance(node, Conv | Average):
             low, high, scale = _intervals(graph, node)
             most = int(max(np.abs(low).max(), np.abs(high).max()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fpga.compiler.graph import Add, Average, Conv, Graph, Max, Node, Window
+from fpga.compiler.graph import Add, Average, Concat, Conv, Graph, Max, Node, Window
 
 Array = Any
 
@@ -33,6 +33,13 @@ def _compute(graph: Graph, node: Node, found: dict[str, Array]) -> Array:
         exact = node.ma * (a - za) + node.mb * (b - zb)
         # numpy rounds half to even, and float64 holds these quotients exactly.
         value = np.rint(exact / float(1 << node.sh)).astype(np.int64) + target.zero_point
+        return np.clip(value, node.lo, node.hi).astype(np.int8)
+    if isinstance(node, Concat):
+        scaled = [
+            requantise(found[name].astype(np.int64) - graph.tensors[name].zero_point, scale)
+            for name, scale in zip(node.parts, node.scales, strict=True)
+        ]
+        value = np.concatenate(scaled, axis=1) + target.zero_point
         return np.clip(value, node.lo, node.hi).astype(np.int8)
     source = graph.tensors[node.source]
     x = found[node.source].astype(np.int64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fpga.compiler.graph import Add, Average, Conv, Graph, Max
+from fpga.compiler.graph import Add, Average, Concat, Conv, Graph, Max, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,14 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``between``: the tensor that the operation alone would give; ``target``: what comes out."""
+    """``between``: the tensor that the operation alone would give; ``target``: what comes out;
+    ``channel``: where in it the first channel goes, of a Concat's parts."""
 
     operation: Conv | Average | Max | Copy
     between: str
     target: str
     residual: Residual | None = None
+    channel: int | None = None
 
     @property
     def name(self) -> str:
@@ -62,6 +64,9 @@ def steps(graph: Graph) -> list[Step]:
             uses[name] = uses.get(name, 0) + 1
     found: list[Step] = []
     for node in graph.nodes:
+        if isinstance(node, Concat):
+            found += _parts(graph, node)
+            continue
         if not isinstance(node, Add):
             found.append(Step(node, node.target, node.target))
             continue
@@ -77,10 +82,24 @@ def steps(graph: Graph) -> list[Step]:
     return _with_copied_residuals(graph, found)
 
 
+def _parts(graph: Graph, node: Concat) -> list[Step]:
+    """Each part goes through the array with its scale, to its place."""
+    found, channel = [], 0
+    for number, (name, scale) in enumerate(zip(node.parts, node.scales, strict=True)):
+        move = Average(
+            f"{node.name} {number}", name, node.target, scale, Window(), node.lo, node.hi
+        )
+        found.append(Step(move, f"{node.target} part {number}", node.target, channel=channel))
+        channel += graph.tensors[name].shape[0]
+    return found
+
+
 def _fusible(node: Add, found: list[Step], uses: dict[str, int]) -> str | None:
     """The operand whose step comes last and has no other use."""
     for step in reversed(found):
         if step.target in (node.a, node.b) and step.residual is None and node.a != node.b:
+            if step.channel is not None:
+                return None
             return step.target if uses[step.target] == 1 else None
     return None
 
@@ -112,9 +131,12 @@ def _with_copied_residuals(graph: Graph, found: list[Step]) -> list[Step]:
 
 def with_copied_output(found: list[Step]) -> list[Step]:
     """The same, with a last step that copies what goes out, whole."""
-    last = found[-1]
-    inner = f"{last.target} (before)"
-    between = inner if last.residual is None else last.between
-    copy = Copy(f"copy of {last.target}", inner, last.target)
-    before = replace(last, between=between, target=inner)
-    return [*found[:-1], before, Step(copy, last.target, last.target)]
+    end = found[-1].target
+    inner = f"{end} (before)"
+    before = [
+        replace(step, target=inner, between=inner if step.between == end else step.between)
+        if step.target == end
+        else step
+        for step in found
+    ]
+    return [*before, Step(Copy(f"copy of {end}", inner, end), end, end)]

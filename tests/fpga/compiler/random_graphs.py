@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fpga.compiler.addition import factors
-from fpga.compiler.graph import Add, Average, Conv, Graph, Max, Node, Tensor, Window
+from fpga.compiler.graph import Add, Average, Concat, Conv, Graph, Max, Node, Tensor, Window
 
 Array = Any
 
@@ -70,7 +70,7 @@ class Drawing:
 
     def step(self, source: Tensor) -> Tensor:
         """Any node on `source`."""
-        way = int(self.draw.integers(6))
+        way = int(self.draw.integers(7))
         channels, height, width = source.shape
         if way == 0:
             window, sizes = self.window(source)
@@ -95,6 +95,17 @@ class Drawing:
             self.nodes.append(
                 Average(f"average{len(self.nodes)}", source.name, target.name,
                         float(np.float32(scale)), window, *self.limits(target))
+            )  # fmt: skip
+            return target
+        if way == 6 and channels % 8 == 0:
+            before = [each for each in self.tensors.values() if each.shape[1:] == (height, width)]
+            parts = source, before[int(self.draw.integers(len(before)))]
+            target = self.tensor((channels + parts[1].shape[0], height, width))
+            scales = tuple(float(np.float32(each.scale / target.scale)) for each in parts)
+            names = tuple(each.name for each in parts)
+            self.nodes.append(
+                Concat(f"concat{len(self.nodes)}", names, target.name, scales,
+                       *self.limits(target))
             )  # fmt: skip
             return target
         wide = int(self.draw.choice([channels, int(self.draw.integers(1, 40))]))

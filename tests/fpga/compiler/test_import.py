@@ -6,6 +6,7 @@ be a step off here and there. The integer kernels (the Oracle) leave no such roo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from fpga.compiler.accuracy import integers
 from fpga.compiler.compilation import Compiled, Options, compile_model
 from fpga.compiler.graph import Average, Conv, Graph
 from fpga.emulator import EmulatedEngine
+from fpga.errors import CapacityError
 from fpga.isa.shape import EngineShape
 
 Array = Any
@@ -189,6 +191,30 @@ def test_weights_that_are_stored_as_float_before_their_quantizelinear() -> None:
     rows = dense_rows()
     found = as_it_is(compiled.model, compiled.graph, rows, is_optimised=False)
     assert (on_the_engine(compiled, rows) == found).all()
+
+
+def test_channels_one_after_another() -> None:
+    draw = np.random.default_rng(9)
+    net = Network("concat", (4, 9, 10))
+    first = net.put("Relu", net.conv("x", draw.normal(0, 0.3, (8, 4, 3, 3))))
+    second = net.conv("x", draw.normal(0, 0.9, (5, 4, 1, 1)))
+    end = net.put("Concat", first, second, axis=1)
+    end = net.conv(end, draw.normal(0, 0.2, (6, 13, 3, 3)))
+    last = net.put("Concat", net.conv(end, draw.normal(0, 0.3, (8, 6, 1, 1))), end, axis=1)
+    assert last == net.end
+    rows = draw.normal(0, 1, (130, 4, 9, 10)).astype(np.float32)
+    compiled = compile_model(net.model(4), rows[:100], Options(shape=SHAPE))
+    graph, rows = compiled.graph, rows[100:]
+    whole = integers(graph, rows)
+    plain, theirs = reference.run(graph, whole), Oracle(graph).run(whole)
+    for node in graph.nodes:
+        assert (plain[node.target] == theirs[node.target]).all(), node.name
+    output = plain[graph.output].reshape(len(rows), -1)
+    assert (on_the_engine(compiled, rows) == output).all()
+    found = as_it_is(compiled.model, graph, rows, is_optimised=False)
+    assert np.abs(found - output).max() <= 1
+    with pytest.raises(CapacityError, match="multiple of 16"):
+        compile_model(compiled.model, None, Options(shape=replace(SHAPE, n=16)))
 
 
 def test_what_leads_nowhere_is_left_out() -> None:
