@@ -28,17 +28,17 @@ module array #(
     localparam A = N == 8 ? 6 : 7;
 
     // What goes along with the tap.
-    reg  [A-1:1] takes, firsts, maxima;
+    reg  [A-2:1] takes, firsts, maxima;
     reg  [1:0]   bank1, bank2;
     reg          is_pad1, is_pad2;
     reg  [7:0]   pad1, pad2;
     always @(posedge clk) begin
-        takes  <= {takes[A-2:1], take};
-        firsts <= {firsts[A-2:1], first};
-        maxima <= {maxima[A-2:1], is_max};
+        takes  <= {takes[A-3:1], take};
+        firsts <= {firsts[A-3:1], first};
+        maxima <= {maxima[A-3:1], is_max};
         {bank1, is_pad1, pad1} <= {bank, is_pad, pad};
         {bank2, is_pad2, pad2} <= {bank1, is_pad1, pad1};
-        if (rst) takes <= {(A-1){1'b0}};
+        if (rst) takes <= {(A-2){1'b0}};
     end
 
     reg  [N*8-1:0] word;
@@ -73,19 +73,30 @@ module array #(
         for (i = 0; i < N; i = i + 2) begin : pair
             wire [N*16-1:0] values0, values1;
             wire [N-1:0]    carries1;
+            // Each pair has its own controls: they have far to go.
+            reg load, multiplies, sums, accumulates, begins, takes_max;
+            (* keep *)
+            always @(posedge clk) begin
+                load        <= takes[1];
+                multiplies  <= takes[2];
+                sums        <= takes[3];
+                accumulates <= takes[A-2];
+                begins      <= firsts[A-2];
+                takes_max   <= maxima[A-2];
+            end
             products #(.N(N), .PACK(PACK)) multiply (
-                .clk(clk), .load(takes[2]), .enable(takes[3]), .next_word(next_word),
+                .clk(clk), .load(load), .enable(multiplies), .next_word(next_word),
                 .weights0(weights[N*8*i +: N*8]), .weights1(weights[N*8*(i+1) +: N*8]),
                 .values0(values0), .values1(values1), .carries1(carries1)
             );
             dot #(.N(N)) dot0 (
-                .clk(clk), .sum_enable(takes[4]), .values(values0), .carries({N{1'b0}}),
-                .enable(takes[A-1]), .first(firsts[A-1]), .is_max(maxima[A-1]),
+                .clk(clk), .sum_enable(sums), .values(values0), .carries({N{1'b0}}),
+                .enable(accumulates), .first(begins), .is_max(takes_max),
                 .maximum(maximum_late[8*i +: 8]), .acc(acc[25*i +: 25])
             );
             dot #(.N(N)) dot1 (
-                .clk(clk), .sum_enable(takes[4]), .values(values1), .carries(carries1),
-                .enable(takes[A-1]), .first(firsts[A-1]), .is_max(maxima[A-1]),
+                .clk(clk), .sum_enable(sums), .values(values1), .carries(carries1),
+                .enable(accumulates), .first(begins), .is_max(takes_max),
                 .maximum(maximum_late[8*(i+1) +: 8]), .acc(acc[25*(i+1) +: 25])
             );
         end

@@ -70,7 +70,14 @@ module loader #(
     reg  [31:0] count_words;
     reg         count_ragged;
     reg  [6:0]  unit_last;
+    reg  [17:0] head_limit;
     always @* begin
+        case (in_data[7:0])
+            DESC:    head_limit = D_WORDS[17:0];
+            PARAM:   head_limit = P_WORDS[17:0];
+            INPUT:   head_limit = HALF[17:0];
+            default: head_limit = W_WORDS[17:0];
+        endcase
         case (in_data[7:0])
             DESC:    begin count_words = count >> 3; count_ragged = |count[2:0]; unit_last = 7'd7; end
             PARAM:   begin
@@ -92,17 +99,8 @@ module loader #(
     end
 
     // Second clock: is it allowed?
-    reg [16:0] limit;
-    always @* begin
-        case (op)
-            DESC:    limit = D_WORDS[16:0];
-            PARAM:   limit = P_WORDS[16:0];
-            INPUT:   limit = HALF[16:0];
-            default: limit = W_WORDS[16:0];
-        endcase
-    end
-    wire [17:0] beyond = {2'b0, address} + {1'b0, words};
-    wire        does_not_fit = words[16] || beyond > {1'b0, limit};
+    reg  [17:0] beyond, limit;
+    wire        does_not_fit = words[16] || beyond > limit;
     wire        is_run = op == RUN;
 
     reg  [7:0]  fault;
@@ -149,6 +147,8 @@ module loader #(
                 is_empty    <= count == 32'd0;
                 is_ragged   <= count_ragged;
                 words       <= {|count_words[31:16], count_words[15:0]};
+                beyond      <= {2'b0, in_data[31:16]} + {2'b0, count_words[15:0]};
+                limit       <= head_limit;
                 last_beat   <= unit_last;
                 beat        <= 7'd0;
                 ends        <= in_last;
