@@ -16,6 +16,7 @@ import numpy as np
 from fpga.compiler.graph import Average, Conv, Graph, Max, Tensor, Window
 from fpga.compiler.placement import Place, place
 from fpga.compiler.steps import Copy, Step, steps, with_copied_output
+from fpga.compiler.streaming import Plan, Size, plan
 from fpga.compiler.weights import identity, parameters, tiles, words
 from fpga.errors import CapacityError, ProgramError
 from fpga.isa import packet
@@ -66,15 +67,6 @@ class _Weights:
         base, self.count = self.count, self.count + len(found)
         self.words.append(found)
         return base
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """``parts``: (first output tile, count) of each streamed step's blocks; ``bases``: where each
-    block goes in W, in order."""
-
-    parts: dict[int, list[tuple[int, int]]]
-    bases: list[int]
 
 
 class _OutputInPartsError(Exception):
@@ -179,15 +171,15 @@ class _Lowering:
 
     def program(self) -> Program:
         own = [words(step, self._shape.n) for step in self._todo]
-        plan = self._streamed(own)
+        streaming = self._streamed(own)
         last = self._todo[-1]
-        if len(plan.parts.get(len(self._todo) - 1, ())) > 1 and self._is_picture(last):
+        if len(streaming.parts.get(len(self._todo) - 1, ())) > 1 and self._is_picture(last):
             raise _OutputInPartsError
-        resident = self._resident_bases(own, set(plan.parts))
+        resident = self._resident_bases(own, set(streaming.parts))
         for number, step in enumerate(self._todo):
             found = own[number]
-            if number in plan.parts and found is not None:
-                self._put_streamed(number, step, found, plan)
+            if number in streaming.parts and found is not None:
+                self._put_streamed(number, step, found, streaming)
             else:
                 base = resident.get(number)
                 self._put(number, step, (0, self._oct(step)), base, is_streamed=False)
@@ -231,50 +223,13 @@ class _Lowering:
 
     # Weights.
 
-    def _streamed(self, own: list[Array | None]) -> _Plan:
-        """Which steps are streamed, in which parts, and where to. Few bytes: large ones first."""
-        limit = self._shape.w_words - self._needs_identity()
-        sizes = {number: len(found) for number, found in enumerate(own) if found is not None}
-        streamed: set[int] = set()
-        while True:
-            rest = limit - sum(size for number, size in sizes.items() if number not in streamed)
-            if rest >= 0:
-                found = self._parts(sorted(streamed), rest, limit - rest + self._needs_identity())
-                if found is not None:
-                    return found
-            left = [number for number in sizes if number not in streamed]
-            if not left:
-                least = max(self._taps(self._todo[number]) for number in sizes)
-                raise CapacityError(
-                    f"one output tile of a layer needs {least} words of weights, two or three times"
-                    f" over, and the engine's W holds {limit}: larger w_words are needed"
-                )
-            # A weight is read once for each sample, whichever layer's it is: take the largest.
-            streamed.add(max(left, key=lambda number: sizes[number]))
-
-    def _parts(self, streamed: list[int], rest: int, first: int) -> _Plan | None:
-        """In blocks, over two regions of W, or three where two would put one block into the region
-        of the block before it (the first follows on the last, in the next sample)."""
-        if not streamed:
-            return _Plan({}, [])
-        for regions in (2, 3):
-            slot = rest // regions
-            parts: dict[int, list[tuple[int, int]]] = {}
-            for number in streamed:
-                whole, taps = self._oct(self._todo[number]), self._taps(self._todo[number])
-                at_once = slot // taps
-                if len(streamed) == 1:
-                    at_once = min(at_once, -(-whole // 2))
-                if at_once == 0:
-                    return None
-                parts[number] = [(at, min(at_once, whole - at)) for at in range(0, whole, at_once)]
-            count = sum(len(each) for each in parts.values())
-            if count > 1 and count % regions != 1:
-                return _Plan(parts, [first + at % regions * slot for at in range(count)])
-            if count > 3 and regions == 3:
-                order = [at % 3 for at in range(count - 1)] + [1]
-                return _Plan(parts, [first + region * slot for region in order])
-        return None
+    def _streamed(self, own: list[Array | None]) -> Plan:
+        sizes = {
+            number: Size(len(found), self._oct(self._todo[number]), self._taps(self._todo[number]))
+            for number, found in enumerate(own)
+            if found is not None
+        }
+        return plan(sizes, self._needs_identity(), self._shape.w_words)
 
     def _needs_identity(self) -> int:
         return int(any(isinstance(step.operation, Average | Copy) for step in self._todo))
@@ -288,12 +243,12 @@ class _Lowering:
             if found is not None and number not in streamed
         }
 
-    def _put_streamed(self, number: int, step: Step, found: Array, plan: _Plan) -> None:
+    def _put_streamed(self, number: int, step: Step, found: Array, streaming: Plan) -> None:
         """Split by output tiles, so that each block fits its region."""
         stream = self._weights.stream
         taps = self._taps(step)
-        for first, count in plan.parts[number]:
-            base = plan.bases[len(stream)]
+        for first, count in streaming.parts[number]:
+            base = streaming.bases[len(stream)]
             block = found[first * taps : (first + count) * taps]
             stream.append(packet.command(packet.WSTREAM, base, block))
             self._put(number, step, (first, count), base, is_streamed=True)
