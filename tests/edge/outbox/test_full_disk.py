@@ -93,6 +93,7 @@ def test_an_outbox_that_cannot_be_made_is_made_later(small_disk: Path) -> None:
         assert box.life == ""
         assert box.batch(1, 0) is None
         box.append([record(2)], wait=False)
+        wait_for(lambda: box.report().dropped == 1)  # before there is room for it
         ballast.unlink()
         wait_for(lambda: box.life != "")
         wait_for(lambda: gaps(box) == [Gap(1, 1, "full")])
