@@ -6,6 +6,7 @@ logic writes reaches the processor at an invalidate. So whoever forgets one of t
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,13 @@ class Block:
 
 
 class Memory:
-    """``size`` bytes from BASE on."""
+    """``size`` bytes from BASE on. Several threads may allocate and free."""
 
     def __init__(self, size: int) -> None:
         self.bytes = np.zeros(size, np.uint8)
         self._blocks: dict[int, Block] = {}
+        # Re-entrant: a buffer that is collected in the midst of an allocation frees its block.
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"Memory({self.used} of {len(self.bytes)} bytes, {len(self._blocks)} blocks)"
@@ -41,12 +44,23 @@ class Memory:
     @property
     def used(self) -> int:
         """Bytes, in whole pages."""
-        return sum(_paged(block.size) for block in self._blocks.values())
+        with self._lock:
+            return sum(_paged(block.size) for block in self._blocks.values())
 
     def allocate(self, size: int, *, is_cacheable: bool = True) -> Block:
         """Whole pages, zeroed. Raises CapacityError where no place is large enough."""
         if size < 1:
             raise CapacityError("a buffer needs at least a byte")
+        with self._lock:
+            at = self._place(size)
+            view = self._view(at, size)
+            view[:] = 0
+            found = Block(at, size, is_cacheable, view.copy() if is_cacheable else view)
+            self._blocks[at] = found
+        return found
+
+    def _place(self, size: int) -> int:
+        """The lowest address with room for ``size`` bytes."""
         at = BASE
         for block in sorted(self._blocks.values(), key=lambda each: each.address):
             if block.address - at >= _paged(size):
@@ -57,16 +71,13 @@ class Memory:
                 f"no contiguous memory for {size} bytes: {len(self.bytes) - self.used} of"
                 f" {len(self.bytes)} are free"
             )
-        view = self._view(at, size)
-        view[:] = 0
-        found = Block(at, size, is_cacheable, view.copy() if is_cacheable else view)
-        self._blocks[at] = found
-        return found
+        return at
 
     def free(self, block: Block) -> None:
         """Idempotent: whoever got its place since keeps it."""
-        if self._blocks.get(block.address) is block:
-            del self._blocks[block.address]
+        with self._lock:
+            if self._blocks.get(block.address) is block:
+                del self._blocks[block.address]
 
     def flush(self, block: Block, start: int = 0, size: int | None = None) -> None:
         """The processor's writes reach memory."""

@@ -152,19 +152,23 @@ class _Buffers(buffer_pb2_grpc.RemoteBufferServicer):  # type: ignore[misc]
         return self._done(act, buffer_pb2.AllocateResponse)
 
     def write(self, requests: Iterable[Any], _context: Any) -> Any:
-        def act() -> Any:
-            at = 0
+        at = 0
+        try:
             for request in requests:
-                block = self._block(request)
                 at = request.start or at
-                if at + len(request.data) > block.size:
-                    raise BoardError("the data are longer than the buffer")
-                whole = request.data
-                block.shadow[at : at + len(whole)] = np.frombuffer(whole, np.uint8)
-                at += len(whole)
-            return buffer_pb2.BufferWriteResponse(msg="")
+                # Only for what is here: who sends slowly holds nobody else up.
+                with self._lock:
+                    self._put(request, at)
+                at += len(request.data)
+        except FpgaError as error:
+            return buffer_pb2.BufferWriteResponse(msg=str(error))
+        return buffer_pb2.BufferWriteResponse(msg="")
 
-        return self._done(act, buffer_pb2.BufferWriteResponse)
+    def _put(self, request: Any, at: int) -> None:
+        block = self._block(request)
+        if not 0 <= at <= block.size - len(request.data):
+            raise BoardError("the data do not lie within the buffer")
+        block.shadow[at : at + len(request.data)] = np.frombuffer(request.data, np.uint8)
 
     def read(self, request: Any, _context: Any) -> Iterator[Any]:
         try:

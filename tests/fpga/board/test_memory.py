@@ -1,9 +1,13 @@
 """Contiguous memory ends, and what the cache holds back is not there."""
 
+import sys
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
-from fpga.board.memory import BASE, PAGE, Memory
+from fpga.board.memory import BASE, PAGE, Block, Memory
 from fpga.errors import CapacityError
 
 
@@ -54,3 +58,30 @@ def test_memory_that_is_given_again_is_zeroed() -> None:
     memory.flush(block)
     memory.free(block)
     assert not memory.allocate(8).shadow.any()
+
+
+@pytest.fixture
+def threads_change_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("threads_change_often")
+def test_threads_never_get_the_same_memory() -> None:
+    for _ in range(50):
+        memory = Memory(32 * PAGE)
+        gate, found = threading.Barrier(4), list[Block]()
+        threads = [threading.Thread(target=_take, args=(memory, gate, found)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert len({block.address for block in found}) == len(found) == 32
+
+
+def _take(memory: Memory, gate: threading.Barrier, found: list[Block]) -> None:
+    gate.wait(10)
+    for _ in range(8):
+        found.append(memory.allocate(PAGE))
