@@ -20,9 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pynq
 from pynq.pl_server.remote_device import RemoteDevice
+from pynq.remote import buffer_pb2, buffer_pb2_grpc, mmio_pb2, mmio_pb2_grpc
 from pynqmetadata.frontends import Metadata
 
 from fpga import artifact as artifacts
@@ -165,6 +167,57 @@ def defect_2_a_file_of_the_same_name_is_not_sent_again() -> None:
         machine.close()
 
 
+def defect_3_a_changed_description_is_read_anew() -> None:
+    """pynq keeps the last .hwh by the bitstream's name; the device in process does not."""
+    with tempfile.TemporaryDirectory() as name:
+        bit = Path(name) / "x.bit"
+        shutil.copy(FOLDER / "design.bit", bit)
+        text = (FOLDER / "design.hwh").read_text()
+        for leds in ("leds_gpio", "lamps_gpio"):
+            bit.with_suffix(".hwh").write_text(text.replace("leds_gpio", leds))
+            overlay = pynq.Overlay(str(bit), device=attach(Machine("pynq-z2")))
+            assert leds in overlay.ip_dict, sorted(overlay.ip_dict)
+
+
+def remote_a_slow_sender_holds_nobody_up() -> None:
+    machine = Machine("pynq-z2", cma_bytes=1 << 16)
+    server = serve(machine, HOSTS[0])
+    ends, begun = threading.Event(), threading.Event()
+    try:
+        with grpc.insecure_channel(f"{HOSTS[0]}:7967") as channel:
+            buffers = buffer_pb2_grpc.RemoteBufferStub(channel)
+            areas = mmio_pb2_grpc.MmioStub(channel)
+            name = buffers.allocate(buffer_pb2.AllocateRequest(size=4096)).buffer_id
+
+            def part(start: int) -> Any:
+                return buffer_pb2.BufferWriteRequest(buffer_id=name, data=b"x" * 8, start=start)
+
+            def parts() -> Any:
+                yield part(0)
+                begun.set()
+                ends.wait(20)
+
+            slow = buffers.write.future(parts())
+            assert begun.wait(10)
+            while (
+                not buffers.read(buffer_pb2.BufferReadRequest(buffer_id=name), timeout=5)
+                .next()
+                .data.startswith(b"x")
+            ):
+                pass
+            area = areas.get_mmio(mmio_pb2.GetMmioRequest(base_addr=0xF8000000, length=4096))
+            asked = mmio_pb2.ReadRequest(mmio_id=area.mmio_id, offset=0x170, length=4)
+            assert areas.read(asked, timeout=5).status
+            ends.set()
+            assert slow.result(timeout=10).msg == ""
+            for start in (-4, -4096, 4089, 2**31 - 1):
+                assert "within the buffer" in buffers.write(iter([part(start)]), timeout=5).msg
+    finally:
+        ends.set()
+        server.stop(0).wait()
+        machine.close()
+
+
 def defect_4_a_wrong_part_is_no_error() -> None:
     """Overlay() returns; only the manager's state tells."""
     machine = Machine("arty-z7-10")
@@ -274,7 +327,8 @@ def _quiet(act: Callable[[], None]) -> None:
 
 CHECKS: tuple[Callable[[], None], ...] = (
     in_process, remote_two_boards, selftest_of_pynq, defect_1_no_frequency_for_zynq_7000,
-    defect_2_a_file_of_the_same_name_is_not_sent_again, defect_4_a_wrong_part_is_no_error,
+    defect_2_a_file_of_the_same_name_is_not_sent_again, defect_3_a_changed_description_is_read_anew,
+    remote_a_slow_sender_holds_nobody_up, defect_4_a_wrong_part_is_no_error,
     driver_in_process,
     driver_remote,
     driver_refuses_a_wrong_part_and_finds_a_stale_image,
