@@ -167,7 +167,7 @@ def test_a_script_that_imports_onnxruntime_finds_its_telemetry_off(
 
 
 def test_each_import_of_onnxruntime_follows_the_switch() -> None:
-    """Only one module of ours imports it, and sets the variable above the import."""
+    """Few modules of ours import it, and set the variable above the import."""
     importers = []
     for package in ("registry", "scoring", "runtime", "edge", "fpga"):
         for path in (ROOT / package).rglob("*.py"):
@@ -176,4 +176,5 @@ def test_each_import_of_onnxruntime_follows_the_switch() -> None:
                 importers.append(path)
                 before = path.read_text()[: found.start()]
                 assert "ORT_DISABLE_TELEMETRY" in before, path
-    assert len(importers) <= 1, importers
+    known = {"scoring/onnx_engine.py", "fpga/compiler/quantisation.py", "fpga/compiler/accuracy.py"}
+    assert {path.relative_to(ROOT).as_posix() for path in importers} <= known

@@ -17,7 +17,7 @@ import struct
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 CHUNK_BYTES = 64 * 1024
 LINGER_0 = struct.pack("ii", 1, 0)
@@ -46,16 +46,24 @@ class BadNetwork:
         self.connections = 0
         self._asked_port = port
         self.port = 0
+        self._fresh: set[socket.socket] = set()
+        """Accepted, and not anybody's yet."""
         self._open: set[asyncio.StreamWriter] = set()
         self._relays: set[asyncio.Task[None]] = set()
+        self._is_over = False
         self._loop = asyncio.new_event_loop()
         self._passing = asyncio.Event()
         self._thread = threading.Thread(target=self._serve, name="bad network", daemon=True)
-        self._ready = threading.Event()
+        self._server: socket.socket | None = None
 
     def __enter__(self) -> Self:
+        try:
+            self._server = socket.create_server((self._host, self._asked_port), backlog=100)
+        except OSError:
+            self._loop.close()
+            raise
+        self.port = self._server.getsockname()[1]
         self._thread.start()
-        self._ready.wait(10)
         return self
 
     def __exit__(
@@ -83,24 +91,36 @@ class BadNetwork:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     def _serve(self) -> None:
+        assert self._server is not None
         asyncio.set_event_loop(self._loop)
         self._passing.set()
-        server = self._loop.run_until_complete(
-            asyncio.start_server(self._relay, self._host, self._asked_port)
-        )
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
+        # Not asyncio's server: what it has accepted and not shown yet when it ends, it leaves open.
+        self._server.setblocking(False)
+        self._loop.add_reader(self._server, self._accept, self._server)
         try:
             self._loop.run_forever()
         finally:
-            server.close()
+            self._loop.remove_reader(self._server)
+            self._server.close()
             tasks = asyncio.all_tasks(self._loop)
             for task in tasks:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            for client in self._fresh:
+                client.close()
             self._loop.close()
 
+    def _accept(self, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it is gone already
+            client, _ = server.accept()
+            client.setblocking(False)
+            self._fresh.add(client)
+            relay = self._loop.create_task(self._relay(client))
+            self._relays.add(relay)  # the loop itself has weak references only
+            relay.add_done_callback(self._relays.discard)
+
     async def _stop(self) -> None:
+        self._is_over = True
         await self._cut()
         self._loop.call_later(0.05, self._loop.stop)
 
@@ -113,27 +133,37 @@ class BadNetwork:
         for relay in self._relays:  # whose queues may wait for nobody
             relay.cancel()
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, client: socket.socket) -> None:
         self.connections += 1
-        self._open.add(writer)
-        own = cast("asyncio.Task[None]", asyncio.current_task())
-        self._relays.add(own)  # the loop itself has weak references only
-        there: asyncio.StreamWriter | None = None
+        ends: list[asyncio.StreamWriter] = []
         try:
+            reader, writer = await asyncio.open_connection(sock=client)
+            self._fresh.discard(client)
+            self._open.add(writer)
+            ends.append(writer)
             await self._passing.wait()
             back, there = await asyncio.open_connection(*self.target)
             self._open.add(there)
+            ends.append(there)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._copy(reader, there, is_up=True))
                 both.create_task(self._copy(back, writer, is_up=False))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._relays.discard(own)
-            for end in (writer, there):
-                if end is not None:
-                    self._open.discard(end)
-                    end.close()
+            for end in ends:
+                await self._close(end)
+
+    async def _close(self, end: asyncio.StreamWriter) -> None:
+        """What was given to it still goes out, unless it is cut."""
+        end.close()
+        if self._is_over:
+            end.transport.abort()
+        try:
+            await end.wait_closed()
+        except (OSError, asyncio.CancelledError):
+            end.transport.abort()
+        self._open.discard(end)
 
     async def _copy(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_up: bool

@@ -7,6 +7,7 @@ overlay = pynq.Overlay("design.bit", device=device)
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def attach(machine: Machine) -> SimulatedDevice:
     """A device in front of the machine, and pynq's active one: some of pynq asks for that alone."""
     global _count
     _count += 1
-    device = SimulatedDevice(machine, f"inferry-simulated-{_count}")
+    device = SimulatedDevice(machine, f"inferry-simulated-{os.getpid()}-{_count}")
     pynq.Device.active_device = device
     return device
 

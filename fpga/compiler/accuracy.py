@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ def compare(
     inputs: real, as the model has them; labels: the right places of the largest output. Raises
     ModelError for inputs of another shape.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     inputs = np.asarray(inputs, np.float32)

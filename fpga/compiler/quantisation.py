@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ def quantise(
 
     calibration: real inputs [rows, ...], a hundred or more. Raises ModelError.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,

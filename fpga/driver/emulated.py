@@ -87,6 +87,8 @@ class EmulatedHardware:
             self._send(self._registers[DMA + 0x18], value)
 
     def allocate(self, beats: int) -> EmulatedBuffer:
+        if self._engine is None:
+            raise BoardError("no memory before a design is loaded")
         used = sum(each.nbytes for each in self._memory.values())
         if used + 8 * beats > self._cma_bytes:
             raise CapacityError(
@@ -100,6 +102,9 @@ class EmulatedHardware:
     def download(self, bit: bytes, hwh: bytes, name: str) -> None:
         self.names.append(name)
         self._engine = EmulatedEngine(self._shape)
+
+    def describe(self, bit: bytes, hwh: bytes, name: str) -> None:
+        """It knows it."""
 
     def state(self) -> str | None:
         return "unknown" if self._engine is None else "operating"

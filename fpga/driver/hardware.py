@@ -47,5 +47,8 @@ class Hardware(Protocol):
     def download(self, bit: bytes, hwh: bytes, name: str) -> None:
         """Configure the logic; ``name`` is of the content."""
 
+    def describe(self, bit: bytes, hwh: bytes, name: str) -> None:
+        """The design is loaded already: make it known, without a download."""
+
     def state(self) -> str | None:
         """Of the FPGA manager: "operating" where it works; None where nobody knows."""

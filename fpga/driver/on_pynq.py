@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,22 @@ class PynqBuffer:
         self.address = int(found.device_address)
 
     def flush(self) -> None:
-        self._found.flush()
+        _translated(self._found.flush)
 
     def invalidate(self) -> None:
-        self._found.invalidate()
+        _translated(self._found.invalidate)
 
     def free(self) -> None:
         if self._found is not None:
             self._found.freebuffer()
             self._found = self.beats = None
+
+
+def _translated(act: Callable[[], Any]) -> None:
+    try:
+        act()
+    except Exception as error:
+        raise BoardError(f"the board's memory cannot be reached: {error}") from None
 
 
 class PynqHardware:
@@ -65,20 +73,20 @@ class PynqHardware:
     def read(self, address: int) -> int:
         try:
             return int(self._area(address).read(address & 0xFFFF)) & 0xFFFFFFFF
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # pynq's, the kernel's, gRPC's: they share no base
             raise BoardError(f"nothing answers at {address:#x}: {error}") from None
 
     def write(self, address: int, value: int) -> None:
         try:
             self._area(address).write(address & 0xFFFF, int(value))
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # pynq's, the kernel's, gRPC's: they share no base
             raise BoardError(f"nothing answers at {address:#x}: {error}") from None
 
     def allocate(self, beats: int) -> PynqBuffer:
         try:
             found = self._device.allocate((beats,), np.dtype("<u8"))
             return PynqBuffer(found)
-        except (MemoryError, RuntimeError, OSError) as error:
+        except Exception as error:
             raise CapacityError(
                 f"no contiguous memory for {8 * beats} bytes on the board ({error}): end what else"
                 " uses it, or"
@@ -86,6 +94,12 @@ class PynqHardware:
             ) from None
 
     def download(self, bit: bytes, hwh: bytes, name: str) -> None:
+        self._overlay(bit, hwh, name, is_download=True)
+
+    def describe(self, bit: bytes, hwh: bytes, name: str) -> None:
+        self._overlay(bit, hwh, name, is_download=False)
+
+    def _overlay(self, bit: bytes, hwh: bytes, name: str, *, is_download: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="inferry-fpga-") as folder:
             path = Path(folder) / (name + ".bit")
             path.write_bytes(bit)
@@ -93,7 +107,7 @@ class PynqHardware:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    pynq.Overlay(str(path), device=self._device)
+                    pynq.Overlay(str(path), download=is_download, device=self._device)
             except BoardError:
                 raise
             except Exception as error:

@@ -31,7 +31,8 @@ class Session:
     """One artifact on one board. Not for several threads at once.
 
     ``recoveries``: times that the board was reset and loaded again; ``downloads``: of the
-    bitstream. Raises BitstreamError, CapacityError, BusyError, EngineError, DeadlineError.
+    bitstream; ``loads``: of program and weights. Raises BitstreamError, CapacityError, BusyError,
+    EngineError, DeadlineError.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Session:
         self._is_loaded = False
         self.recoveries = 0
         self.downloads = 0
+        self.loads = 0
         self.samples = 0
 
     def __repr__(self) -> str:
@@ -78,10 +80,13 @@ class Session:
         self._check_image()
         self._lock.acquire()
         try:
-            self._allocate()
-            if not self._is_design_there():
+            if self._is_design_there():
+                self._board.describe(self._bit, self._hwh, self._content_name())
+            else:
                 self._download()
-            self._load()
+            # Only now: pynq gives no memory before it knows a design.
+            self._allocate()
+            self._load(is_kept=True)
         except BaseException:
             self.close()
             raise
@@ -188,9 +193,8 @@ class Session:
 
     def _download(self) -> None:
         """Under a name of its content: pynq never sends a file again whose name is there."""
-        content = hashlib.sha256(self._bit + self._hwh).hexdigest()
         self.downloads += 1
-        self._board.download(self._bit, self._hwh, "inferry_" + content[:24])
+        self._board.download(self._bit, self._hwh, self._content_name())
         state = self._board.state()
         if state not in (None, "operating"):
             raise BitstreamError(
@@ -199,6 +203,9 @@ class Session:
                 " part?"
             )
         self._check_registers()
+
+    def _content_name(self) -> str:
+        return "inferry_" + hashlib.sha256(self._bit + self._hwh).hexdigest()[:24]
 
     def _check_registers(self) -> None:
         """The hardware is the one that the artifact was compiled for."""
@@ -228,11 +235,14 @@ class Session:
                 " loaded"
             )
 
-    def _load(self) -> None:
-        """Program and weights, unless they are there."""
-        number = self.artifact.model_number()
-        if self._is_sound and self._board.read(ENGINE + registers.MODEL) == number:
+    def _load(self, *, is_kept: bool = False) -> None:
+        """Program and weights. ``is_kept``: not when an idle engine says that it has them."""
+        number, read = self.artifact.model_number(), self._board.read
+        is_idle = read(ENGINE + registers.STATUS) == registers.STATUS_IDLE
+        if is_kept and is_idle and read(ENGINE + registers.MODEL) == number:
+            transfer.reset_dma(self._board)
             return
+        self.loads += 1
         transfer.reset(self._board)
         assert self._out is not None
         load = self.artifact.load

@@ -19,13 +19,18 @@ _SAID = {0x10: "an internal error", 0x20: "a slave error", 0x40: "a decode error
 
 def reset(board: Hardware) -> None:
     """The DMA, both ways, and the engine. Whatever was under way is gone."""
+    reset_dma(board)
+    board.write(ENGINE + registers.CONTROL, registers.CONTROL_RESET)
+
+
+def reset_dma(board: Hardware) -> None:
+    """Both ways, and begun anew; the engine keeps its program."""
     board.write(READ + CONTROL, RESET)
     for _ in range(1000):
         if not board.read(READ + CONTROL) & RESET:
             break
     else:
         raise EngineError("the DMA does not end its reset: load the bitstream again")
-    board.write(ENGINE + registers.CONTROL, registers.CONTROL_RESET)
     for channel in (READ, WRITE):
         board.write(channel + CONTROL, RUN)
 

@@ -75,7 +75,7 @@ def test_what_threads_append_reaches_the_hub_and_is_forgotten(tmp_path: Path) ->
             thread.start()
         for thread in threads:
             thread.join(30)
-        wait_for(lambda: uplink.flush(0.1) == "the hub has everything", 20)
+        wait_for(lambda: uplink.flush(0.1) == "the hub has everything", 90)
         stopping.set()
         uplink.stop()
         work.join(10)

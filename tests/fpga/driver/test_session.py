@@ -78,7 +78,7 @@ def test_a_design_that_is_there_is_not_sent_again(
 ) -> None:
     for downloads in (1, 0):
         with Session(artifact, BIT, HWH, board) as session:
-            assert session.downloads == downloads
+            assert session.downloads == session.loads == downloads
     assert len(board.names) == 1
 
 
