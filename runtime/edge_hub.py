@@ -6,10 +6,12 @@ run(workspace, HubOptions(broker=Address("hub.example", 8883)), say=print, stop=
 from __future__ import annotations
 
 import datetime
+import fcntl
+import logging
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from edge.link.mqtt import LinkConfig
     from registry import Workspace
 
+LOCK = "hub.lock"
 FOLDER = "edge"
-"""In the workspace: hub.db, ca/, hub/ (the hub's certificate), broker/ (the embedded one's)."""
+"""In the workspace: hub.db, hub.lock, ca/, hub/ (its certificate), broker/ (the embedded one's)."""
 DAY_S = 86_400.0
 GIB = 1 << 30
 
@@ -102,6 +105,8 @@ def run(
     folder = edge_folder(workspace.root)
     database = Database(folder / "hub.db")
     with ExitStack() as stack:
+        stack.enter_context(sole_hub(workspace.root))
+        stack.enter_context(hub_logging())
         broker = options.broker
         if broker is None:
             broker = _embedded(stack, workspace.root, options.listen)
@@ -127,6 +132,48 @@ def run(
             say(f"Metrics on http://127.0.0.1:{metrics.port}/metrics")
         say("The hub runs; Ctrl-C ends it")
         stop.wait()
+
+
+@contextmanager
+def hub_logging() -> Iterator[None]:
+    """On stderr, with its time: also that what was lost is back. What a device says that is refused
+    is only counted (/metrics), and who the embedded broker refuses is not told: neither must fill
+    the log."""
+    from edge.agent.log import Lines
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    wanted = {
+        "edge": logging.INFO,
+        "edge.broker": logging.WARNING,
+        "edge.hub.receiving": logging.WARNING,
+    }
+    before = {name: logging.getLogger(name).level for name in wanted}
+    for name, level in wanted.items():
+        logging.getLogger(name).setLevel(level)
+    logging.getLogger("edge").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("edge").removeHandler(handler)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def sole_hub(root: Path) -> Iterator[None]:
+    """While this runs, it is the only hub of the workspace: two would take the broker's connection
+    from each other without end. A hub that was killed leaves nothing. Raises ConflictError."""
+    from edge.errors import ConflictError
+
+    with (edge_folder(root) / LOCK).open("ab") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                "another hub of this workspace runs; end it first, or name another --workspace"
+            ) from None
+        yield
 
 
 def hub_identity(root: Path) -> Files:

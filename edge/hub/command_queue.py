@@ -23,7 +23,7 @@ from edge.messages.codec import MAX_BYTES, VERSION
 from edge.messages.commands import Command, Name, Reply
 
 MAX_PARTS = 4_096
-MAX_REPLY_CHARACTERS = 64 * 1024 * 1024
+MAX_REPLY_BYTES = 64 * 1024 * 1024
 POLL_S = 0.1
 
 
@@ -149,9 +149,10 @@ def keep_reply(connection: sqlite3.Connection, device: str, reply: Reply, now_ms
     ):
         raise RefusedError("numbers", f"part {reply.part} of {parts} cannot be")
     before = connection.execute(
-        "SELECT coalesce(sum(length(text)), 0) FROM replies WHERE command = ?", (reply.id,)
-    ).fetchone()[0]
-    if before + len(reply.text) > MAX_REPLY_CHARACTERS:
+        "SELECT coalesce(sum(length(CAST(text AS BLOB))), 0) FROM replies WHERE command = ?",
+        (reply.id,),
+    ).fetchone()[0]  # as a blob: the length of a text ends at a NUL
+    if before + len(reply.text.encode()) > MAX_REPLY_BYTES:
         raise RefusedError("too large", "a reply is longer than the hub keeps")
     is_new = connection.execute(
         "INSERT OR IGNORE INTO replies (command, part, text) VALUES (?, ?, ?)",

@@ -123,8 +123,10 @@ def _is_utf8(text: str) -> bool:
 
 def _check_limits(module: Module) -> None:
     limits = module.limits
-    if limits.memory_bytes is not None and limits.memory_bytes < 6 * 1024 * 1024:
-        raise InvalidSpecError("less than 6 MiB of memory is too little for any module")
+    if limits.memory_bytes is not None:
+        if limits.memory_bytes < 6 * 1024 * 1024:
+            raise InvalidSpecError("less than 6 MiB of memory is too little for any module")
+        _check_number(limits.memory_bytes, "limits.memory_bytes", 0, 1 << 50)
     if limits.cpus is not None:
         _check_number(limits.cpus, "cpus", 0.01, 4096.0)
     if limits.processes is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from types import EllipsisType
 
 import msgspec
 
@@ -75,22 +76,41 @@ class Deployments:
         self._database = database
         self._clock_ms = clock_ms
 
-    def put(self, layer: Layer, *, by: str, supersede: bool = False) -> list[str]:
+    def put(
+        self,
+        layer: Layer,
+        *,
+        by: str,
+        supersede: bool = False,
+        read: Layer | EllipsisType | None = ...,
+    ) -> list[str]:
         """Make it so, new or in place of the layer of that name. Returns the devices whose desired
         state changes by it. A rollout under way of a module that this changes is refused, unless
-        ``supersede``: then the rollout ends here."""
-        return self._put(layer, by, supersede=supersede, is_new=False)
+        ``supersede``: then the rollout ends here. ``read``: what ``layer`` was made from (None:
+        there was none); when that is no more what is there, as a rollout was completed meanwhile,
+        it is refused."""
+        return self._put(layer, by, supersede=supersede, is_new=False, read=read)
 
     def create(self, layer: Layer, *, by: str) -> list[str]:
         """As ``put``, of a new name. Raises ConflictError when it is there."""
         return self._put(layer, by, supersede=False, is_new=True)
 
-    def _put(self, layer: Layer, by: str, *, supersede: bool, is_new: bool) -> list[str]:
+    def _put(
+        self,
+        layer: Layer,
+        by: str,
+        *,
+        supersede: bool,
+        is_new: bool,
+        read: Layer | EllipsisType | None = ...,
+    ) -> list[str]:
         check_layer(layer)
         with self._database.writer() as connection:
             before = _layer_or_none(connection, layer.name)
             if before is not None and is_new:
                 raise ConflictError(f"there is a deployment {layer.name} already")
+            if read is not ... and before != read:
+                raise ConflictError(f"deployment {layer.name} was changed meanwhile; try again")
             if before == layer:
                 return []
             at_ms = self._clock_ms()

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from edge.hub.batch import RefusedError, decide
 from edge.messages.telemetry import Batch, Record
 
+MAX_GAPS = 100_000
+"""Of one device that are kept; what is lost beyond is only counted."""
 MAX_STREAMS = 1_000
 """Of one device: it begins new ones when its outbox is lost."""
 MAX_LABELS = 32
@@ -86,9 +88,10 @@ def _store(connection: sqlite3.Connection, one: Heard, now_ms: int, stored: Stor
         stored.records += len(new)
         stored.size_bytes += len(one.payload)
     if decision.gaps:
+        room = MAX_GAPS - _gaps_of(connection, one.device)
         connection.executemany(
             "INSERT INTO gaps (stream, first, last, reason, received_ms) VALUES (?, ?, ?, ?, ?)",
-            [(id, gap.first, gap.last, gap.reason, now_ms) for gap in decision.gaps],
+            [(id, gap.first, gap.last, gap.reason, now_ms) for gap in decision.gaps[:room]],
         )
         stored.lost += sum(gap.last - gap.first + 1 for gap in decision.gaps)
         stored.lost = min(stored.lost, MAX_TOTAL)
@@ -116,6 +119,16 @@ def _stream(connection: sqlite3.Connection, device: str, batch: Batch) -> tuple[
     )
     assert new.lastrowid is not None
     return new.lastrowid, 0
+
+
+def _gaps_of(connection: sqlite3.Connection, device: str) -> int:
+    """How many are kept, up to MAX_GAPS."""
+    row = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM streams JOIN gaps ON gaps.stream = streams.id"
+        " WHERE device = ? LIMIT ?)",
+        (device, MAX_GAPS),
+    ).fetchone()
+    return int(row[0])
 
 
 def known_streams(connection: sqlite3.Connection, device: str, life: str) -> dict[int, int]:

@@ -135,7 +135,8 @@ class _Work:
                 self._tell("restored", member.device)
             else:
                 left += 1
-        is_late = self._now_ms - self.rollout.changed_ms >= self.rollout.policy.timeout_s * 1000
+        passed_ms = self._now_ms - self.rollout.changed_ms
+        is_late = self._is_fair and passed_ms >= self.rollout.policy.timeout_s * 1000
         if left == 0 or is_late:
             note = f"{left} devices have not confirmed it" if left else self.rollout.reason
             self.rollout = self.rollout.moved("restored", self._now_ms, note)

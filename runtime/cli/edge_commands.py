@@ -99,7 +99,7 @@ def check(
     if output == "json":
         print_json([msgspec.to_builtins(result) for result in results])
     elif results:
-        click.echo(text(results))
+        click.echo(printable_lines(text(results)))
     if any(result.level == "fail" for result in results):
         ctx.exit(1)
 
@@ -133,7 +133,7 @@ def support_bundle(
 @workspace_option
 def flush(device: str, timeout_s: float, workspace_dir: Path | None) -> None:
     """Have a device send the telemetry that it holds back, now."""
-    click.echo(ask(workspace_dir, device, "telemetry-flush", timeout_s))
+    click.echo(printable_lines(ask(workspace_dir, device, "telemetry-flush", timeout_s)))
 
 
 def ask(

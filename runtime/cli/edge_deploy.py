@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from pathlib import Path
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.edge_place import DefaultGroup, moment, open_database
+from runtime.cli.edge_place import DefaultGroup, moment, open_database, user
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from registry import Workspace
 
 COLUMNS = ("name", "target", "priority", "modules", "devices", "rollouts", "changed_at")
-MODULE_OPTIONS = ("port", "address", "env", "args", "host", "order")
+MODULE_OPTIONS = (
+    *("port", "address", "env", "args", "memory", "cpus", "host", "order"),
+    *("restart", "strategy", "watch_s", "shadow_s", "window"),
+)
 
 
 @click.command("deploy")
@@ -80,16 +83,20 @@ def deploy(
     From a FILE (YAML or JSON), or from options; what a deployment of this name has and the options
     do not name is kept. Options of one module (--port, --env, ...) are for those of --module.
     A new version goes to all devices at once: to go step by step, see inferry edge rollout."""
+    from edge.hub.deployment_rules import check_layer
     from edge.hub.deployments import Deployments
     from runtime import edge_images
 
     database = open_database(workspace_dir)
     deployments = Deployments(database)
     with open_workspace(workspace_dir) as workspace:
-        layer = _layer(workspace, deployments, name, file, options)
+        read: Layer | EllipsisType | None = ...
+        if file is None:
+            read = _known_layer(deployments, name)
+        layer = check_layer(_layer(workspace, read, name, file, options))
         edge_images.hold(workspace, name, _known_images(workspace, layer))
         try:
-            changed = deployments.put(layer, by=getpass.getuser(), supersede=supersede)
+            changed = deployments.put(layer, by=user(), supersede=supersede, read=read)
         finally:
             edge_images.sync(workspace, database)
     if output == "json":
@@ -98,38 +105,43 @@ def deploy(
         click.echo(f"Deployed {name}: {len(changed)} devices change")
 
 
+def _known_layer(deployments: Deployments, name: str) -> Layer | None:
+    from edge.errors import NotFoundError
+
+    try:
+        return deployments.show(name).layer
+    except NotFoundError:
+        return None
+
+
 def _layer(
     workspace: Workspace,
-    deployments: Deployments,
+    read: Layer | EllipsisType | None,
     name: str,
     file: Path | None,
     options: Mapping[str, Any],
 ) -> Layer:
-    """What the file or the options say."""
+    """What the file says, or the options of the layer that there is (``read``)."""
     import msgspec
 
-    from edge.errors import NotFoundError
     from edge.layering import Layer
     from runtime import edge_images
     from runtime.cli.edge_layer import module_pairs, read_layer
 
     if file is not None:
-        if any(value for value in options.values()):
+        if any(map(_is_given, options.values())):
             raise click.UsageError("a FILE says everything; it takes no other options")
         return read_layer(file, name, lambda ref: edge_images.find(workspace, ref))
-    try:
-        layer = deployments.show(name).layer
-    except NotFoundError:
-        layer = Layer(name)
-        if not options["modules"] and not options["without"]:
-            raise click.UsageError("say which modules: --module NAME=IMAGE:VERSION") from None
+    layer = read if isinstance(read, Layer) else Layer(name)
+    if read is None and not options["modules"] and not options["without"]:
+        raise click.UsageError("say which modules: --module NAME=IMAGE:VERSION")
     for module_name, ref in module_pairs(options["modules"]).items():
         found = edge_images.find(workspace, ref)
         before = layer.module(module_name)
         layer = layer.with_module(
             module_name, _module(module_name, found.reference, found.digest, before, options)
         )
-    if not options["modules"] and any(options[key] for key in MODULE_OPTIONS):
+    if not options["modules"] and any(_is_given(options[key]) for key in MODULE_OPTIONS):
         raise BadValueError("--port, --env and the like are of a module; name it with --module")
     for module_name in options["without"]:
         layer = layer.with_module(module_name, None)
@@ -179,6 +191,11 @@ def _module(
     if options["window"]:
         update["windows"] = tuple(windows.parse(text) for text in options["window"])
     return replace(made, update=replace(made.update, **update))
+
+
+def _is_given(value: object) -> bool:
+    """Whether an option was said: a 0 was, too."""
+    return value is not None and value != ()
 
 
 def _known_images(workspace: Workspace, layer: Layer) -> list[str]:
@@ -233,7 +250,7 @@ def delete(name: str, supersede: bool, workspace_dir: Path | None) -> None:
     from runtime import edge_images
 
     database = open_database(workspace_dir)
-    changed = Deployments(database).delete(name, by=getpass.getuser(), supersede=supersede)
+    changed = Deployments(database).delete(name, by=user(), supersede=supersede)
     with open_workspace(workspace_dir) as workspace:
         edge_images.sync(workspace, database)
     click.echo(f"Deleted {name}: {len(changed)} devices change")

@@ -59,8 +59,8 @@ def read_layer(path: Path, name: str, find: Find) -> Layer:
         raise BadValueError(f"{path} is of the deployment '{data['name']}', not '{name}'")
     if "target" in data:
         data["condition"] = data.pop("target")
-    for module in data.get("modules") or []:
-        if isinstance(module, dict) and isinstance(module.get("image"), str):
+    for module in _modules(data):
+        if isinstance(module.get("image"), str):
             found = find(module["image"])
             module["image"], module["digest"] = found.reference, found.digest
     _windows_read(data)
@@ -86,13 +86,19 @@ def check_keys(data: object, kind: type, where: str) -> None:
                     check_keys(item, inner, f"{where}{key}.")
 
 
+def _modules(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those that can be one; what is wrong with others is said later."""
+    modules = data.get("modules")
+    return [one for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
+
+
 def _windows_read(data: dict[str, Any]) -> None:
     """ "22:00-04:00" where a window is meant."""
     settings = data.get("settings")
     if isinstance(settings, dict) and isinstance(settings.get("pull_windows"), list):
         settings["pull_windows"] = [_window(one) for one in settings["pull_windows"]]
-    for module in data.get("modules") or []:
-        update = module.get("update") if isinstance(module, dict) else None
+    for module in _modules(data):
+        update = module.get("update")
         if isinstance(update, dict) and isinstance(update.get("windows"), list):
             update["windows"] = [_window(one) for one in update["windows"]]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,14 +48,26 @@ def open_database(workspace_dir: Path | None) -> Database:
     return database
 
 
+def user() -> str:
+    """Who does it, for the ledger; in a container a user need not have a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def now_ms() -> int:
     """Since 1970; of the hub's clock, which is this machine's."""
     return time.time_ns() // 1_000_000
 
 
 def moment(time_ms: int | None) -> str | None:
-    """As people and programs read it."""
+    """As people and programs read it; None also for a time that no calendar has: a device may say
+    any number."""
     if time_ms is None:
         return None
-    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    try:
+        text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return None
     return text.replace("+00:00", "Z")

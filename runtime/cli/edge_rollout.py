@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.edge_place import DefaultGroup, moment, open_database
+from runtime.cli.edge_place import DefaultGroup, moment, open_database, user
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
 from runtime.cli.workspace import open_workspace, workspace_option
 
@@ -132,7 +131,7 @@ def start(
                 image=found.reference,
                 digest=found.digest,
                 policy=policy,
-                by=getpass.getuser(),
+                by=user(),
             )
         finally:
             edge_images.sync(workspace, database)
@@ -177,7 +176,7 @@ def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: P
             {
                 "device": member.device,
                 "outcome": member.outcome,
-                "batch": member.batch,
+                "batch": None if member.batch is None else member.batch + 1,
                 "error": member.error,
                 "exposed_at": moment(member.exposed_ms),
             }
@@ -198,7 +197,7 @@ def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: P
 @workspace_option
 def pause(id: int, reason: str, workspace_dir: Path | None) -> None:
     """No further device gets the new version, for now."""
-    _said(_rollouts(workspace_dir).pause(id, by=getpass.getuser(), reason=reason))
+    _said(_rollouts(workspace_dir).pause(id, by=user(), reason=reason))
 
 
 @rollout.command("resume")
@@ -207,7 +206,7 @@ def pause(id: int, reason: str, workspace_dir: Path | None) -> None:
 @workspace_option
 def resume(id: int, reason: str, workspace_dir: Path | None) -> None:
     """Go on; failures until now no longer count."""
-    _said(_rollouts(workspace_dir).resume(id, by=getpass.getuser(), reason=reason))
+    _said(_rollouts(workspace_dir).resume(id, by=user(), reason=reason))
 
 
 @rollout.command("abort")
@@ -216,7 +215,7 @@ def resume(id: int, reason: str, workspace_dir: Path | None) -> None:
 @workspace_option
 def abort(id: int, reason: str, workspace_dir: Path | None) -> None:
     """Stop: who has the new version keeps it."""
-    _said(_rollouts(workspace_dir).abort(id, by=getpass.getuser(), reason=reason))
+    _said(_rollouts(workspace_dir).abort(id, by=user(), reason=reason))
 
 
 @rollout.command("rollback")
@@ -230,7 +229,7 @@ def rollback(
 ) -> None:
     """Who got the new version gets back what it had; also after the end."""
     rollouts = _rollouts(workspace_dir)
-    _said(rollouts.roll_back(id, by=getpass.getuser(), reason=reason))
+    _said(rollouts.roll_back(id, by=user(), reason=reason))
     if watch:
         _follow(rollouts, id, "table")
         ctx.exit(0 if rollouts.show(id).state == "rolled back" else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ COLUMNS = ("time", "device", "source", "kind", "body")
 @click.command("telemetry")
 @click.argument("device", required=False)
 @click.option("--source", help="Only of this module, or of host or agent.")
-@click.option("--kind", help="Only of this kind: metrics, event, or what the application says.")
+@click.option(
+    "--kind", help="Only of this kind: metrics, switched, refused, or what the application says."
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, 100_000),
@@ -90,8 +93,8 @@ def record(found: StoredRecord) -> dict[str, Json]:
     """As JSON has it. ``is_time_exact`` false: the device did not know the time; it is when the
     record came."""
     try:
-        body = json.loads(bytes(found.body))
-    except ValueError:
+        body = json.loads(bytes(found.body), parse_float=_finite)
+    except (ValueError, RecursionError):
         body = None
     return {
         "time": moment(found.time_ms),
@@ -103,6 +106,12 @@ def record(found: StoredRecord) -> dict[str, Json]:
         "seq": found.seq,
         "body": body,
     }
+
+
+def _finite(text: str) -> float | None:
+    """None for 1e999, which JSON may say and no float can hold."""
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def _gap(gap: StoredGap) -> Record:

@@ -306,7 +306,10 @@ def test_a_command_brings_its_answer(cli: Cli, hub: Database) -> None:
         assert cli("edge", "flush", "press-1").stdout == "sent\n"
 
 
-def test_a_command_that_fails_or_is_not_answered_fails_in_a_line(cli: Cli, hub: Database) -> None:
+def test_a_command_that_fails_or_is_not_answered_fails_in_a_line(
+    cli: Cli, hub: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.cli.edge_commands.GRACE_S", 0.1)
     with answering(hub, "press-1", Reply(1, "", False, error="no module x is here")):
         done = cli("edge", "restart", "press-1", "x")
     assert (done.code, done.stderr) == (1, "inferry: press-1: no module x is here\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import stat
 import tarfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from edge.agent.config import load
 from registry.distribution import Distribution
-from runtime.edge_hub import Address, hub_identity
+from runtime.edge_hub import Address, hub_identity, hub_logging, sole_hub
 from runtime.errors import BadValueError
 from tests.runtime.conftest import Cli
 
@@ -94,6 +95,15 @@ def test_a_hub_has_one_broker(cli: Cli) -> None:
     assert cli("edge", "hub", "--broker", "h:x").code == 1
 
 
+def test_a_second_hub_of_a_workspace_is_refused(cli: Cli, tmp_path: Path) -> None:
+    with sole_hub(tmp_path / ".inferry"):
+        done = cli("edge", "hub", "--embedded-broker")
+    assert (done.code, done.stderr.count("\n")) == (1, 1)
+    assert "another hub" in done.stderr
+    with sole_hub(tmp_path / ".inferry"):
+        pass
+
+
 def test_the_hub_keeps_its_certificate(cli: Cli, tmp_path: Path) -> None:
     root = tmp_path / ".inferry"
     first = [path.read_bytes() for path in hub_identity(root)]
@@ -126,3 +136,16 @@ def test_addresses_are_read(text: str, host: str, port: int) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(BadValueError):
         Address.parse(text)
+
+
+def test_the_hub_tells_of_its_link_and_not_of_each_refused_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with hub_logging():
+        logging.getLogger("edge.link.connection").info("connected \x1b[2J")
+        logging.getLogger("edge.hub.receiving").info("refused of a device")
+        logging.getLogger("edge.broker.connection").info("refused of a stranger")
+    logging.getLogger("edge.link.connection").info("after it")
+    said = capsys.readouterr().err
+    assert "INFO link.connection: connected" in said
+    assert not {"\x1b", "refused", "after"} & {*said.split(), *said}

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.edge.fleet import MOSQUITTO, Fleet
+from benchmarks.edge.fleet import Fleet
+from tests.broker import Mosquittos
 from tests.engine import Engine
 from tests.runtime.server import train_digits
 
@@ -47,15 +48,9 @@ ROLLOUT = ("edge", "rollout", "start", "sorters", "digits")
 
 
 @pytest.fixture
-def broker() -> None:
-    """Skips where mosquitto is not."""
-    if MOSQUITTO is None:
-        pytest.skip("mosquitto is not installed; try: apt-get install mosquitto")
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, broker: None) -> Iterator[Fleet]:
-    """With an empty workspace, whose images are bundles."""
+def fleet(tmp_path: Path, mosquittos: Mosquittos) -> Iterator[Fleet]:
+    """With an empty workspace, whose images are bundles. It starts its own mosquitto, with what
+    ``inferry edge broker-config`` writes; ``mosquittos`` says what is so where there is none."""
     with Fleet(tmp_path) as found:
         yield found
 
@@ -143,7 +138,7 @@ def test_the_whole_story_with_modules_as_processes(fleet: Fleet) -> None:
 
 @pytest.mark.engine
 def test_the_whole_story_with_modules_in_docker(
-    tmp_path: Path, broker: None, engine: Engine, debian_base: Path
+    tmp_path: Path, mosquittos: Mosquittos, engine: Engine, debian_base: Path
 ) -> None:
     with Fleet(tmp_path, base=str(debian_base)) as fleet:
         train_digits(fleet.folder)

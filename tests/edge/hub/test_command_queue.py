@@ -113,3 +113,14 @@ def test_what_cannot_be_sent_is_refused(database: Database) -> None:
         send(database, "a", "logs", {"module": "x" * 300_000}, now_ms=NOW_MS)
     with pytest.raises(NotFoundError):
         found(database, "unknown")
+
+
+def test_what_hides_behind_a_nul_counts_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.hub.command_queue.MAX_REPLY_BYTES", 100)
+    id = send(database, "a", "logs", now_ms=NOW_MS)
+    assert keep(database, part(id, 0, None, "\0" + "x" * 60))
+    with pytest.raises(RefusedError):
+        keep(database, part(id, 1, None, "\0" + "x" * 60))
+    assert len(found(database, id).text) == 61

@@ -3,6 +3,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+import pytest
+
 from edge.hub.database import Database
 from edge.hub.ingest import (
     MAX_STREAMS,
@@ -122,3 +124,21 @@ def test_labels_that_would_confuse_a_search_are_left_out() -> None:
     assert labels_of([record(1, source="a\tb")]) is None
     assert labels_of([record(n, source=str(n)) for n in range(100)]) is None
     assert labels_of([record(1, source="x" * 5000)]) is None
+
+
+def test_a_device_that_reports_gaps_without_end_fills_no_disk(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.hub.ingest.MAX_GAPS", 10)
+    for start in range(1, 42, 8):
+        one = batch(start, start + 7, gaps=[Gap(n, n, "full") for n in range(start, start + 8)])
+        with database.writer() as connection:
+            stored = store(connection, [Heard("a", packed(one), one)], NOW_MS)
+        assert stored.acks["a", "life"][0] == start + 7
+    other = batch(1, 1, gaps=[Gap(1, 1, "full")])
+    with database.writer() as connection:
+        store(connection, [Heard("b", packed(other), other)], NOW_MS)
+    with database.reader() as connection:
+        assert len(gaps(connection, "a")) == 10
+        assert len(gaps(connection, "b")) == 1
+        assert totals(connection)["lost"] == 49

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from edge.errors import ConflictError, InvalidSpecError, NotFoundError
 from edge.hub import devices, rollout_rows
@@ -381,3 +382,40 @@ def test_a_rollout_that_goes_wrong_stops_no_other(hub: SmallHub) -> None:
         hub.tick()
     assert hub.rollouts.show(wrong).state == "running"
     assert hub.rollouts.show(right).batch == 1
+
+
+def test_a_hub_that_was_away_waits_for_what_devices_have_done_meanwhile(hub: SmallHub) -> None:
+    policy = Policy(batches=("100%",), timeout_s=600)
+    id = hub.rollouts.start(
+        "all", "digits", image="digits:2", digest=NEW, by="ann", policy=policy
+    ).id
+    hub.tick()
+    hub.rollouts.roll_back(id, by="ann")
+    hub.engine = RolloutEngine(hub.database)  # killed, and back a day later
+    hub.tick(86_400)
+    assert hub.rollouts.show(id).state == "rolling back"
+    for name in NAMES:
+        hub.report(name)
+    hub.tick()
+    view = hub.rollouts.show(id)
+    assert (view.state, view.reason) == ("rolled back", "")
+    assert all(member.is_restored for member in hub.rollouts.members(id))
+
+
+def test_a_deployment_that_was_changed_meanwhile_is_not_written_over(hub: SmallHub) -> None:
+    read = hub.deployments.show("all").layer
+    id = hub.rollouts.start(
+        "all", "digits", image="digits:2", digest=NEW, by="ann", policy=Policy(batches=("100%",))
+    ).id
+    hub.tick()
+    for name in NAMES:
+        hub.report(name)
+    hub.tick()
+    assert hub.rollouts.show(id).state == "completed"
+    with pytest.raises(ConflictError, match="meanwhile"):
+        hub.deployments.put(structs.replace(read, priority=5), by="bob", read=read)
+    assert {hub.digest(name) for name in NAMES} == {NEW}
+    now = hub.deployments.show("all").layer
+    hub.deployments.put(structs.replace(now, priority=5), by="bob", read=now)
+    with pytest.raises(ConflictError, match="meanwhile"):
+        hub.deployments.put(structs.replace(now, priority=6), by="bob", read=None)
