@@ -7,6 +7,7 @@ be a step off here and there. The integer kernels (the Oracle) leave no such roo
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,9 @@ def test_matmul_and_add_are_one_layer() -> None:
     assert (on_the_engine(compiled, rows) == found).mean() > 0.99
 
 
-def test_a_foreign_model_with_unsigned_activations() -> None:
+def test_a_foreign_model_with_unsigned_activations(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     # quantize_static's default of other tools: uint8 activations, one scale for all weights.
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -153,19 +156,14 @@ def test_a_foreign_model_with_unsigned_activations() -> None:
         def get_next(self) -> dict[str, Array] | None:
             return self.left.pop() if self.left else None
 
-    import logging
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        source, made = Path(folder, "a.onnx"), Path(folder, "b.onnx")
-        onnx.save(net.model(2), source)
-        logging.getLogger().setLevel(logging.ERROR)
+    source, made = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    onnx.save(net.model(2), source)
+    with caplog.at_level("ERROR"):  # it advises on the root logger
         quantize_static(
             source, made, Reader(), quant_format=QuantFormat.QDQ, per_channel=False,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True,
         )  # fmt: skip
-        compiled = compile_model(made, None, Options(shape=SHAPE))
+    compiled = compile_model(made, None, Options(shape=SHAPE))
     assert compiled.artifact.input.zero_point < 127
     found = as_it_is(compiled.model, compiled.graph, rows, is_optimised=True)
     assert (on_the_engine(compiled, rows) == found).all()
