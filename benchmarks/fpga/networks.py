@@ -26,6 +26,7 @@ from benchmarks.fpga.drive import Driven
 from benchmarks.fpga.oracle import Oracle, kernels
 from benchmarks.outcome import Finding
 from fpga.compiler import reference
+from fpga.compiler.accuracy import integers
 from fpga.compiler.compilation import Compiled, Options, compile_model
 from fpga.isa import registers
 from fpga.isa.shape import LARGE, SMALL, EngineShape
@@ -96,14 +97,14 @@ def _on_board(
 ) -> Measured:
     made = compiled.artifact
     board.send(made.load, 0)
-    expected = reference.run(compiled.graph, _integers(compiled, rows))[compiled.graph.output]
+    expected = reference.run(compiled.graph, integers(compiled.graph, rows))[compiled.graph.output]
     payloads, answers = made.quantise(rows), []
     answer_bytes = made.output_words * case.shape.n
     single = made.run_packet(payloads[:1])
     board.send(single, answer_bytes)
     first = board.register(registers.CYCLES_LOW)
     at_once = min(made.max_batch, 64)
-    clocks, predicted, began = 0, 0, time.perf_counter()
+    clocks, began = 0, time.perf_counter()
     for at in range(0, len(rows), at_once):
         part = payloads[at : at + at_once]
         beats = board.send(made.run_packet(part), answer_bytes * len(part))
@@ -124,15 +125,8 @@ def _on_board(
     )  # fmt: skip
 
 
-def _integers(compiled: Compiled, rows: Array) -> Array:
-    port = compiled.artifact.input
-    whole = np.clip(np.rint(rows / np.float32(port.scale)) + port.zero_point, -128, 127)
-    whole = whole.astype(np.int8)
-    return whole[:, :, None, None] if whole.ndim == 2 else whole
-
-
 def _against_onnxruntime(compiled: Compiled, rows: Array) -> tuple[int, int]:
-    whole = _integers(compiled, rows)
+    whole = integers(compiled.graph, rows)
     ours, theirs = reference.run(compiled.graph, whole), Oracle(compiled.graph).run(whole)
     names = [node.target for node in compiled.graph.nodes]
     return (
