@@ -196,7 +196,9 @@ class Connection:
         deadline = time.monotonic() + LAST_S
         if last is not None:
             self._say_last(last)
-        self._client.disconnect()
+        # A connection that ended meanwhile is closed by the link's own thread.
+        with contextlib.suppress(OSError):
+            self._client.disconnect()
         self._ended.wait(max(SOON_S, deadline - time.monotonic()))
         self._ended.set()
 
