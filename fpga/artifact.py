@@ -2,7 +2,8 @@
 
     program.json   everything but the arrays; schema version 1
     load.bin       beats of the commands DESC, PARAM and WEIGHT: sent once, as one packet
-    stream.bin     beats of whole WSTREAM commands, in the order in which a sample needs them
+    stream.bin     beats of whole WSTREAM commands, in the order in which a sample needs them; no
+                   such file where there are none
     design.bit     the hardware; design.hwh describes it
 
 Numpy and json only, Python 3.8: a board reads it. What is read is checked as if an enemy wrote it.
@@ -212,7 +213,11 @@ class Artifact:
         """program.json, load.bin and stream.bin; the bitstream is its maker's."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOAD).write_bytes(np.ascontiguousarray(self.load, "<u8").tobytes())
-        (folder / STREAM).write_bytes(np.ascontiguousarray(self.stream, "<u8").tobytes())
+        stream = np.ascontiguousarray(self.stream, "<u8").tobytes()
+        if stream:
+            (folder / STREAM).write_bytes(stream)
+        elif (folder / STREAM).exists():
+            (folder / STREAM).unlink()
         document = {"v": VERSION, "digest": self.digest(), **_fields(self)}
         (folder / PROGRAM).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
 
@@ -223,7 +228,8 @@ def load(folder: Path) -> Artifact:
         if (folder / PROGRAM).stat().st_size > MOST_JSON_BYTES:
             raise ProgramError(f"{PROGRAM} is larger than {MOST_JSON_BYTES >> 20} MiB")
         document = json.loads((folder / PROGRAM).read_bytes())
-        arrays = [_beats(folder / name) for name in (LOAD, STREAM)]
+        beats = _beats(folder / LOAD)
+        stream = _beats(folder / STREAM) if (folder / STREAM).exists() else np.zeros(0, "<u8")
     except FileNotFoundError as error:
         raise ProgramError(f"no {Path(str(error.filename)).name} in the FPGA artifact") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -231,7 +237,7 @@ def load(folder: Path) -> Artifact:
     if not isinstance(document, dict) or document.get("v") != VERSION:
         raise ProgramError(f"an FPGA artifact of version {VERSION} is needed; compile it anew")
     try:
-        artifact = _artifact(document, *arrays)
+        artifact = _artifact(document, beats, stream)
     except ProgramError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -344,6 +350,8 @@ def _check(artifact: Artifact) -> None:
 
 def _check_order(artifact: Artifact) -> None:
     blocks = [place for place in artifact.order if place != INPUT]
+    if blocks and not len(artifact.stream):
+        raise ProgramError(f"no {STREAM} in the FPGA artifact, or an empty one")
     if artifact.order.count(INPUT) != 1 or blocks != list(range(len(artifact.blocks()))):
         raise ProgramError("program.json: `order` is not one input and every block once, in order")
     if len(blocks) != sum(layer.is_streamed for layer in artifact.program()):

@@ -2,6 +2,7 @@
 
 FpgaError
 ├── ModelError        the model cannot be compiled (names the node and what is supported)
+├── DataError         a file of inputs that cannot be read, or does not fit the model
 ├── ProgramError      a program, packet or bundle that breaks the engine's contract
 ├── CapacityError     it does not fit: engine memories, or the board's contiguous memory
 ├── ToolError         Verilator, a compiler or a synthesis tool is missing or failed
@@ -21,6 +22,10 @@ class FpgaError(Exception):
 
 class ModelError(FpgaError):
     """The model cannot be compiled."""
+
+
+class DataError(FpgaError):
+    """A file of inputs cannot be read, or does not fit the model."""
 
 
 class ProgramError(FpgaError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ LEAST_OPSET = 10  # QuantizeLinear came with it
 class Options:
     """``reduce_range``: weights of 7 bits, so that CPUs agree (see quantisation). ``allow_host``: a
     Softmax, Sigmoid or ArgMax at the end is left to the host. ``build``: of the hardware that it is
-    for, 32 hexadecimal digits, or ""."""
+    for, 32 hexadecimal digits, or "". ``max_batch``: most samples of a run, less where
+    their packet would be too long."""
 
     shape: EngineShape = LARGE
     reduce_range: bool = True
     allow_host: bool = False
     build: str = ""
+    max_batch: int = MOST_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,17 @@ def compile_model(
     calibration: Array | None = None,
     options: Options | None = None,
     held_out: tuple[Array, Array | None] | None = None,
+    say: Callable[[str], None] = lambda phase: None,
 ) -> Compiled:
     """A model for the engine.
 
     source: float (then calibration is needed: real inputs [rows, ...]) or quantised already.
     held_out: (inputs, labels or None) that the report compares float and int8 on; for a float
-    source only. Raises ModelError and CapacityError, each saying what to do.
+    source only. say: is told of each phase that may take long. Raises ModelError and CapacityError,
+    each saying what to do.
     """
     options = options or Options()
-    model, tail = split_tail(_checked(_read(source)), allow_host=options.allow_host)
+    model, tail = split_tail(read_model(source), allow_host=options.allow_host)
     quantised, is_float = model, not _is_quantised(model)
     _check_layers(model, options.shape)
     if is_float:
@@ -73,15 +78,39 @@ def compile_model(
             raise ModelError(
                 "a float model needs calibration: a file with a hundred or more real inputs"
             )
+        say(f"Quantising, with {len(calibration)} inputs")
         quantised = quantise(model, calibration, reduce_range=options.reduce_range)
     graph = import_graph(quantised)
     graph = replace(graph, tail=(*graph.tail, *tail))
+    say("Proving that no sum overflows, and how each is rounded")
     proof = prove(graph)
+    say("Placing layers and weights")
     program = lower(graph, options.shape)
-    made, timing = _timed(artifact_of(graph, program, options.shape, options.build), program)
-    accuracy = compare(model, graph, *held_out) if held_out and is_float else None
+    whole = artifact_of(graph, program, options.shape, options.build, options.max_batch)
+    say("Counting clocks")
+    made, timing = _timed(whole, program)
+    accuracy = None
+    if held_out and is_float:
+        say(f"Comparing float and int8 on {len(held_out[0])} inputs")
+        accuracy = compare(model, graph, *held_out)
     found = report(graph, program, options.shape, proof, timing, made.interval_cycles, accuracy)
     return Compiled(made, found, graph, program, quantised)
+
+
+def read_model(source: Path | onnx.ModelProto) -> onnx.ModelProto:
+    """Read, and checked. Raises ModelError and CapacityError."""
+    return _checked(_read(source))
+
+
+def input_of(model: onnx.ModelProto) -> tuple[str, tuple[int | None, ...]]:
+    """Name and shape, without the batch, of a model's one input; None: any size. Raises
+    ModelError."""
+    given = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in given]
+    if len(inputs) != 1:
+        raise ModelError(f"a model with one input is needed, not with {len(inputs)}")
+    sizes = inputs[0].type.tensor_type.shape.dim
+    return inputs[0].name, tuple(size.dim_value or None for size in sizes[1:])
 
 
 def _check_layers(model: onnx.ModelProto, shape: EngineShape) -> None:
@@ -144,7 +173,13 @@ def _timed(artifact: Artifact, program: Program) -> tuple[Artifact, Prediction]:
     return replace(artifact, latency_cycles=first.cycles, interval_cycles=interval), first
 
 
-def artifact_of(graph: Graph, program: Program, shape: EngineShape, build: str = "") -> Artifact:
+def artifact_of(
+    graph: Graph,
+    program: Program,
+    shape: EngineShape,
+    build: str = "",
+    max_batch: int = MOST_BATCH,
+) -> Artifact:
     """Without clocks."""
     made = Artifact(
         name=graph.name, shape=shape, build=build,
@@ -160,7 +195,7 @@ def artifact_of(graph: Graph, program: Program, shape: EngineShape, build: str =
                 f"the {name} takes {size >> 20} MiB, and a transfer at most"
                 f" {MOST_DMA_BYTES + 1 >> 20} MiB: a smaller network is needed"
             )
-    batch = max(1, min(MOST_BATCH, MOST_PACKET_BYTES // sample_bytes))
+    batch = max(1, min(max_batch, MOST_BATCH, MOST_PACKET_BYTES // sample_bytes))
     answer_bytes = 8 * made.output_words * shape.word_beats
     buffers = 2 * made.run_bytes(batch) + 2 * batch * answer_bytes
     return replace(made, max_batch=batch, cma_bytes=buffers + program.load.nbytes)

@@ -133,10 +133,18 @@ def test_a_run_repeats_the_order_for_each_sample() -> None:
 
 @pytest.mark.parametrize("name", ["program.json", "load.bin", "stream.bin"])
 def test_a_file_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
-    folder = saved(tmp_path)
+    folder = saved(tmp_path, IN_BLOCKS)
     (folder / name).unlink()
     with pytest.raises(ProgramError, match=name):
         load(folder)
+
+
+def test_what_streams_nothing_has_no_file_of_blocks(tmp_path: Path) -> None:
+    folder = saved(tmp_path, IN_BLOCKS)
+    assert (folder / "stream.bin").exists()
+    saved(tmp_path)  # in its place
+    assert not (folder / "stream.bin").exists()
+    assert len(load(folder).stream) == 0
 
 
 @pytest.mark.parametrize(
