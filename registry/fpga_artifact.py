@@ -1,21 +1,22 @@
 """FPGA images: an OCI artifact in the store, and the bundle folder that it unpacks to.
 
     manifest (artifactType ARTIFACT, empty config), a layer for each file, titled by its path:
-      bundle.json       as of any image (registry/bundle_file.py); the engine is ENGINE
-      design.bit        the bitstream; PYNQ wants the .hwh beside it, of the same stem
-      design.hwh        the hardware description
-      weights.bin
-      code/score.py     if there is one
-      manifest.json     what fpga/ says of its design, with ``provenance``
+      bundle.json          as of any image (registry/bundle_file.py); the engine is ENGINE
+      fpga/program.json    the compiled model; ``bitstream`` in it says what design.bit is
+      fpga/load.bin        what is sent to the engine once
+      fpga/stream.bin      weights that are sent for each sample, if there are some
+      fpga/design.bit      the bitstream; PYNQ wants the .hwh beside it, of the same stem
+      fpga/design.hwh      the hardware description
+      fpga/report.json     the compiler's, if there is one
+      golden.json          as in any image (registry/golden.py), if there are some
 
-The contents come from fpga/, which this module does not know. Equal contents, equal digests. Where
-a bitstream comes from is said twice, in manifest.json for the board and in the OCI manifest for who
-decides what a board pulls; both must agree.
+The folder fpga/ comes from the package fpga, which this module does not know. Equal contents, equal
+digests. Where a bitstream comes from and what it is for is said twice, in program.json for the
+board and in the OCI manifest for who decides what a board pulls; both must agree.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -26,11 +27,16 @@ from typing import Any
 
 import msgspec
 
-from registry import media_types
+from registry import golden, media_types
 from registry.blobs import CHUNK_BYTES, BlobStore
 from registry.bundle_file import SCHEMA_VERSION, BundleFile, ModelEntry
 from registry.container_config import encoded, image_annotations
-from registry.errors import DamagedBlobError, ImageFailedError, InvalidSourceError
+from registry.errors import (
+    DamagedBlobError,
+    ImageFailedError,
+    InvalidSourceError,
+    RegistryError,
+)
 from registry.folders import new_folder, write_file
 from registry.records import Model
 
@@ -39,10 +45,17 @@ ARTIFACT = "application/vnd.inferry.fpga.v1"
 ENGINE = "fpga.engine:FpgaEngine"
 PROVENANCES = ("vivado", "openxc7", "simulation")
 PROVENANCE = "dev.inferry.fpga.provenance"
+PART = "dev.inferry.fpga.part"
+BOARDS = "dev.inferry.fpga.boards"
+"""Annotations: of PROVENANCES; the chip, such as xc7z020clg400-1; boards, comma-separated."""
 TITLE = "org.opencontainers.image.title"
-SCRIPT = "score.py"
+FOLDER, ENTRY = "fpga", "program.json"
 MIB = 1024 * 1024
+MAX_BOARDS = 32
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A part or a board: it is written into a list with commas."""
+_Refusal = Callable[[str], RegistryError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +70,72 @@ class Part:
 
 
 BUNDLE = Part("bundle", "bundle.json", "application/vnd.inferry.bundle.file.v1+json", MIB)
-BITSTREAM = Part("bitstream", "design.bit", "application/vnd.inferry.fpga.bitstream.v1", 256 * MIB)
-HARDWARE = Part("hardware", "design.hwh", "application/vnd.inferry.fpga.hardware.v1+xml", 16 * MIB)
-WEIGHTS = Part("weights", "weights.bin", "application/vnd.inferry.fpga.weights.v1", 1024 * MIB)
-CODE = Part("script", f"code/{SCRIPT}", "text/x-python", MIB, is_required=False)
-MANIFEST = Part("manifest", "manifest.json", "application/vnd.inferry.fpga.manifest.v1+json", MIB)
-PARTS = (BUNDLE, BITSTREAM, HARDWARE, WEIGHTS, CODE, MANIFEST)
+PROGRAM = Part(
+    "program", f"{FOLDER}/{ENTRY}", "application/vnd.inferry.fpga.program.v1+json", 16 * MIB
+)
+LOAD = Part("load packet", f"{FOLDER}/load.bin", "application/vnd.inferry.fpga.load.v1", 1024 * MIB)
+STREAM = Part(
+    "streamed weights",
+    f"{FOLDER}/stream.bin",
+    "application/vnd.inferry.fpga.stream.v1",
+    1024 * MIB,
+    is_required=False,
+)
+BITSTREAM = Part(
+    "bitstream", f"{FOLDER}/design.bit", "application/vnd.inferry.fpga.bitstream.v1", 256 * MIB
+)
+HARDWARE = Part(
+    "hardware description",
+    f"{FOLDER}/design.hwh",
+    "application/vnd.inferry.fpga.hardware.v1+xml",
+    16 * MIB,
+)
+REPORT = Part(
+    "report",
+    f"{FOLDER}/report.json",
+    "application/vnd.inferry.fpga.report.v1+json",
+    16 * MIB,
+    is_required=False,
+)
+GOLDEN = Part(
+    "golden inputs",
+    golden.FILE,
+    "application/vnd.inferry.golden.v1+json",
+    golden.MAX_BYTES,
+    is_required=False,
+)
+PARTS = (BUNDLE, PROGRAM, LOAD, STREAM, BITSTREAM, HARDWARE, REPORT, GOLDEN)
 """In the order of the layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class FpgaContents:
-    """What fpga/ gives for an image. ``hardware`` is the .hwh; ``manifest`` is a JSON object whose
-    ``provenance`` is one of PROVENANCES."""
+    """What an image is made of. ``folder``: a compiled ``fpga/`` folder, of which just the files
+    above are taken. ``golden``: the text of golden.json, or a file that has it."""
 
-    bitstream: bytes | Path
-    hardware: bytes | Path
-    weights: bytes | Path
-    script: bytes | Path | None
-    manifest: Mapping[str, Any]
+    folder: Path
+    golden: bytes | Path | None = None
+
+
+class Bitstream(msgspec.Struct, frozen=True):
+    """What program.json says of design.bit. ``sha256``: hexadecimal, of its bytes."""
+
+    provenance: str
+    part: str
+    sha256: str
+    boards: list[str]
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The same in the OCI manifest."""
+        boards = ",".join(self.boards)
+        return {PROVENANCE: self.provenance, PART: self.part, BOARDS: boards}
+
+
+class _Program(msgspec.Struct, frozen=True):
+    """Of program.json, what is read here; a board checks the rest (fpga/artifact.py)."""
+
+    bitstream: Bitstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +146,7 @@ class FpgaArtifact:
     manifest: str
     size_bytes: int
     blobs: Mapping[str, int]
+    bitstream: Bitstream
 
     @property
     def descriptor(self) -> dict[str, Any]:
@@ -112,17 +173,12 @@ def write_artifact(
 
     Raises InvalidSourceError for contents that are missing, too large or not what they should be,
     StoreFullError."""
-    provenance = _provenance(contents.manifest)
-    files: dict[Part, bytes | Path] = {
-        BUNDLE: _bundle_json(name, version, models, has_script=contents.script is not None),
-        BITSTREAM: contents.bitstream,
-        HARDWARE: _checked_xml(_all(HARDWARE, contents.hardware)),
-        WEIGHTS: contents.weights,
-        MANIFEST: _manifest_json(contents.manifest),
-    }
-    if contents.script is not None:
-        files[CODE] = _checked_python(_all(CODE, contents.script))
-    layers = [_put(store, part, files[part], on_bytes) for part in PARTS if part in files]
+    files = _files(name, version, contents, models)
+    bitstream = read_bitstream(_all(PROGRAM, files[PROGRAM]), _invalid)
+    stored = {part: _put(store, part, files[part], on_bytes) for part in PARTS if part in files}
+    layers = list(stored.values())
+    if stored[BITSTREAM]["digest"] != f"sha256:{bitstream.sha256}":
+        raise _invalid("its design.bit is another than program.json names; compile it anew")
     config, config_size = store.put([b"{}"])
     document = {
         "schemaVersion": 2,
@@ -135,12 +191,12 @@ def write_artifact(
             version,
             [(model.reference, model.digest) for model in models],
             revision,
-            {PROVENANCE: provenance},
+            bitstream.annotations,
         ),
     }
     manifest, size = store.put([encoded(document)])
     blobs = {str(layer["digest"]): int(layer["size"]) for layer in layers}
-    return FpgaArtifact(manifest, size, {**blobs, config: config_size, manifest: size})
+    return FpgaArtifact(manifest, size, {**blobs, config: config_size, manifest: size}, bitstream)
 
 
 def unpack_artifact(store: BlobStore, digest: str, folder: Path) -> Path:
@@ -150,8 +206,12 @@ def unpack_artifact(store: BlobStore, digest: str, folder: Path) -> Path:
     Raises ImageFailedError for what is no such artifact, DamagedBlobError, TargetExistsError."""
     document = _document(store.read(digest))
     found = _layers(document)
-    _check_bundle(b"".join(_verified(store, found[BUNDLE])), has_script=CODE in found)
-    _check_provenance(document, b"".join(_verified(store, found[MANIFEST])))
+    _check_bundle(b"".join(_verified(store, found[BUNDLE])))
+    bitstream = read_bitstream(b"".join(_verified(store, found[PROGRAM])), _refused)
+    if {**document.annotations, **bitstream.annotations} != document.annotations:
+        raise _refused("what its bitstream is, is said in two ways")
+    if found[BITSTREAM].digest != f"sha256:{bitstream.sha256}":
+        raise _refused("its design.bit is another than program.json names")
     with new_folder(folder) as target:
         for part, layer in found.items():
             write_file(target / part.path, _verified(store, layer))
@@ -161,6 +221,23 @@ def unpack_artifact(store: BlobStore, digest: str, folder: Path) -> Path:
 def is_artifact(document: Mapping[str, Any]) -> bool:
     """Whether an image's manifest is that of an FPGA artifact."""
     return document.get("artifactType") == ARTIFACT
+
+
+def read_bitstream(program: bytes, refused: _Refusal) -> Bitstream:
+    """What a program.json says of its bitstream. Raises what ``refused`` makes of a reason."""
+    try:
+        found = msgspec.json.decode(program, type=_Program).bitstream
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise refused(f"its program.json cannot be read: {error}") from error
+    if found.provenance not in PROVENANCES:
+        raise refused(
+            f"its program.json has the provenance {ascii(found.provenance)[:40]}; it must be one of"
+            f" {', '.join(PROVENANCES)}"
+        )
+    words = [found.part, *found.boards]
+    if len(words) > MAX_BOARDS or not all(map(_WORD.fullmatch, words)):
+        raise refused("its program.json names a part or boards that cannot be")
+    return found
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -180,36 +257,39 @@ class _Document(msgspec.Struct, frozen=True):
     annotations: dict[str, str] = {}
 
 
-def _provenance(manifest: Mapping[str, Any]) -> str:
-    found = manifest.get("provenance")
-    if found not in PROVENANCES:
-        raise InvalidSourceError(
-            f"the FPGA manifest's provenance is {ascii(found)[:40]}; it must be one of"
-            f" {', '.join(PROVENANCES)}"
-        )
-    return str(found)
+def _files(
+    name: str, version: int, contents: FpgaContents, models: Sequence[Model]
+) -> dict[Part, bytes | Path]:
+    """What is stored as each part. What is checked is read once: its file may change meanwhile."""
+    files: dict[Part, bytes | Path] = {BUNDLE: _bundle_json(name, version, models)}
+    for part in (PROGRAM, LOAD, STREAM, BITSTREAM, HARDWARE, REPORT):
+        path = contents.folder / Path(part.path).name
+        if part.is_required or _has_bytes(path):
+            files[part] = path
+    files[PROGRAM] = _all(PROGRAM, files[PROGRAM])
+    files[HARDWARE] = _checked_xml(_all(HARDWARE, files[HARDWARE]))
+    if isinstance(contents.golden, Path):
+        files[GOLDEN] = golden.read_golden(contents.golden)
+    elif contents.golden is not None:
+        files[GOLDEN] = golden.check_golden(contents.golden, golden.FILE)
+    return files
 
 
-def _manifest_json(manifest: Mapping[str, Any]) -> bytes:
+def _has_bytes(path: Path) -> bool:
+    """Whether a file that need not be there is. An empty one says as much as none."""
     try:
-        return json.dumps(manifest, sort_keys=True, indent=2, allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidSourceError(f"the FPGA manifest cannot be written as JSON: {error}") from error
+        found = path.lstat()
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_size > 0
 
 
-def _bundle_json(name: str, version: int, models: Sequence[Model], *, has_script: bool) -> bytes:
-    """The models lie in weights.bin, in the bundle's root; none has a file of its own to load."""
-    if not models:
-        raise InvalidSourceError("an FPGA image needs a model")
-    file = BundleFile(
-        SCHEMA_VERSION,
-        name,
-        version,
-        ENGINE,
-        SCRIPT if has_script else None,
-        [ModelEntry(m.name, m.version, ".", None, m.digest, m.signature) for m in models],
-        None,
-    )
+def _bundle_json(name: str, version: int, models: Sequence[Model]) -> bytes:
+    if len(models) != 1:
+        raise InvalidSourceError(f"an FPGA image has exactly one model, not {len(models)}")
+    (model,) = models
+    entry = ModelEntry(model.name, model.version, FOLDER, ENTRY, model.digest, model.signature)
+    file = BundleFile(SCHEMA_VERSION, name, version, ENGINE, None, [entry], None)
     return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
 
 
@@ -269,12 +349,8 @@ def _checked_xml(data: bytes) -> bytes:
     return data
 
 
-def _checked_python(data: bytes) -> bytes:
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidSourceError("the script is no UTF-8 text") from error
-    return data
+def _invalid(why: str) -> InvalidSourceError:
+    return InvalidSourceError(f"the FPGA image cannot be made: {why}")
 
 
 def _refused(why: str) -> ImageFailedError:
@@ -310,25 +386,15 @@ def _layers(document: _Document) -> dict[Part, _Layer]:
     return found
 
 
-def _check_bundle(data: bytes, *, has_script: bool) -> None:
+def _check_bundle(data: bytes) -> None:
     """The server imports what ``engine`` says, so that it must be ours."""
     try:
         file = msgspec.json.decode(data, type=BundleFile)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refused("its bundle.json cannot be read") from error
-    script = SCRIPT if has_script else None
-    is_ours = file.engine == ENGINE and file.entry_script == script
-    if not is_ours or any(model.path != "." for model in file.models):
+    is_ours = file.engine == ENGINE and file.entry_script is None
+    if not is_ours or [(model.path, model.entry) for model in file.models] != [(FOLDER, ENTRY)]:
         raise _refused("its bundle.json names an engine, a script or a path that is not allowed")
-
-
-def _check_provenance(document: _Document, manifest: bytes) -> None:
-    try:
-        said = json.loads(manifest)["provenance"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _refused("its manifest.json does not say where the bitstream comes from") from error
-    if said not in PROVENANCES or document.annotations.get(PROVENANCE) != said:
-        raise _refused("where its bitstream comes from is not known, or said in two ways")
 
 
 def _verified(store: BlobStore, layer: _Layer) -> Iterator[bytes]:

@@ -30,13 +30,20 @@ def read_golden(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InvalidSourceError(f"'{path}' cannot be read: {error.strerror}") from error
+    return check_golden(data, f"'{path}'")
+
+
+def check_golden(data: bytes, what: str) -> bytes:
+    """``data``, if it is golden inputs; ``what`` names it. Raises InvalidSourceError."""
+    if len(data) > MAX_BYTES:
+        raise InvalidSourceError(f"{what} is larger than {MAX_BYTES} bytes")
     try:
         found = json.loads(data, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
-        raise InvalidSourceError(f"'{path}' is no JSON: {error}") from error
+        raise InvalidSourceError(f"{what} is no JSON: {error}") from error
     complaint = _complaint(found)
     if complaint:
-        raise InvalidSourceError(f"'{path}' is no file of golden inputs: {complaint}")
+        raise InvalidSourceError(f"{what} is no file of golden inputs: {complaint}")
     return data
 
 

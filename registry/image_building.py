@@ -27,6 +27,7 @@ from registry.docker_engine import DockerEngine
 from registry.dockerfile_base import REFERENCE, dockerfile_base
 from registry.engines import Engines
 from registry.errors import InvalidNameError
+from registry.folders import write_file
 from registry.fpga_artifact import FpgaContents, write_artifact
 from registry.git_revision import git_revision
 from registry.image_request import ImageRequest
@@ -37,6 +38,9 @@ from registry.proof import ProofPlan, UnpackedLayers, prove
 from registry.records import ImageDetails, LayerRecord, Model
 from registry.settings import NO_BASE
 
+MakeFpga = Callable[[Path, Callable[[str], None]], FpgaContents]
+"""Compiles: takes the folder of the model's files, there only during the call, and what says a line
+of the log (it raises CancelledError when someone has cancelled)."""
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
 
@@ -128,18 +132,33 @@ class ImageBuilder:
         self,
         name: str,
         version: int,
-        models: Sequence[Model],
-        contents: FpgaContents,
+        model: Model,
+        make: MakeFpga,
         store: BlobStore,
         log: BuildLog,
     ) -> Built:
-        """An FPGA artifact of what a compiler gave. Raises InvalidSourceError."""
-        log.log(f"models: {', '.join(model.reference for model in models)}")
+        """An FPGA artifact of what ``make`` gives. Raises InvalidSourceError, and what ``make``
+        raises."""
+
+        def say(line: str) -> None:
+            log.check()
+            log.log(line)
+
+        log.log(f"models: {model.reference}")
+        log.phase("Compiling")
+        with UnpackedLayers(self._paths.unpacked).room() as room:
+            for file in model.files:
+                write_file(room / file.path, store.chunks(file.digest))
+            contents = make(room, say)
         log.phase("Packing")
-        artifact = write_artifact(store, name, version, contents, models, log.advance)
+        artifact = write_artifact(store, name, version, contents, [model], log.advance)
+        bits = artifact.bitstream
+        boards = f" ({', '.join(bits.boards)})" if bits.boards else ""
+        log.log(f"bitstream: {bits.provenance}, for {bits.part}{boards}")
         log.log(f"image {name}:{version} {artifact.manifest}")
+        log.phase("Signing")
         details = ImageDetails(kind="fpga", proof="none: it runs on a board only")
-        facts = Facts(name, version, artifact.manifest, artifact.size_bytes, models, details)
+        facts = Facts(name, version, artifact.manifest, artifact.size_bytes, [model], details)
         attached = attest(store, self._paths.keys, facts)
         details = replace(details, referrers=tuple(each.digest for each in attached))
         return Built(artifact.manifest, artifact.blobs, details, attached)

@@ -14,10 +14,16 @@ from registry.build_log import BuildLog
 from registry.clock import Clock
 from registry.database import Database
 from registry.distribution.manifest_rows import add_manifest
-from registry.errors import RegistryError
-from registry.fpga_artifact import ENGINE, FpgaContents
+from registry.errors import InvalidSourceError, RegistryError
+from registry.fpga_artifact import ENGINE
 from registry.golden import first_input, read_golden
-from registry.image_building import BuildOptions, Built, ImageBuilder, check_container_name
+from registry.image_building import (
+    BuildOptions,
+    Built,
+    ImageBuilder,
+    MakeFpga,
+    check_container_name,
+)
 from registry.image_order import ImageOrder
 from registry.image_request import check_request, read_text
 from registry.models import check_stored, find_version
@@ -99,17 +105,20 @@ class ImageMaker:
         name: str,
         *,
         models: Sequence[str],
-        contents: FpgaContents,
+        make: MakeFpga,
         tags: Mapping[str, str],
         description: str,
         on_change: OnChange | None,
     ) -> Image:
         """As ``Images.create_fpga``."""
         found, checked_tags = self._checked(name, models, tags, description)
+        if len(found) != 1:
+            raise InvalidSourceError(f"an FPGA image has exactly one model, not {len(found)}")
         image = self._reserved(name, description, ENGINE, None, None, found, checked_tags)
+        image = replace(image, details=ImageDetails(kind="fpga"))
 
         def build(store: BlobStore, log: BuildLog) -> Built:
-            return self._builder.build_fpga(name, image.version, found, contents, store, log)
+            return self._builder.build_fpga(name, image.version, found[0], make, store, log)
 
         return self._build(image, found, build, on_change)
 
@@ -216,7 +225,7 @@ class ImageMaker:
             image,
             log="\n".join([*lines, f"failed: {cause}"]),
             cause=cause,
-            details=ImageDetails(activity=activity),
+            details=replace(image.details, activity=activity),
         )
         with suppress(RegistryError), self._database.write() as connection:
             image_rows.insert(connection, failed, (), {})

@@ -29,7 +29,7 @@ from registry.records import Image
 from registry.settings import Settings
 
 if TYPE_CHECKING:
-    from registry.fpga_artifact import FpgaContents
+    from registry.image_building import MakeFpga
     from registry.image_making import ImageMaker
     from registry.remote.pushing import PushReport
     from registry.trust import Verified
@@ -127,16 +127,22 @@ class Images:
         name: str,
         *,
         models: Sequence[str],
-        contents: FpgaContents,
+        make: MakeFpga,
         tags: Mapping[str, str] | None = None,
         description: str = "",
         on_change: OnChange | None = None,
     ) -> Image:
-        """Make an FPGA image of what a compiler gave: an OCI artifact, not a container."""
+        """Make an FPGA image, an OCI artifact and no container, of just one model.
+
+        ``make`` compiles, within the activity: it is called with the folder of the model's files,
+        which is there only during the call, and with what says a line of the log. What it gives
+        (registry/fpga_artifact.py) must be there until this returns. What it raises leaves a record
+        in state ``failed``; of a RegistryError the record has the message, of others the kind and
+        what they were raised with."""
         return self._maker().create_fpga(
             name,
             models=models,
-            contents=contents,
+            make=make,
             tags=tags or {},
             description=description,
             on_change=on_change,

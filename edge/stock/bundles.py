@@ -76,7 +76,7 @@ def read_golden(blobs: BlobStore, image: StoredImage) -> bytes | None:
     """golden.json of the bundle; the rest is not unpacked. Raises PullError for one that is too
     large, RegistryError."""
     if image.kind == "fpga":
-        return None
+        return _fpga_golden(blobs, image)
     for each in reversed(bundle_layers(image)):
         if each.kind == "model":
             continue
@@ -84,6 +84,17 @@ def read_golden(blobs: BlobStore, image: StoredImage) -> bytes | None:
             found = _find(stored, each)
         if found is not None:
             return found
+    return None
+
+
+def _fpga_golden(blobs: BlobStore, image: StoredImage) -> bytes | None:
+    """Each file is a blob of its own there."""
+    part = fpga_artifact.GOLDEN
+    for each in image.layers:
+        if each.media_type == part.media_type:
+            if each.size_bytes > part.max_bytes:
+                raise PullError(f"{GOLDEN} of the image is larger than {part.max_bytes} bytes")
+            return blobs.read(each.digest)
     return None
 
 

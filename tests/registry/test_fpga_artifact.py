@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +25,28 @@ from registry.export import export_docker, export_oci
 from registry.fpga_artifact import (
     ARTIFACT,
     BITSTREAM,
+    BOARDS,
     ENGINE,
-    HARDWARE,
-    MANIFEST,
+    LOAD,
+    MIB,
+    PART,
     PARTS,
     PROVENANCE,
     TITLE,
-    WEIGHTS,
     FpgaContents,
     is_artifact,
     unpack_artifact,
     write_artifact,
 )
 from registry.paths import WorkspacePaths
-from registry.records import Model
 from scoring.bundle import open_bundle
-from tests.engine import program
+from tests.engine import program as tool
+from tests.registry.fpga_folders import BITSTREAM as BITS
+from tests.registry.fpga_folders import DIGITS, FILES, GOLDEN, fpga_folder, program
 from tests.registry.store_check import blobs, contents
 from tests.registry.stored_image import encoded
 
-DIGITS = Model("digits", 3, "", "2026-11-26T12:00:00Z", "sha256:" + "1" * 64, 9, entry="d.onnx")
-SMALL = FpgaContents(
-    bitstream=b"\x00\x09\x0f\xf0" + b"\xff" * 32 + b"\xaa\x99\x55\x66" + bytes(200),
-    hardware=b'<?xml version="1.0"?>\n<EDKSYSTEM><SYSTEMINFO DEVICE="7z020"/></EDKSYSTEM>\n',
-    weights=bytes(range(256)),
-    script=b"def init(): ...\ndef run(data): return data\n",
-    manifest={"provenance": "simulation", "part": "xc7z020", "lanes": 8},
-)
-DIGEST = "sha256:e42158bc41a33638f6581f1e65d6c6b59b01cd74cd00b50d4165869e7b2fc43b"
+DIGEST = "sha256:fd9e49a32589cd9794c9004bcb3cbb1733c9653a483d8f18d8924d0af5e86a9a"
 
 
 @pytest.fixture
@@ -62,7 +55,13 @@ def store(workspace: Workspace) -> BlobStore:
     return BlobStore(WorkspacePaths(workspace.root))
 
 
-def _write(store: BlobStore, given: FpgaContents = SMALL) -> str:
+@pytest.fixture
+def small(tmp_path: Path) -> FpgaContents:
+    """With all files that can be there."""
+    return FpgaContents(fpga_folder(tmp_path / "fpga"), GOLDEN)
+
+
+def _write(store: BlobStore, given: FpgaContents) -> str:
     return write_artifact(store, "digits-fpga", 1, given, [DIGITS], lambda _: None).manifest
 
 
@@ -71,9 +70,11 @@ def _document(store: BlobStore, digest: str) -> dict[str, Any]:
     return found
 
 
-def test_an_artifact_has_its_files_its_types_and_its_origin(store: BlobStore) -> None:
+def test_an_artifact_has_its_files_its_types_and_its_origin(
+    store: BlobStore, small: FpgaContents
+) -> None:
     told: list[int] = []
-    made = write_artifact(store, "digits-fpga", 1, SMALL, [DIGITS], told.append, revision="f" * 40)
+    made = write_artifact(store, "digits-fpga", 1, small, [DIGITS], told.append, revision="f" * 40)
     document = _document(store, made.manifest)
     assert is_artifact(document)
     assert document["config"]["mediaType"] == media_types.EMPTY
@@ -85,6 +86,8 @@ def test_an_artifact_has_its_files_its_types_and_its_origin(store: BlobStore) ->
         document["annotations"]
         | {
             PROVENANCE: "simulation",
+            PART: "xc7z020clg400-1",
+            BOARDS: "pynq-z1,pynq-z2",
             "dev.inferry.models": f"digits:3@{DIGITS.digest}",
             "org.opencontainers.image.revision": "f" * 40,
         }
@@ -101,107 +104,159 @@ def test_an_artifact_has_its_files_its_types_and_its_origin(store: BlobStore) ->
     }
 
 
-def test_equal_contents_have_equal_digests_everywhere(store: BlobStore, tmp_path: Path) -> None:
-    paths = {}
-    for what in ("bitstream", "hardware", "weights", "script"):
-        paths[what] = tmp_path / what
-        paths[what].write_bytes(getattr(SMALL, what))
-        os.utime(paths[what], (1, 1))
-    shuffled = dict(reversed(list(SMALL.manifest.items())))
-    from_files = FpgaContents(**paths, manifest=shuffled)
-    assert _write(store) == _write(store, from_files) == DIGEST
+def test_equal_contents_have_equal_digests_everywhere(
+    store: BlobStore, small: FpgaContents, tmp_path: Path
+) -> None:
+    other = fpga_folder(tmp_path / "elsewhere" / "compiled")
+    (other / "left.tmp").write_bytes(b"not taken")
+    for path in other.iterdir():
+        os.utime(path, (1, 1))
+        path.chmod(0o600)
+    (tmp_path / "golden.json").write_bytes(GOLDEN)
+    again = FpgaContents(other, tmp_path / "golden.json")
+    assert _write(store, small) == _write(store, again) == DIGEST
 
 
-def test_it_unpacks_to_a_bundle(store: BlobStore, tmp_path: Path) -> None:
-    folder = unpack_artifact(store, _write(store), tmp_path / "bundle")
+def test_it_unpacks_to_a_bundle(store: BlobStore, small: FpgaContents, tmp_path: Path) -> None:
+    folder = unpack_artifact(store, _write(store, small), tmp_path / "bundle")
     files = contents(folder)
     assert files.keys() == {part.path for part in PARTS}
-    assert files["design.bit"] == SMALL.bitstream
-    assert files["design.hwh"] == SMALL.hardware
-    assert files["weights.bin"] == SMALL.weights
-    assert files["code/score.py"] == SMALL.script
-    assert json.loads(files["manifest.json"]) == SMALL.manifest
+    assert {f"fpga/{name}": data for name, data in FILES.items()}.items() <= files.items()
+    assert files["golden.json"] == GOLDEN
     bundle = open_bundle(folder)
-    assert (bundle.file.engine, bundle.file.entry_script) == (ENGINE, "score.py")
-    assert (bundle.model_dir, bundle.model_file) == (folder, None)
+    assert (bundle.file.engine, bundle.file.entry_script) == (ENGINE, None)
+    assert bundle.model_dir == folder / "fpga"
+    assert bundle.model_file == folder / "fpga" / "program.json"
+    (model,) = json.loads(files["bundle.json"])["models"]
+    assert (model["name"], model["version"], model["digest"]) == ("digits", 3, DIGITS.digest)
     with pytest.raises(TargetExistsError):
-        unpack_artifact(store, _write(store), folder)
+        unpack_artifact(store, _write(store, small), folder)
 
 
-def test_it_unpacks_without_a_script(store: BlobStore, tmp_path: Path) -> None:
-    folder = unpack_artifact(store, _write(store, replace(SMALL, script=None)), tmp_path / "b")
-    assert not (folder / "code").exists()
-    assert open_bundle(folder).file.entry_script is None
+@pytest.mark.parametrize("stream", [None, b""])
+def test_what_need_not_be_there_is_left_out(
+    store: BlobStore, tmp_path: Path, stream: bytes | None
+) -> None:
+    compiled = fpga_folder(tmp_path / "c", stream_bin=stream, report_json=None)
+    if stream is None:
+        (compiled / "stream.bin").unlink(missing_ok=True)
+    folder = unpack_artifact(store, _write(store, FpgaContents(compiled)), tmp_path / "b")
+    assert contents(folder).keys() == {part.path for part in PARTS if part.is_required}
 
 
-@pytest.mark.parametrize("said", [None, "", "Vivado", "unknown", 1, ["vivado"]])
-def test_the_origin_of_a_bitstream_must_be_said(store: BlobStore, said: object) -> None:
+@pytest.mark.parametrize("said", ["", "none", "Vivado", "unknown", "simulation\n"])
+def test_the_origin_of_a_bitstream_must_be_said(
+    store: BlobStore, tmp_path: Path, said: str
+) -> None:
+    compiled = fpga_folder(tmp_path / "c", program_json=program(provenance=said))
     with pytest.raises(InvalidSourceError, match="one of vivado, openxc7, simulation"):
-        _write(store, replace(SMALL, manifest={"provenance": said}))
-    with pytest.raises(InvalidSourceError, match="provenance"):
-        _write(store, replace(SMALL, manifest={}))
+        _write(store, FpgaContents(compiled))
 
 
-def _deep() -> object:
-    found: object = 1
-    for _ in range(100_000):
-        found = [found]
-    return found
+BIG = b" " * (16 * MIB + 1)
+ENTITIES = "<!DOCTYPE x>"
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"bitstream": b""}, "no bitstream"),
-        ({"hardware": b""}, "no hardware"),
-        ({"weights": b""}, "no weights"),
-        ({"hardware": b"PK\x03\x04"}, "no XML"),
-        ({"hardware": b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"}, "entities"),
-        ({"hardware": "<!DOCTYPE x>".encode("utf-16")}, "no XML"),
-        ({"hardware": "<!DOCTYPE x>".encode("utf-16-le")}, "entities"),
-        ({"hardware": b" " * (HARDWARE.max_bytes + 1)}, "larger than 16 MiB"),
-        ({"script": b"\xff\xfe"}, "no UTF-8"),
-        ({"script": b"#" * (1024 * 1024 + 1)}, "larger than 1 MiB"),
-        ({"manifest": {"provenance": "vivado", "clock": float("nan")}}, "JSON"),
-        ({"manifest": {"provenance": "vivado", "clock": b"1"}}, "JSON"),
-        ({"manifest": {"provenance": "vivado", "deep": _deep()}}, "JSON"),
-        ({"manifest": {"provenance": "vivado", "x": "y" * MANIFEST.max_bytes}}, "larger than 1"),
-        ({"weights": Path("/dev/zero")}, "no plain file"),
-        ({"weights": Path("/tmp")}, "cannot read|no plain file"),
-        ({"weights": Path("/nowhere/w\n.bin")}, "cannot read"),
-        ({"weights": Path("nul\0")}, "cannot read"),
+        ({"design_bit": b""}, "no bitstream"),
+        ({"design_hwh": b""}, "no hardware"),
+        ({"load_bin": b""}, "no load packet"),
+        ({"program_json": b""}, "no program"),
+        ({"design_bit": None}, "cannot read the bitstream 'design.bit': No such file"),
+        ({"load_bin": None}, "'load.bin': No such file"),
+        ({"program_json": None}, "'program.json': No such file"),
+        ({"design_hwh": b"PK\x03\x04"}, "no XML"),
+        ({"design_hwh": b"<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>"}, "entities"),
+        ({"design_hwh": ENTITIES.encode("utf-16")}, "no XML"),
+        ({"design_hwh": ENTITIES.encode("utf-16-le")}, "entities"),
+        ({"design_hwh": BIG}, "larger than 16 MiB"),
+        ({"report_json": BIG}, "larger than 16 MiB"),
+        ({"program_json": BIG}, "larger than 16 MiB"),
+        ({"design_bit": b"another"}, "another than program.json names"),
+        ({"program_json": b"{"}, "cannot be read"),
+        ({"program_json": b"[]"}, "cannot be read"),
+        ({"program_json": b"\xff\xfe"}, "cannot be read"),
+        ({"program_json": b'{"bitstream":' + b"[" * 200_000}, "cannot be read"),
+        ({"program_json": b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}"}, "cannot be read"),
+        ({"program_json": b'{"bitstream": null}'}, "cannot be read"),
+        ({"program_json": b"{}"}, "cannot be read"),
+        ({"program_json": program(provenance=None)}, "cannot be read"),
+        ({"program_json": program(provenance=["vivado"])}, "cannot be read"),
+        ({"program_json": program(boards="pynq-z2")}, "cannot be read"),
+        ({"program_json": program(boards=["pynq-z2,evil"])}, "part or boards that cannot be"),
+        ({"program_json": program(boards=["pynq-z2\n"])}, "part or boards that cannot be"),
+        ({"program_json": program(boards=["b"] * 1000)}, "part or boards that cannot be"),
+        ({"program_json": program(part="")}, "part or boards that cannot be"),
+        ({"program_json": program(part="x" * 65)}, "part or boards that cannot be"),
+        ({"program_json": program(sha256="")}, "another than program.json names"),
+        ({"program_json": program(sha256="../../x")}, "another than program.json names"),
     ],
 )
 def test_contents_that_are_not_right_are_refused(
-    store: BlobStore, workspace: Workspace, change: dict[str, Any], why: str
+    store: BlobStore,
+    workspace: Workspace,
+    tmp_path: Path,
+    change: dict[str, bytes | None],
+    why: str,
 ) -> None:
+    compiled = fpga_folder(tmp_path / "c", **change)
     before = blobs(workspace)
-    with pytest.raises(InvalidSourceError, match=why):
-        _write(store, replace(SMALL, **change))
+    with pytest.raises(InvalidSourceError, match=why) as caught:
+        _write(store, FpgaContents(compiled))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
     assert not list(store.paths.uploads.iterdir())
     assert blobs(workspace) - before <= store.published
 
 
-def test_links_and_pipes_are_not_followed(store: BlobStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("golden", [b"", b"[]", b'{"v": 2}', b'{"v": 1, "cases": []}', BIG])
+def test_golden_inputs_that_are_none_are_refused(
+    store: BlobStore, small: FpgaContents, golden: bytes
+) -> None:
+    with pytest.raises(InvalidSourceError, match="golden"):
+        _write(store, FpgaContents(small.folder, golden))
+
+
+@pytest.mark.parametrize("name", ["load.bin", "stream.bin", "report.json", "design.hwh"])
+def test_links_pipes_and_devices_are_not_followed(
+    store: BlobStore, small: FpgaContents, tmp_path: Path, name: str
+) -> None:
+    path = small.folder / name
     (tmp_path / "secret").write_text("key")
-    (tmp_path / "link").symlink_to("secret")
-    os.mkfifo(tmp_path / "pipe")
-    for name in ("link", "pipe"):
+    makers: list[Callable[[], object]] = [
+        lambda: path.symlink_to(tmp_path / "secret"),
+        lambda: path.symlink_to(tmp_path / "nowhere"),
+        lambda: path.symlink_to("/dev/zero"),
+        lambda: os.mkfifo(path),
+    ]
+    for make in makers:
+        path.unlink()
+        make()
         with pytest.raises(InvalidSourceError, match=f"'{name}'"):
-            _write(store, replace(SMALL, weights=tmp_path / name))
+            _write(store, small)
 
 
-def test_an_image_needs_a_model(store: BlobStore) -> None:
-    with pytest.raises(InvalidSourceError, match="needs a model"):
-        write_artifact(store, "i", 1, SMALL, [], lambda _: None)
+def test_a_folder_that_is_none_is_refused(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "nowhere", tmp_path / "file", Path("nul\0")):
+        with pytest.raises(InvalidSourceError, match="cannot read"):
+            _write(store, FpgaContents(folder))
 
 
-def test_cancel_passes(store: BlobStore) -> None:
+def test_an_image_has_one_model(store: BlobStore, small: FpgaContents) -> None:
+    for models in ([], [DIGITS, DIGITS]):
+        with pytest.raises(InvalidSourceError, match="exactly one model"):
+            write_artifact(store, "i", 1, small, models, lambda _: None)
+
+
+def test_cancel_passes(store: BlobStore, small: FpgaContents) -> None:
     def cancel(_: int) -> None:
         raise CancelledError("cancelled on request")
 
     with pytest.raises(CancelledError):
-        write_artifact(store, "i", 1, SMALL, [DIGITS], cancel)
+        write_artifact(store, "i", 1, small, [DIGITS], cancel)
     assert not list(store.paths.uploads.iterdir())
 
 
@@ -223,35 +278,43 @@ def _with(path: str, **fields: object) -> Callable[[dict[str, Any]], None]:
 
 
 HOSTILE: list[Callable[[dict[str, Any]], object]] = [
-    *(_titled("weights.bin", title) for title in (
-        "../escaped", "/etc/cron.d/x", "design.bit", "code/../../x", "a\0b", "weights.bin/x", "",
+    *(_titled("fpga/load.bin", title) for title in (
+        "../escaped", "/etc/cron.d/x", "fpga/design.bit", "fpga/../../x", "a\0b", "fpga/load.bin/x",
+        "",
     )),
-    _with("weights.bin", mediaType="application/x-evil"),
-    _with("weights.bin", mediaType=BITSTREAM.media_type),
-    _with("weights.bin", size=WEIGHTS.max_bytes + 1),
-    _with("weights.bin", size=-1),
-    _with("weights.bin", size=0),
-    _with("weights.bin", size="256"),
-    _with("weights.bin", digest="sha256:../../../x"),
-    _with("weights.bin", digest="sha512:" + "0" * 128),
-    _with("weights.bin", annotations=None),
+    _with("fpga/load.bin", mediaType="application/x-evil"),
+    _with("fpga/load.bin", mediaType=BITSTREAM.media_type),
+    _with("fpga/load.bin", size=LOAD.max_bytes + 1),
+    _with("fpga/load.bin", size=-1),
+    _with("fpga/load.bin", size=0),
+    _with("fpga/load.bin", size="256"),
+    _with("fpga/load.bin", digest="sha256:../../../x"),
+    _with("fpga/load.bin", digest="sha512:" + "0" * 128),
+    _with("fpga/load.bin", annotations=None),
     lambda d: d["layers"].pop(1),
-    lambda d: d["layers"].pop(4),  # the script, which bundle.json names
+    lambda d: d["layers"].pop(4),
     lambda d: d["layers"].append(d["layers"][1]),
     lambda d: d["layers"].clear(),
     lambda d: d.update(layers=None),
     lambda d: d.update(artifactType=media_types.BUNDLE),
     lambda d: d.pop("artifactType"),
     lambda d: d["annotations"].update({PROVENANCE: "vivado"}),
+    lambda d: d["annotations"].update({PART: "xc7z010clg400-1"}),
+    lambda d: d["annotations"].update({BOARDS: "pynq-z2"}),
+    lambda d: d["annotations"].pop(PROVENANCE),
+    lambda d: d["annotations"].pop(BOARDS),
     lambda d: d.pop("annotations"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", HOSTILE)
 def test_a_hostile_manifest_unpacks_nothing(
-    store: BlobStore, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+    store: BlobStore,
+    small: FpgaContents,
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], object],
 ) -> None:
-    document = _document(store, _write(store))
+    document = _document(store, _write(store, small))
     change(document)
     digest, _ = store.put([encoded(document)])
     with pytest.raises(ImageFailedError, match="no FPGA artifact"):
@@ -259,24 +322,35 @@ def test_a_hostile_manifest_unpacks_nothing(
     assert not (tmp_path / "new").exists()
 
 
+def _model(path: str, entry: str | None) -> dict[str, object]:
+    return {"name": "m", "version": 1, "path": path, "entry": entry, "digest": "x",
+            "signature": None}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("path", "data"),
     [
         ("bundle.json", {"engine": "os:system"}),
         ("bundle.json", {"entry_script": "../../etc/x.py"}),
-        ("bundle.json", {"entry_script": None}),
-        ("bundle.json", {"models": [{"name": "m", "version": 1, "path": "..", "entry": None,
-                                     "digest": "x", "signature": None}]}),
+        ("bundle.json", {"models": [_model("..", "program.json")]}),
+        ("bundle.json", {"models": [_model("fpga", "../../x")]}),
+        ("bundle.json", {"models": [_model("fpga", None)]}),
+        ("bundle.json", {"models": [_model("fpga", "program.json")] * 2}),
+        ("bundle.json", {"models": []}),
         ("bundle.json", {"name": 5}),
-        ("manifest.json", {"provenance": "vivado"}),
-        ("manifest.json", {"provenance": ["simulation"]}),
-        ("manifest.json", {"provenance": None}),
+        ("fpga/program.json", {"bitstream": {**BITS, "provenance": "vivado"}}),
+        ("fpga/program.json", {"bitstream": {**BITS, "provenance": ["simulation"]}}),
+        ("fpga/program.json", {"bitstream": {**BITS, "provenance": "none"}}),
+        ("fpga/program.json", {"bitstream": {**BITS, "part": "xc7z010clg400-1"}}),
+        ("fpga/program.json", {"bitstream": {**BITS, "boards": ["pynq-z2"]}}),
+        ("fpga/program.json", {"bitstream": {**BITS, "sha256": "0" * 64}}),
+        ("fpga/program.json", {"bitstream": None}),
     ],
 )  # fmt: skip
 def test_hostile_documents_unpack_nothing(
-    store: BlobStore, tmp_path: Path, path: str, data: dict[str, Any]
+    store: BlobStore, small: FpgaContents, tmp_path: Path, path: str, data: dict[str, Any]
 ) -> None:
-    document = _document(store, _write(store))
+    document = _document(store, _write(store, small))
     layer = _layer(document, path)
     layer["digest"], layer["size"] = store.put(
         [encoded({**json.loads(store.read(layer["digest"])), **data})]
@@ -294,12 +368,12 @@ def test_what_is_no_manifest_unpacks_nothing(store: BlobStore, tmp_path: Path, d
         unpack_artifact(store, digest, tmp_path / "bundle")
 
 
-@pytest.mark.parametrize("path", ["bundle.json", "weights.bin"])
+@pytest.mark.parametrize("path", ["bundle.json", "fpga/load.bin"])
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_a_size_that_lies_unpacks_nothing(
-    store: BlobStore, tmp_path: Path, path: str, size: int
+    store: BlobStore, small: FpgaContents, tmp_path: Path, path: str, size: int
 ) -> None:
-    document = _document(store, _write(store))
+    document = _document(store, _write(store, small))
     _layer(document, path)["size"] = size
     digest, _ = store.put([encoded(document)])
     with pytest.raises(DamagedBlobError):
@@ -307,11 +381,13 @@ def test_a_size_that_lies_unpacks_nothing(
     assert not list(tmp_path.glob("new/*"))
 
 
-def test_a_damaged_or_lost_blob_unpacks_nothing(store: BlobStore, tmp_path: Path) -> None:
-    digest = _write(store)
-    path = store.paths.blob(_layer(_document(store, digest), "design.bit")["digest"])
+def test_a_damaged_or_lost_blob_unpacks_nothing(
+    store: BlobStore, small: FpgaContents, tmp_path: Path
+) -> None:
+    digest = _write(store, small)
+    path = store.paths.blob(_layer(_document(store, digest), "fpga/design.bit")["digest"])
     path.chmod(0o644)
-    path.write_bytes(b"x" * len(SMALL.bitstream if isinstance(SMALL.bitstream, bytes) else b""))
+    path.write_bytes(b"x" * path.stat().st_size)
     with pytest.raises(DamagedBlobError):
         unpack_artifact(store, digest, tmp_path / "new" / "bundle")
     path.unlink()
@@ -321,10 +397,10 @@ def test_a_damaged_or_lost_blob_unpacks_nothing(store: BlobStore, tmp_path: Path
 
 
 def test_skopeo_copies_it_there_and_back_with_equal_digests(
-    store: BlobStore, tmp_path: Path
+    store: BlobStore, small: FpgaContents, tmp_path: Path
 ) -> None:
-    skopeo = program("skopeo")
-    digest = _write(store)
+    skopeo = tool("skopeo")
+    digest = _write(store, small)
     export_oci(store, digest, [], "digits-fpga:1", tmp_path / "out")
     for source, target in (("out", "there"), ("there", "back")):
         command = [skopeo, "copy", "--quiet", "--preserve-digests"]
@@ -340,6 +416,6 @@ def test_skopeo_copies_it_there_and_back_with_equal_digests(
     assert contents(unpacked) == contents(unpack_artifact(store, digest, tmp_path / "bundle2"))
 
 
-def test_it_is_no_tar_for_docker(store: BlobStore, tmp_path: Path) -> None:
+def test_it_is_no_tar_for_docker(store: BlobStore, small: FpgaContents, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no container"):
-        export_docker(store, _write(store), "digits-fpga:1", tmp_path / "out.tar")
+        export_docker(store, _write(store, small), "digits-fpga:1", tmp_path / "out.tar")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from registry import Workspace
 from registry.activities import Activity
 from registry.errors import (
+    CancelledError,
     DamagedBlobError,
     ImageFailedError,
     InUseError,
@@ -27,6 +29,7 @@ from registry.errors import (
 from registry.fpga_artifact import FpgaContents
 from registry.source import NEVER_PACKED
 from tests.registry import onnx_files
+from tests.registry.fpga_folders import FILES, GOLDEN, fpga_folder
 from tests.registry.store_check import (
     assert_clean,
     assert_no_leftovers,
@@ -509,26 +512,115 @@ def test_a_model_that_is_deleted_meanwhile_fails_the_image(
 def test_an_fpga_image_is_recorded_signed_unpacked_and_freed_like_any_other(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    contents = FpgaContents(
-        bitstream=b"bit" * 100,
-        hardware=b"<hwh/>",
-        weights=b"\x01" * 64,
-        script=None,
-        manifest={"provenance": "simulation"},
+    seen: list[dict[str, bytes]] = []
+    folders: list[Path] = []
+    phases: list[str] = []
+
+    def make(model: Path, say: Callable[[str], None]) -> FpgaContents:
+        seen.append(contents(model))
+        folders.append(model)
+        say("3 layers")
+        return FpgaContents(fpga_folder(tmp_path / "made"), GOLDEN)
+
+    made = workspace.images.create_fpga(
+        "f",
+        models=["net"],
+        make=make,
+        tags={"a": "b"},
+        description="D",
+        on_change=lambda activity: phases.append(activity.phase),
     )
-    made = workspace.images.create_fpga("f", models=["net"], contents=contents, tags={"a": "b"})
-    assert (made.state, made.details.kind, made.engine) == (
+    assert (made.state, made.details.kind, made.engine, made.models, made.description) == (
         "succeeded",
         "fpga",
         "fpga.engine:FpgaEngine",
+        ("net:1",),
+        "D",
     )
+    assert seen == [{"net.onnx": (tmp_path / "in/net.onnx").read_bytes()}]
+    assert not folders[0].exists()
+    assert list(dict.fromkeys(phases)) == ["Compiling", "Packing", "Signing"]
+    assert "3 layers" in made.log.splitlines()
+    assert "bitstream: simulation, for xc7z020clg400-1 (pynq-z1, pynq-z2)" in made.log
     assert workspace.images.get("f") == made
     assert workspace.images.verify("f").statement.kind == "fpga"
-    out = workspace.images.unpack("f", tmp_path / "out")
-    assert (out / "design.bit").read_bytes() == b"bit" * 100
+    out = contents(workspace.images.unpack("f", tmp_path / "out"))
+    assert {f"fpga/{name}": data for name, data in FILES.items()}.items() <= out.items()
+    assert out["golden.json"] == GOLDEN
+    (model,) = json.loads(out["bundle.json"])["models"]
+    assert (model["path"], model["entry"], model["digest"]) == (
+        "fpga",
+        "program.json",
+        workspace.models.get("net").digest,
+    )
+    assert [each["name"] for each in model["signature"]["inputs"]]
     with pytest.raises(InUseError):
         workspace.models.delete("net")
     assert_clean(workspace)
     workspace.images.delete("f")
     workspace.purge()
     assert_clean(workspace)
+
+
+def test_a_compiler_that_fails_leaves_a_record_with_its_log(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    folders: list[Path] = []
+
+    def fail(error: Exception) -> Callable[[Path, Callable[[str], None]], FpgaContents]:
+        def make(model: Path, say: Callable[[str], None]) -> FpgaContents:
+            folders.append(model)
+            say("importing the graph")
+            raise error
+
+        return make
+
+    for number, (error, cause) in enumerate(
+        [
+            (ImageFailedError("Gelu is not supported"), "Gelu is not supported"),
+            (RuntimeError("what?"), "stopped: RuntimeError('what?')"),
+        ],
+        1,
+    ):
+        with pytest.raises(type(error)):
+            workspace.images.create_fpga("f", models=["net"], make=fail(error))
+        image = workspace.images.get(f"f:{number}")
+        assert (image.state, image.cause, image.details.kind) == ("failed", cause, "fpga")
+        assert image.log.splitlines()[-2:] == ["importing the graph", f"failed: {cause}"]
+        assert (image.digest, image.size_bytes) == (None, 0)
+    assert not any(folder.exists() for folder in folders)
+    assert_clean(workspace)
+
+
+def test_what_a_compiler_gives_is_checked(workspace: Workspace, tmp_path: Path) -> None:
+    made = fpga_folder(tmp_path / "made", design_bit=b"another")
+    with pytest.raises(InvalidSourceError, match=r"its design\.bit is another"):
+        workspace.images.create_fpga("f", models=["net"], make=lambda *_: FpgaContents(made))
+    assert workspace.images.get("f").state == "failed"
+    assert_clean(workspace)
+
+
+def test_an_fpga_image_is_cancelled_between_two_lines(workspace: Workspace) -> None:
+    def make(model: Path, say: Callable[[str], None]) -> FpgaContents:
+        (running,) = workspace.activities.list(running_only=True)
+        workspace.activities.cancel(running.id)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            say("still here")
+        raise AssertionError("it was not cancelled")
+
+    with pytest.raises(CancelledError):
+        workspace.images.create_fpga("f", models=["net"], make=make)
+    assert_clean(workspace)
+
+
+def test_an_fpga_image_has_one_model(workspace: Workspace) -> None:
+    def make(*_: object) -> FpgaContents:
+        raise AssertionError("nothing is compiled")
+
+    for models in ([], ["net", "labels"]):
+        with pytest.raises(InvalidSourceError, match="exactly one model"):
+            workspace.images.create_fpga("f", models=models, make=make)
+    with pytest.raises(NotFoundError):
+        workspace.images.create_fpga("f", models=["nothing"], make=make)
+    assert workspace.images.list() == []

@@ -16,8 +16,8 @@ from edge.errors import NoSpaceError, NotFoundError, PullError
 from edge.stock.bundles import copy_bundle
 from edge.stock.device_stock import DeviceStock
 from registry.fpga_artifact import FpgaContents, write_artifact
-from registry.records import Model
 from tests.edge.stock.signed_images import BUNDLE_JSON, put_image, stored
+from tests.registry.fpga_folders import DIGITS, FILES, GOLDEN, fpga_folder
 
 BIG = b"w" * 200_000
 
@@ -212,24 +212,26 @@ def test_golden_inputs_are_read_without_unpacking(stock: DeviceStock) -> None:
     assert list(stock._bundles.iterdir()) == []
 
 
-def test_an_fpga_artifact_is_unpacked_as_a_bundle(stock: DeviceStock) -> None:
-    contents = FpgaContents(
-        bitstream=b"\x00\x09\x0f\xf0" + b"\xff" * 32 + b"\xaa\x99\x55\x66" + bytes(200),
-        hardware=b'<?xml version="1.0"?>\n<EDKSYSTEM/>\n',
-        weights=bytes(range(256)),
-        script=None,
-        manifest={"provenance": "simulation", "part": "xc7z020", "lanes": 8},
-    )
-    model = Model("digits", 3, "", "2026-11-26T12:00:00Z", "sha256:" + "1" * 64, 9, entry="d.onnx")
-    made = write_artifact(stock.blobs, "digits-fpga", 1, contents, [model], lambda _: None)
+def test_an_fpga_artifact_is_unpacked_as_a_bundle(stock: DeviceStock, tmp_path: Path) -> None:
+    contents = FpgaContents(fpga_folder(tmp_path / "fpga"), GOLDEN)
+    made = write_artifact(stock.blobs, "digits-fpga", 1, contents, [DIGITS], lambda _: None)
     stock.mark(made.manifest, dict(made.blobs), [])
     assert stock.image(made.manifest).kind == "fpga"
     folder = stock.bundle(made.manifest)
-    assert (folder / "weights.bin").read_bytes() == contents.weights
+    assert (folder / "fpga/load.bin").read_bytes() == FILES["load.bin"]
     assert folder.stat().st_mode & 0o777 == 0o555
-    assert stock.golden(made.manifest) is None
+    assert stock.golden(made.manifest) == GOLDEN
     with closing(reopened(stock, "b2")) as found:
-        assert (found.bundle(made.manifest) / "design.bit").is_file()
+        assert (found.bundle(made.manifest) / "fpga/design.bit").is_file()
+
+
+def test_an_fpga_artifact_without_golden_inputs_has_none(
+    stock: DeviceStock, tmp_path: Path
+) -> None:
+    contents = FpgaContents(fpga_folder(tmp_path / "fpga"))
+    made = write_artifact(stock.blobs, "digits-fpga", 1, contents, [DIGITS], lambda _: None)
+    stock.mark(made.manifest, dict(made.blobs), [])
+    assert stock.golden(made.manifest) is None
 
 
 @pytest.fixture
