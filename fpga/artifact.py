@@ -248,9 +248,7 @@ def load(folder: Path) -> Artifact:
     return artifact
 
 
-def _beats(path: Path, may_be_missing: bool = False) -> Array:
-    if may_be_missing and not path.exists():
-        return np.zeros(0, "<u8")
+def _beats(path: Path) -> Array:
     if path.stat().st_size > MOST_BYTES:
         raise ProgramError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB")
     data = path.read_bytes()
