@@ -22,7 +22,14 @@ from registry.errors import (
 )
 
 BUSY_TIMEOUT_S = 30.0
-MIGRATIONS = ("schema.sql", "layers.sql", "builds.sql", "activities.sql", "distribution.sql")
+MIGRATIONS = (
+    "schema.sql",
+    "layers.sql",
+    "builds.sql",
+    "activities.sql",
+    "distribution.sql",
+    "deployments.sql",
+)
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 
 

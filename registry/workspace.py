@@ -15,6 +15,7 @@ from registry.blobs import BlobStore, disk_error
 from registry.cache_purge import purge_caches
 from registry.clock import Clock, utc_now
 from registry.database import Database
+from registry.deployments import Deployments, Targets
 from registry.errors import NoWorkspaceError, WorkspaceDamagedError
 from registry.images import Images
 from registry.models import Models
@@ -25,7 +26,8 @@ from registry.settings import Settings
 
 
 class Workspace:
-    """Models, images and activities of one workspace. Any number of processes may have it open."""
+    """Models, images, deployments and activities of one workspace. Any number of processes may
+    have it open."""
 
     def __init__(self, root: Path, clock: Clock = utc_now) -> None:
         self.root = root
@@ -38,6 +40,8 @@ class Workspace:
         self.images = Images(
             self._paths, self._database, self._store, clock, self.settings, self.activities
         )
+        self.targets = Targets(self._database, clock)
+        self.deployments = Deployments(self._paths, self._database, clock)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

@@ -1,0 +1,129 @@
+"""Compute targets: places that run deployments. ``local`` is always there."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from registry import names
+from registry.clock import Clock
+from registry.database import Database
+from registry.deployments.settings import check_deployment_name
+from registry.errors import InUseError, InvalidNameError, NotFoundError, TargetExistsError
+
+Kind = Literal["local", "docker", "fpga", "edge"]
+LOCAL = "local"
+SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
+    "local": {},
+    "docker": {
+        # What the docker SDK takes as base_url, and where to find TLS files for tcp://.
+        "url": re.compile(r"(?:unix:///|ssh://|tcp://)[\x21-\x7e]{1,500}"),
+        "certificates": re.compile(r"/[^\0\n]{0,4000}"),
+        "address": re.compile(r"[0-9A-Za-z.:-]{1,255}"),
+    },
+    "fpga": {
+        "board": re.compile(r"auto|local|simulated|emulated|remote:[0-9A-Za-z.:-]{1,255}"),
+        "python": re.compile(r"/[^\0\n]{0,4000}"),
+    },
+    "edge": {"condition": re.compile(r"[^\0\n]{1,1000}")},
+}
+"""What can be set for each kind, and how it looks. runtime/ says what it means."""
+NEEDED: Mapping[str, tuple[str, ...]] = {"edge": ("condition",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place. ``users``: the deployments that are there."""
+
+    name: str
+    kind: Kind
+    settings: Mapping[str, str]
+    attached_at: str
+    users: tuple[str, ...] = ()
+
+
+class Targets:
+    """The targets of one workspace."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def attach(self, name: str, kind: str, settings: Mapping[str, str] | None = None) -> Target:
+        """Make it known; whether it can be reached is runtime's to find out. Raises
+        InvalidNameError, TargetExistsError."""
+        check_deployment_name(name, "target name")
+        checked = _checked(kind, settings or {})
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO targets VALUES (?, ?, ?, ?)",
+                    (name, kind, json.dumps(checked, sort_keys=True), self._clock()),
+                )
+                return _found(connection, name)
+        except sqlite3.IntegrityError as error:
+            raise TargetExistsError(
+                f"there is a target '{name}' already; detach it first, or take another name"
+            ) from error
+
+    def list(self) -> list[Target]:
+        """By name."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT name FROM targets ORDER BY name").fetchall()
+            return [_found(connection, row["name"]) for row in rows]
+
+    def get(self, name: str) -> Target:
+        """Raises NotFoundError."""
+        names.check_name(name, "target name")
+        with self._database.read() as connection:
+            return _found(connection, name)
+
+    def detach(self, name: str) -> Target:
+        """Forget it. Raises NotFoundError, InUseError, InvalidNameError for ``local``."""
+        if name == LOCAL:
+            raise InvalidNameError("the target 'local' is this machine and always there")
+        with self._database.write() as connection:
+            target = _found(connection, name)
+            if target.users:
+                raise InUseError(f"target {name}", target.users, "deployment")
+            connection.execute("DELETE FROM targets WHERE name = ?", (name,))
+        return target
+
+
+def _found(connection: sqlite3.Connection, name: str) -> Target:
+    row = connection.execute("SELECT * FROM targets WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no target '{name}'; see inferry target list")
+    users = connection.execute(
+        "SELECT name FROM deployments WHERE target = ? ORDER BY name", (name,)
+    ).fetchall()
+    return Target(
+        row["name"],
+        row["kind"],
+        json.loads(row["settings"]),
+        row["attached_at"],
+        tuple(user["name"] for user in users),
+    )
+
+
+def _checked(kind: str, settings: Mapping[str, str]) -> dict[str, str]:
+    if kind not in get_args(Kind) or kind == LOCAL:
+        kinds = ", ".join(each for each in get_args(Kind) if each != LOCAL)
+        raise InvalidNameError(f"{ascii(kind)[:40]} is no kind of target; there are {kinds}")
+    allowed = SETTINGS[kind]
+    for key, value in settings.items():
+        if key not in allowed:
+            raise InvalidNameError(
+                f"a target of kind {kind} has no setting {ascii(key)[:40]};"
+                f" there are {', '.join(allowed)}"
+            )
+        if not isinstance(value, str) or not allowed[key].fullmatch(value):
+            raise InvalidNameError(f"the setting {key} cannot be {ascii(value)[:80]}")
+    for key in NEEDED.get(kind, ()):
+        if key not in settings:
+            raise InvalidNameError(f"a target of kind {kind} needs the setting {key}")
+    return dict(settings)
