@@ -14,7 +14,7 @@ import numpy as np
 from fpga.emulator.layer import compute, places, reads
 from fpga.errors import ProgramError
 from fpga.isa import packet
-from fpga.isa.descriptor import BEATS, Descriptor, decode
+from fpga.isa.descriptor import BEATS, Descriptor, check_program, decode
 from fpga.isa.shape import BANK_A, BANK_B, BANK_OUT, BANK_X, EngineShape
 
 Array = Any
@@ -44,7 +44,8 @@ class EmulatedEngine:
         """The output packets (uint64 beats) that a packet of commands brings: one for each RUN.
 
         Raises ProgramError for what the engine reports as an error, for a program that would hang,
-        and for a layer that may read before it is written.
+        for a program that breaks a rule of the contract, and for a layer that may read what is not
+        there yet or not there any more.
         """
         commands = deque(packet.parse(beats, self.shape))
         outputs = []
@@ -87,13 +88,17 @@ class EmulatedEngine:
         else:
             self.write_weights(command.address, command.payload)
 
-    def write_weights(self, address: int, payload: Array) -> None:
-        """Weight words from `address` on. Raises ProgramError beyond the memory."""
+    def write_weights(self, address: int, payload: Array) -> Array:
+        """Weight words from `address` on; the numbers of those that are others now. Raises
+        ProgramError beyond the memory."""
         n = self.shape.n
         words = payload.view(np.int8).reshape(-1, n, n)
         if address + len(words) > self.shape.w_words:
             raise ProgramError(f"weights up to {address + len(words)} of {self.shape.w_words}")
-        self.weights[address : address + len(words)] = words
+        place = self.weights[address : address + len(words)]
+        changed = address + np.flatnonzero((place != words).any(axis=(1, 2)))
+        place[:] = words
+        return changed
 
 
 class _Run:
@@ -105,11 +110,10 @@ class _Run:
         self.engine, self.samples, self.commands = engine, samples, commands
         self.shape = engine.shape
         self.program = engine.program()
-        self.loaded = 0  # samples in X since the run began
-        self.input_words = 0  # of the samples loaded; all have as many as the first
+        check_program(self.program, self.shape)
+        self.ends: list[int] = []  # of each sample loaded: the end of its words in X
         self.released = 0  # samples whose half of X is free again
-        self.blocks_loaded = 0
-        self.blocks_used = 0
+        self.blocks: deque[Array] = deque()  # loaded, not used up: which weights each changed
         self.writers = {
             bank: np.full(len(engine.banks[bank]), _NEVER, np.int64) for bank in (BANK_A, BANK_B)
         }
@@ -125,8 +129,10 @@ class _Run:
                     self._step(number, layer, sample, slot)
                 slot += 1
         self._advance()
-        if self.loaded != self.samples:
-            raise ProgramError(f"{self.loaded} inputs for a run of {self.samples} samples")
+        if len(self.ends) != self.samples:
+            raise ProgramError(f"{len(self.ends)} inputs for a run of {self.samples} samples")
+        if self.blocks:
+            raise ProgramError(f"{len(self.blocks)} blocks of weights that no layer uses")
         if not self.words:
             return np.zeros(0, np.uint64)
         return np.concatenate([w.reshape(-1) for w in self.words]).view(np.uint64)
@@ -136,16 +142,15 @@ class _Run:
         while self.commands:
             command = self.commands[0]
             if command.op == packet.INPUT:
-                if self.loaded == self.samples:
+                if len(self.ends) == self.samples:
                     raise ProgramError("an input that no run asked for")
-                if self.loaded - self.released >= 2:
+                if len(self.ends) - self.released >= 2:
                     return
                 self._input(command)
             elif command.op == packet.WSTREAM:
-                if self.blocks_loaded - self.blocks_used >= 2:
+                if len(self.blocks) >= 2:
                     return
-                self.engine.write_weights(command.address, command.payload)
-                self.blocks_loaded += 1
+                self.blocks.append(self.engine.write_weights(command.address, command.payload))
             else:
                 return
             self.commands.popleft()
@@ -156,20 +161,19 @@ class _Run:
             raise ProgramError(
                 f"an input up to word {command.address + len(words)} of {self.shape.x_half}"
             )
-        start = (self.loaded & 1) * self.shape.x_half + command.address
+        start = (len(self.ends) & 1) * self.shape.x_half + command.address
         self.engine.banks[BANK_X][start : start + len(words)] = words
-        self.loaded += 1
+        self.ends.append(start + len(words))
 
     def _step(self, number: int, layer: Descriptor, sample: int, slot: int) -> None:
         self._advance()
         is_odd = bool(sample & 1)
-        if layer.src_bank == BANK_X and self.loaded <= sample:
-            raise ProgramError(f"layer {number} waits for ever for the input of sample {sample}")
-        if layer.is_streamed and self.blocks_loaded <= self.blocks_used:
-            raise ProgramError(f"layer {number} waits for ever for streamed weights")
         source = reads(layer, is_odd)
         n = self.shape.n
-        if layer.src_bank != BANK_X:
+        self._check_weights(number, layer)
+        if layer.src_bank == BANK_X:
+            self._check_input(number, sample, source.used)
+        else:
             self._check(number, layer, layer.src_bank, source.used, slot)
         bank = self.engine.banks[layer.src_bank]
         padded = np.where(source.words[..., None] >= 0, bank[source.words], np.int8(layer.pad))
@@ -183,7 +187,7 @@ class _Run:
             res = self.engine.banks[layer.res_bank][where]
         result = compute(layer, padded, self.engine.weights[layer.w_base :], parameters, res)
         if layer.is_streamed:
-            self.blocks_used += 1
+            self.blocks.popleft()
         if layer.releases_x:
             self.released += 1
         if layer.dst_bank == BANK_OUT:
@@ -192,6 +196,32 @@ class _Run:
         where = places(layer.dst, layer.dst_alt, layer.dst_pixel, layer, is_odd)
         self.engine.banks[layer.dst_bank][where] = result
         self.writers[layer.dst_bank][where] = slot
+
+    def _check_input(self, number: int, sample: int, words: Array) -> None:
+        """Words are waited for within the sample's half of X, and there only."""
+        if sample >= len(self.ends):
+            raise ProgramError(f"layer {number} waits for ever for the input of sample {sample}")
+        if not words.size:
+            return
+        if int(words.max()) >= self.ends[sample]:
+            raise ProgramError(
+                f"layer {number} waits for ever for word {int(words.max())} of X; sample {sample}"
+                f" ends at {self.ends[sample]}"
+            )
+        if int(words.min()) < (sample & 1) * self.shape.x_half:
+            raise ProgramError(f"layer {number} reads another sample's half of X")
+
+    def _check_weights(self, number: int, layer: Descriptor) -> None:
+        """A block is loaded while others are read, as early as there is room for it: it must not
+        change what they hold."""
+        if layer.is_streamed and not self.blocks:
+            raise ProgramError(f"layer {number} waits for ever for streamed weights")
+        end = layer.w_base + layer.weight_words
+        for changed in list(self.blocks)[int(layer.is_streamed) :]:
+            if np.any((changed >= layer.w_base) & (changed < end)):
+                raise ProgramError(
+                    f"layer {number} may read weights that the stream has written over"
+                )
 
     def _check(self, number: int, layer: Descriptor, bank: int, words: Array, slot: int) -> None:
         """A slot may start when `in_flight` before it are incomplete: none of these may have

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fpga.errors import ProgramError
+from fpga.isa.hazard import overwritten, reads_only_padding
 from fpga.isa.shape import BANK_OUT, BANK_SHIFT, BANK_X, WORD_MASK, EngineShape
 
 DENSE, PER_TILE, MAX = 0, 1, 2
@@ -77,9 +78,13 @@ class Descriptor:
         return self.res >> BANK_SHIFT
 
     @property
+    def is_dense(self) -> bool:
+        return self.kind == DENSE
+
+    @property
     def taps(self) -> int:
         """K: reads, and clocks of the array, for a word of results."""
-        return self.kh * self.kw * (self.ict if self.kind == DENSE else 1)
+        return self.kh * self.kw * (self.ict if self.is_dense else 1)
 
     @property
     def weight_words(self) -> int:
@@ -207,8 +212,11 @@ def check_program(program: Sequence[Descriptor], shape: EngineShape) -> None:
             raise ProgramError(f"layer {number}: {fault}")
     if sum(layer.releases_x for layer in program) != 1:
         raise ProgramError("exactly one layer releases X")
-    reads = [number for number, layer in enumerate(program) if layer.src_bank == BANK_X]
-    if not reads or not program[reads[-1]].releases_x:
+    # A later stage reads its sample's X in a later round, wherever it stands in the program.
+    reads = [
+        (layer.stage, number) for number, layer in enumerate(program) if layer.src_bank == BANK_X
+    ]
+    if not reads or not program[max(reads)[1]].releases_x:
         raise ProgramError("the last layer that reads X releases it")
 
 
@@ -233,11 +241,16 @@ def _faults(layer: Descriptor, shape: EngineShape, is_end: bool) -> Iterable[str
         limit = shape.bank_words(base >> BANK_SHIFT)
         if base >> BANK_SHIFT != BANK_OUT and end > limit:
             yield f"{name} up to word {end} of {limit}"
+    if layer.releases_x and reads_only_padding(layer):
+        yield "it releases X, and reads nothing but padding of it"
+    lost = overwritten(layer)
+    if lost:
+        yield f"its results go over words of its {lost} that it has still to read"
 
 
 def _spans(layer: Descriptor) -> list[tuple[str, int, int, int]]:
     """(name, base, alt, the furthest word) of what a layer touches."""
-    tiles = layer.ict if layer.kind == DENSE else layer.oct
+    tiles = layer.ict if layer.is_dense else layer.oct
     furthest = (layer.ih - 1) * layer.src_row + (layer.iw - 1) * layer.src_pixel + tiles - 1
     pixels = layer.oh * layer.ow - 1
     spans = [

@@ -18,6 +18,7 @@ from fpga.compiler.lowering import lower
 from fpga.compiler.proofs import prove
 from fpga.emulator import EmulatedEngine
 from fpga.errors import CapacityError
+from fpga.isa.hazard import overwritten, reads_only_padding
 from fpga.isa.shape import SMALL, EngineShape
 from tests.fpga.compiler.random_graphs import random_graph
 
@@ -60,6 +61,23 @@ def test_the_engine_computes_the_graph(shape: EngineShape, seed: int) -> None:
     except CapacityError:
         return
     assert (ours == plain).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+@given(seed=st.integers(0, 100_000), most_nodes=st.integers(1, 14))
+@QUICK
+def test_no_layer_writes_over_what_it_has_still_to_read(
+    shape: EngineShape, seed: int, most_nodes: int
+) -> None:
+    # The engine would compute something, and nobody would know.
+    try:
+        program = lower(random_graph(seed, most_nodes), shape)
+    except CapacityError as error:
+        assert "the engine cannot run" not in str(error), error  # it was not found too late
+        return
+    for layer in program.descriptors:
+        assert overwritten(layer) == "", layer
+        assert not (layer.releases_x and reads_only_padding(layer)), layer
 
 
 def test_most_random_graphs_fit() -> None:

@@ -186,10 +186,12 @@ def two_layers(**second: Any) -> list[Descriptor]:
     ]
 
 
-def send(layers: list[Descriptor], inputs: int, samples: int | None = None) -> Array:
+def send(
+    layers: list[Descriptor], inputs: int, samples: int | None = None, words: int = 1
+) -> Array:
     engine, _, _ = engine_with(layers, seed=7)
     parts = [packet.run(samples or inputs)]
-    parts += [packet.command(packet.INPUT, 0, given_input(n, 1)) for n in range(inputs)]
+    parts += [packet.command(packet.INPUT, 0, given_input(n, words)) for n in range(inputs)]
     (found,) = engine.send(packet.join(parts))
     return found
 
@@ -268,6 +270,73 @@ def test_an_order_that_hangs_is_found() -> None:
     inputs = [packet.command(packet.INPUT, 0, given_input(n, 1)) for n in range(3)]
     with pytest.raises(ProgramError, match="waits for ever"):
         engine.send(packet.join([packet.run(3), *blocks, *inputs]))
+
+
+def test_a_layer_that_writes_over_what_it_has_still_to_read_is_refused() -> None:
+    first, last = two_layers()
+    moves = replace(last, dst=address(BANK_A, 4), is_last=False, oct=2, iw=2, ow=2, src_pixel=2)
+    moves = replace(moves, dst_pixel=2, src_alt=0, in_flight=0)
+    first = replace(first, iw=2, ow=2, dst_pixel=2, dst_alt=0)
+    last = replace(last, src=address(BANK_A, 4), src_alt=0)
+    assert send([first, moves, last], 1, words=2).size
+    with pytest.raises(ProgramError, match="layer 1: its results go over words of its source"):
+        send([first, replace(moves, dst=address(BANK_A, 2)), last], 1, words=2)
+
+
+def test_who_reads_only_padding_cannot_release_x() -> None:
+    first, last = two_layers()
+    assert send([replace(first, pt=1, kh=2), last], 1).size
+    with pytest.raises(ProgramError, match="layer 0: it releases X, and reads nothing but padding"):
+        send([replace(first, pt=1, kh=1), last], 1)
+
+
+def test_words_that_no_input_brings_are_waited_for_for_ever() -> None:
+    first, last = two_layers()
+    assert send([first, last], 2).size
+    with pytest.raises(ProgramError, match="layer 0 waits for ever for word 1 of X"):
+        send([replace(first, ict=2), last], 2)
+    with pytest.raises(ProgramError, match="layer 0 reads another sample's half"):
+        send([replace(first, src_alt=0), last], 2)
+
+
+def test_streamed_weights_over_those_that_are_read_are_found() -> None:
+    layers = two_layers(is_streamed=True)
+    engine, _, _ = engine_with(layers, seed=7)
+    same, other = engine.weights[2:4].copy(), engine.weights[4:6].copy()
+
+    def run(*blocks: tuple[int, Array]) -> Array:
+        parts = [packet.run(2)]
+        for sample, (at, block) in enumerate(blocks):
+            parts.append(packet.command(packet.INPUT, 0, given_input(sample, 1)))
+            parts.append(packet.command(packet.WSTREAM, at, block))
+        return engine.send(packet.join(parts))[0]
+
+    assert run((2, same), (2, same)).size
+    assert run((2, same), (4, other)).size  # elsewhere, though nobody reads it there
+    with pytest.raises(ProgramError, match="layer 1 may read weights that the stream has written"):
+        run((2, same), (2, other))
+    with pytest.raises(ProgramError, match="layer 0 may read weights"):
+        run((0, other), (0, other))
+
+
+def test_blocks_that_nobody_uses_are_refused() -> None:
+    engine, _, _ = engine_with(two_layers(), seed=7)
+    block = packet.command(packet.WSTREAM, 2, engine.weights[2:4].copy())
+    parts = [packet.run(1), packet.command(packet.INPUT, 0, given_input(0, 1)), block]
+    with pytest.raises(ProgramError, match="1 blocks of weights that no layer uses"):
+        engine.send(packet.join(parts))
+
+
+def test_a_program_that_breaks_a_rule_does_not_run() -> None:
+    first, last = two_layers()
+    for broken in (
+        [first, replace(last, src=address(BANK_OUT, 0))],
+        [first, replace(last, has_residual=True, res=address(BANK_OUT, 0))],
+        [first, replace(last, w_base=63)],
+        [replace(first, releases_x=False), last],
+    ):
+        with pytest.raises(ProgramError):
+            send(broken, 1)
 
 
 def test_what_leaves_a_memory_is_refused() -> None:

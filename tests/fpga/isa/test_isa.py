@@ -125,11 +125,36 @@ def test_a_sound_program_passes() -> None:
         ({"dst": address(BANK_B, 255)}, "results up to word 257 of 256"),
         ({"releases_x": False}, "releases X"),
         ({"is_last": True}, "last"),
+        ({"pt": 15}, "releases X, and reads nothing but padding"),
+        ({"stage": 1, "releases_x": False}, "releases X"),
     ],
 )
 def test_a_program_that_leaves_the_engine_is_refused(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(ProgramError, match=reason):
         check_program([replace(FIRST, **change), LAST], SMALL)
+
+
+def test_a_layer_that_loses_what_it_has_to_read_is_refused() -> None:
+    moves = Descriptor(
+        src=address(BANK_A, 0), dst=address(BANK_A, 4), iw=2, ow=2, ict=2, oct=2, src_pixel=2,
+        dst_pixel=2,
+    )  # fmt: skip
+    check_program([FIRST, moves, LAST], SMALL)
+    with pytest.raises(ProgramError, match="layer 1: its results go over words of its source"):
+        check_program([FIRST, replace(moves, dst=address(BANK_A, 2)), LAST], SMALL)
+    added = replace(
+        moves, src=address(BANK_B, 0), has_residual=True, res=address(BANK_A, 0), res_pixel=2
+    )
+    check_program([FIRST, replace(added, dst=address(BANK_A, 0)), LAST], SMALL)
+    with pytest.raises(ProgramError, match="layer 1: its results go over words of its residual"):
+        check_program([FIRST, replace(added, dst=address(BANK_A, 1)), LAST], SMALL)
+
+
+def test_x_is_released_by_who_reads_it_last_and_not_by_who_stands_last() -> None:
+    late = replace(FIRST, stage=1, releases_x=False, dst=address(BANK_B, 0))
+    with pytest.raises(ProgramError, match="the last layer that reads X releases it"):
+        check_program([late, FIRST, LAST], SMALL)
+    check_program([replace(late, releases_x=True), replace(FIRST, releases_x=False), LAST], SMALL)
 
 
 @pytest.mark.parametrize(
