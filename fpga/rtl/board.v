@@ -52,7 +52,6 @@ module board #(
     input  wire [1:0]  m_axi_bresp,
     input  wire        m_axi_bvalid,
     output wire        m_axi_bready,
-    output wire        memory_reset,
     input  wire        stall,         // a fault to try: the engine's answer stands still
     input  wire        drop_last,     // a fault to try: TLAST is lost
     output wire [3:0]  leds
@@ -99,8 +98,7 @@ module board #(
         .m_axis_tdata(to_engine), .m_axis_tvalid(to_valid), .m_axis_tready(to_ready),
         .m_axis_tlast(to_last),
         .s_axis_tdata(from_engine), .s_axis_tvalid(from_valid && !stall),
-        .s_axis_tready(from_ready), .s_axis_tlast(from_last && !drop_last),
-        .soft_reset(memory_reset)
+        .s_axis_tready(from_ready), .s_axis_tlast(from_last && !drop_last)
     );
 
     wire e_awready, e_wready, e_bvalid, e_arready, e_rvalid;

@@ -2,8 +2,8 @@
 //   0x00 MM2S_DMACR  0x04 MM2S_DMASR  0x18 MM2S_SA  0x1C MM2S_SA_MSB  0x28 MM2S_LENGTH
 //   0x30 S2MM_DMACR  0x34 S2MM_DMASR  0x48 S2MM_DA  0x4C S2MM_DA_MSB  0x58 S2MM_LENGTH
 // Addresses and lengths are whole beats of 8 bytes; others, and packets longer than their buffer,
-// set DMAIntErr. A reset (DMACR bit 2) ends both channels at once; what the memory still sends for
-// bursts that are under way must be dropped by whoever is between (soft_reset says when).
+// set DMAIntErr. A reset (DMACR bit 2, of either channel) ends both: they are drained first, as
+// memory answers every burst that it was asked for; until then the bit reads 1 and writes are lost.
 `default_nettype none
 module dma (
     input  wire        clk,
@@ -40,13 +40,16 @@ module dma (
     input  wire [63:0] s_axis_tdata,
     input  wire        s_axis_tvalid,
     output wire        s_axis_tready,
-    input  wire        s_axis_tlast,
-    output wire        soft_reset     // for whoever models the memory: what is under way is dropped
+    input  wire        s_axis_tlast
 );
-    wire reset_read, reset_write;
-    reg  rst;
-    always @(posedge clk) rst <= !rst_n || reset_read || reset_write;
-    assign soft_reset = rst;
+    wire reset_read, reset_write, busy_read, busy_write;
+    reg  rst, resetting;
+    always @(posedge clk) begin
+        rst <= !rst_n;
+        if (reset_read || reset_write) resetting <= 1'b1;
+        else if (!busy_read && !busy_write) resetting <= 1'b0;
+        if (!rst_n) resetting <= 1'b0;
+    end
 
     wire start_read, start_write, done_read, done_write, overflow;
     wire slave_read, decode_read, slave_write, decode_write;
@@ -56,7 +59,8 @@ module dma (
     wire is_write_half = waddr >= 7'h30;
     wire [6:0] offset = is_write_half ? waddr - 7'h30 : waddr;
     dma_channel read_channel (
-        .clk(clk), .rst(rst), .we(we && !is_write_half && offset < 7'h20), .word(offset[4:2]),
+        .clk(clk), .rst(rst), .resetting(resetting), .busy(busy_read),
+        .we(we && !is_write_half && offset < 7'h20), .word(offset[4:2]),
         .we_length(we && !is_write_half && offset == 7'h28), .wdata(wdata),
         .control(control_read), .status(status_read), .address(address_read),
         .address_high(high_read), .length(length_read), .reset_asked(reset_read),
@@ -64,26 +68,27 @@ module dma (
         .decode_error(decode_read), .received(26'd0), .has_received(1'b0)
     );
     dma_channel write_channel (
-        .clk(clk), .rst(rst), .we(we && is_write_half && offset < 7'h20), .word(offset[4:2]),
+        .clk(clk), .rst(rst), .resetting(resetting), .busy(busy_write),
+        .we(we && is_write_half && offset < 7'h20), .word(offset[4:2]),
         .we_length(we && is_write_half && offset == 7'h28), .wdata(wdata),
         .control(control_write), .status(status_write), .address(address_write),
         .address_high(high_write), .length(length_write), .reset_asked(reset_write),
         .start(start_write), .done(done_write), .overflow(overflow), .slave_error(slave_write),
         .decode_error(decode_write), .received(received), .has_received(1'b1)
     );
-    /* verilator lint_off PINCONNECTEMPTY */
     dma_read read (
-        .clk(clk), .rst(rst), .start(start_read), .address(address_read), .length(length_read),
-        .busy(), .done(done_read), .slave_error(slave_read), .decode_error(decode_read),
+        .clk(clk), .rst(rst), .drain(resetting), .start(start_read), .address(address_read),
+        .length(length_read), .busy(busy_read), .done(done_read),
+        .slave_error(slave_read), .decode_error(decode_read),
         .m_axi_araddr(m_axi_araddr), .m_axi_arlen(m_axi_arlen), .m_axi_arvalid(m_axi_arvalid),
         .m_axi_arready(m_axi_arready), .m_axi_rdata(m_axi_rdata), .m_axi_rresp(m_axi_rresp),
         .m_axi_rvalid(m_axi_rvalid), .m_axi_rready(m_axi_rready), .m_axis_tdata(m_axis_tdata),
         .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready), .m_axis_tlast(m_axis_tlast)
     );
     dma_write write (
-        .clk(clk), .rst(rst), .start(start_write), .address(address_write), .length(length_write),
-        .busy(), .done(done_write), .overflow(overflow), .slave_error(slave_write),
-        .decode_error(decode_write), .received(received),
+        .clk(clk), .rst(rst), .drain(resetting), .start(start_write), .address(address_write),
+        .length(length_write), .busy(busy_write), .done(done_write), .overflow(overflow),
+        .slave_error(slave_write), .decode_error(decode_write), .received(received),
         .m_axi_awaddr(m_axi_awaddr), .m_axi_awlen(m_axi_awlen), .m_axi_awvalid(m_axi_awvalid),
         .m_axi_awready(m_axi_awready), .m_axi_wdata(m_axi_wdata), .m_axi_wstrb(m_axi_wstrb),
         .m_axi_wlast(m_axi_wlast), .m_axi_wvalid(m_axi_wvalid), .m_axi_wready(m_axi_wready),
@@ -91,7 +96,6 @@ module dma (
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),
         .s_axis_tready(s_axis_tready), .s_axis_tlast(s_axis_tlast)
     );
-    /* verilator lint_on PINCONNECTEMPTY */
 
     always @* case (raddr)
         7'h00: rdata = control_read;

@@ -4,6 +4,8 @@
 module dma_channel (
     input  wire        clk,
     input  wire        rst,           // of the whole DMA
+    input  wire        resetting,     // a reset that was asked for is not done: writes are lost
+    input  wire        busy,          // its transfer is under way: LENGTH starts none
     input  wire        we,
     input  wire [2:0]  word,          // 0 control, 1 status, 6 address, 7 its high part
     input  wire        we_length,
@@ -25,7 +27,7 @@ module dma_channel (
     reg run, ioc_enable, error_enable, idle, halted;
     reg int_error, slv_error, dec_error, ioc, error_irq;
     wire any_error = overflow || slave_error || decode_error;
-    assign control = {17'd0, error_enable, 1'b0, ioc_enable, 11'd0, run};
+    assign control = {17'd0, error_enable, 1'b0, ioc_enable, 9'd0, resetting, 1'b0, run};
     assign status = {17'd0, error_irq, 1'b0, ioc, 5'd0, dec_error, slv_error, int_error, 2'b00,
                      idle, halted};
     assign reset_asked = we && word == 3'd0 && wdata[2];
@@ -47,7 +49,7 @@ module dma_channel (
             3'd7: address_high <= wdata;
             default: ;
         endcase
-        if (we_length && run) begin
+        if (we_length && run && !busy && !start) begin
             length <= wdata[25:0];
             // What is no whole number of beats, or not aligned, this DMA cannot do.
             if (wdata[25:0] == 26'd0 || wdata[2:0] != 3'd0 || address[2:0] != 3'd0) begin
@@ -73,7 +75,7 @@ module dma_channel (
             run <= 1'b0;
             halted <= 1'b1;
         end
-        if (rst) begin
+        if (rst || resetting) begin
             {run, ioc_enable, error_enable, idle, start} <= 5'd0;
             {int_error, slv_error, dec_error, ioc, error_irq} <= 5'd0;
             halted <= 1'b1;

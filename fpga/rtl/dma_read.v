@@ -1,12 +1,16 @@
 // Memory to stream: bursts of up to 16 beats of 8 bytes, several under way, into a FIFO that has
 // room for all of them. Bursts end at multiples of 128 bytes, so none crosses 4 KiB.
+//
+// `drain` ends a transfer before its end: no burst is asked for any more (but for one that already
+// shows its address, which may not take it back), and what is owed is taken and dropped.
 `default_nettype none
 module dma_read #(
     parameter DEPTH = 128             // beats of the FIFO, a power of two, at least 32
 ) (
     input  wire        clk,
     input  wire        rst,
-    input  wire        start,         // one clock; address and length are whole beats
+    input  wire        drain,         // until not busy
+    input  wire        start,         // one clock, while not busy; whole beats
     input  wire [31:0] address,
     input  wire [25:0] length,        // bytes, not 0
     output reg         busy,
@@ -28,7 +32,7 @@ module dma_read #(
 );
     localparam BITS = $clog2(DEPTH);
     reg [31:0] next;
-    reg [22:0] to_ask, to_take, to_give;   // beats
+    reg [22:0] to_ask, to_give;            // beats
     reg [BITS:0] claimed;                  // beats of the FIFO that are full or asked for
     reg [BITS:0] filled;
 
@@ -39,15 +43,16 @@ module dma_read #(
     assign m_axi_araddr = next;
     assign m_axi_arlen = burst[3:0] - 4'd1;
     reg asking;                            // once valid it stays so
-    wire asks = busy && to_ask != 23'd0 && (room || asking);
+    wire asks = busy && to_ask != 23'd0 && (asking || (room && !drain));
     assign m_axi_arvalid = asks;
     wire asked = asks && m_axi_arready;
 
     wire takes = m_axi_rvalid && m_axi_rready;
     assign m_axi_rready = busy;
     wire gives = m_axis_tvalid && m_axis_tready;
-    assign m_axis_tvalid = busy && filled != {(BITS+1){1'b0}};
+    assign m_axis_tvalid = busy && !drain && filled != {(BITS+1){1'b0}};
     assign m_axis_tlast = to_give == 23'd1;
+    wire owes_nothing = claimed == filled && !asks;
     fifo #(.WIDTH(64), .DEPTH(DEPTH)) fifo (
         .clk(clk), .rst(rst || start), .push(takes), .word(m_axi_rdata),
         .pop(gives), .head(m_axis_tdata)
@@ -65,7 +70,6 @@ module dma_read #(
         claimed <= claimed + (asked ? {{(BITS-4){1'b0}}, burst} : {(BITS+1){1'b0}})
                    - {{BITS{1'b0}}, gives};
         filled <= filled + {{BITS{1'b0}}, takes} - {{BITS{1'b0}}, gives};
-        if (takes) to_take <= to_take - 23'd1;
         if (gives) begin
             to_give <= to_give - 23'd1;
             if (to_give == 23'd1) begin
@@ -73,10 +77,10 @@ module dma_read #(
                 done <= 1'b1;
             end
         end
+        if (drain && owes_nothing) busy <= 1'b0;
         if (start) begin
             next <= address;
             to_ask <= length[25:3];
-            to_take <= length[25:3];
             to_give <= length[25:3];
             claimed <= {(BITS+1){1'b0}};
             filled <= {(BITS+1){1'b0}};
@@ -94,7 +98,7 @@ module dma_read #(
         end
     end
     /* verilator lint_off UNUSED */
-    wire unused = &{1'b0, length[2:0], to_take};
+    wire unused = &{1'b0, length[2:0]};
     /* verilator lint_on UNUSED */
 endmodule
 `default_nettype wire

@@ -1,12 +1,16 @@
-// Stream to memory: a burst goes out when 16 beats, or the packet's end, are in the FIFO. The packet
+// Stream to memory: a burst goes out when 16 beats, or the packet's end, are in the FIFO. A packet
 // ends with TLAST; `received` says how long it was. A packet longer than its buffer is an error.
+//
+// `drain` ends a transfer before its end: a burst that shows its address already gets all its
+// beats, without a byte that counts (WSTRB), and its answer is waited for.
 `default_nettype none
 module dma_write #(
     parameter DEPTH = 64              // beats of the FIFO, a power of two, at least 32
 ) (
     input  wire        clk,
     input  wire        rst,
-    input  wire        start,         // one clock
+    input  wire        drain,         // until not busy
+    input  wire        start,         // one clock, while not busy
     input  wire [31:0] address,
     input  wire [25:0] length,        // bytes of the buffer, not 0
     output reg         busy,
@@ -42,7 +46,7 @@ module dma_write #(
     reg        ended;                 // TLAST was taken
     reg [4:0]  left;                  // beats of the burst
 
-    assign s_axis_tready = busy && !ended && room != 23'd0 && filled != DEPTH[BITS:0];
+    assign s_axis_tready = busy && !drain && !ended && room != 23'd0 && filled != DEPTH[BITS:0];
     wire takes = s_axis_tvalid && s_axis_tready;
     wire sends = m_axi_wvalid && m_axi_wready;
     fifo #(.WIDTH(64), .DEPTH(DEPTH)) fifo (
@@ -54,16 +58,21 @@ module dma_write #(
     wire [BITS:0] most = {{(BITS-4){1'b0}}, up_to};
     wire is_whole = filled >= most;
     wire [4:0] burst = is_whole ? up_to : filled[4:0];
-    assign m_axi_awvalid = busy && state == ASK && (is_whole || (ended && filled != 0));
+    wire has_burst = is_whole || (ended && filled != 0);
+    reg        asking;                // once valid it stays so
+    reg        is_mute;               // as long as a beat waits, its WSTRB stays
+    assign m_axi_awvalid = busy && state == ASK && (asking || (has_burst && !drain));
     assign m_axi_awaddr = next;
     assign m_axi_awlen = burst[3:0] - 4'd1;
     assign m_axi_wvalid = state == SEND;
     assign m_axi_wlast = left == 5'd1;
-    assign m_axi_wstrb = 8'hFF;
+    assign m_axi_wstrb = is_mute ? 8'h00 : 8'hFF;
     assign m_axi_bready = state == WAIT;
 
     always @(posedge clk) begin
         done <= 1'b0;
+        asking <= m_axi_awvalid && !m_axi_awready;
+        if (state != SEND || sends) is_mute <= drain;
         // A beat for which there is no room.
         overflow <= busy && !ended && room == 23'd0 && s_axis_tvalid;
         slave_error <= m_axi_bvalid && m_axi_bready && m_axi_bresp == 2'b10;
@@ -80,7 +89,8 @@ module dma_write #(
                     state <= SEND;
                     left <= burst;
                     next <= next + {24'd0, burst, 3'd0};
-                end else if (busy && ended && filled == 0) begin
+                end else if (drain && !m_axi_awvalid) busy <= 1'b0;
+                else if (busy && ended && filled == 0) begin
                     busy <= 1'b0;
                     done <= 1'b1;
                     received <= {taken, 3'd0};
@@ -108,6 +118,8 @@ module dma_write #(
             decode_error <= 1'b0;
             busy <= 1'b0;
             ended <= 1'b0;
+            asking <= 1'b0;
+            is_mute <= 1'b0;
             filled <= {(BITS+1){1'b0}};
             state <= ASK;
         end

@@ -72,7 +72,6 @@ module zynq #(
     assign {m_axi_awsize, m_axi_awburst, m_axi_awcache, m_axi_awprot} = {3'd3, 2'd1, 4'd3, 3'd0};
     assign m_axi_arlen[7:4] = 4'd0;
     assign m_axi_awlen[7:4] = 4'd0;
-    /* verilator lint_off PINCONNECTEMPTY */
     board #(
         .N(N), .RQ(RQ), .W_WORDS(W_WORDS), .P_WORDS(P_WORDS), .D_WORDS(D_WORDS),
         .X_WORDS(X_WORDS), .A_WORDS(A_WORDS), .B_WORDS(B_WORDS), .BUILD(BUILD), .PACK(1)
@@ -95,9 +94,8 @@ module zynq #(
         .m_axi_awready(m_axi_awready), .m_axi_wdata(m_axi_wdata), .m_axi_wstrb(m_axi_wstrb),
         .m_axi_wlast(m_axi_wlast), .m_axi_wvalid(m_axi_wvalid), .m_axi_wready(m_axi_wready),
         .m_axi_bresp(m_axi_bresp), .m_axi_bvalid(m_axi_bvalid), .m_axi_bready(m_axi_bready),
-        .memory_reset(), .stall(1'b0), .drop_last(1'b0), .leds(leds)
+        .stall(1'b0), .drop_last(1'b0), .leds(leds)
     );
-    /* verilator lint_on PINCONNECTEMPTY */
     /* verilator lint_off UNUSED */
     wire unused = &{1'b0, s_axil_awprot, s_axil_arprot, m_axi_rlast};
     /* verilator lint_on UNUSED */

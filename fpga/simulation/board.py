@@ -32,12 +32,23 @@ class Latencies:
 
 
 class Logic:
-    """One board's logic, in reset state. Not for several threads at once."""
+    """One board's logic, in reset state. Not for several threads at once.
 
-    def __init__(self, shape: EngineShape, build_hash: str, memory: Array, base: int) -> None:
+    ``built``: another library than that of the shape, for tests of the harness.
+    """
+
+    def __init__(
+        self,
+        shape: EngineShape,
+        build_hash: str,
+        memory: Array,
+        base: int,
+        *,
+        built: Path | None = None,
+    ) -> None:
         if memory.dtype != np.uint8 or not memory.flags.c_contiguous:
             raise BoardError("a board's memory is bytes in a row")
-        self._library = _load(library(shape, build_hash))
+        self._library = _load(built or library(shape, build_hash))
         self._memory = memory  # it must outlive the board
         self._handle = self._library.board_new(
             memory.ctypes.data_as(ctypes.c_void_p), base, memory.nbytes
@@ -69,20 +80,38 @@ class Logic:
         ``slave_error``: memory refuses."""
         self._library.board_fault(self._handle, stall, drop_last, slave_error)
 
+    def set_stalls(self, of_256: int, seed: int) -> None:
+        """In so many of 256 clocks, drawn by the seed, memory does nothing on a channel."""
+        self._library.board_stalls(self._handle, of_256, seed)
+
+    @property
+    def owed(self) -> int:
+        """Bursts that memory was asked for and that are not done."""
+        return int(self._library.board_owed(self._handle))
+
     def run(self, clocks: int) -> None:
+        """Raises BoardError where the logic breaks a rule of AXI, as `read` and `write` do."""
         self._library.board_run(self._handle, clocks)
+        self._check()
 
     def read(self, address: int) -> int:
         """A register. Raises BoardError where none answers."""
         value = ctypes.c_uint32()
         if not self._library.board_read(self._handle, address, ctypes.byref(value)):
             raise BoardError(f"nothing answers at {address:#x}")
+        self._check()
         return value.value
 
     def write(self, address: int, value: int) -> None:
         """A register. Raises BoardError where none answers."""
         if not self._library.board_write(self._handle, address, value & 0xFFFFFFFF):
             raise BoardError(f"nothing answers at {address:#x}")
+        self._check()
+
+    def _check(self) -> None:
+        found = self._library.board_complaint(self._handle)
+        if found is not None:
+            raise BoardError(f"the logic breaks AXI: {found.decode()}")
 
 
 def library(shape: EngineShape, build_hash: str) -> Path:
@@ -102,8 +131,11 @@ def _load(path: Path) -> Any:
     found.board_new.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64]
     found.board_clock.restype = ctypes.c_uint64
     found.board_leds.restype = ctypes.c_uint32
+    found.board_owed.restype = ctypes.c_uint64
+    found.board_complaint.restype = ctypes.c_char_p
     signatures: tuple[tuple[Any, ...], ...] = (
-        ("board_free",), ("board_clock",), ("board_leds",), ("board_run", ctypes.c_uint64),
+        ("board_free",), ("board_clock",), ("board_leds",), ("board_owed",), ("board_complaint",),
+        ("board_run", ctypes.c_uint64), ("board_stalls", ctypes.c_uint, ctypes.c_uint64),
         ("board_latency", *[ctypes.c_uint] * 3), ("board_fault", *[ctypes.c_int] * 3),
         ("board_write", *[ctypes.c_uint32] * 2),
         ("board_read", ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)),

@@ -89,6 +89,7 @@ class Dma:
 
     def reset(self) -> None:
         self.machine.write_register(DMA, 4)
+        assert any(not self.machine.read_register(DMA) & 4 for _ in range(200))
         for channel in (DMA, DMA + 0x30):
             self.machine.write_register(channel, 1)
 
