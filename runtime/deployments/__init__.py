@@ -1,0 +1,1 @@
+"""Makes deployments what they are declared to be (registry/deployments)."""
