@@ -1,8 +1,7 @@
 """A simulated board: what a PYNQ-Z1 or Z2 is to a driver, with Verilated logic.
 
-parts        boards, parts and their IDCODEs
 designs      .bit and .hwh of a simulated engine
-bitstream    .bit and .bin: written, read, checked
+bitstream    .bit and .bin of simulated designs
 hwh          the description that pynq reads
 memory       contiguous memory, with a cache that must be flushed
 machine      the whole: files, clocks, registers, memory, logic, faults

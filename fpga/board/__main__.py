@@ -12,7 +12,7 @@ import sys
 import threading
 
 from fpga.board.machine import Machine
-from fpga.board.parts import KINDS
+from fpga.driver.parts import KINDS
 from fpga.errors import FpgaError
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from fpga.board import bitstream, hwh
-from fpga.board.parts import idcode_of, kind_of
+from fpga.driver.parts import idcode_of, kind_of
 from fpga.isa.shape import EngineShape
 from fpga.simulation.library import sources
 

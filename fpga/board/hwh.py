@@ -1,19 +1,17 @@
 """The .hwh that pynq reads: which parts a design has, where their registers are, which clocks run.
 
 As small as pynq allows: the processing system, the DMA, the LEDs and the engine. Vivado writes a
-far larger one for a real design; `patched` mends that for pynq 4.0.0, which looks for the clock's
-frequency of a Zynq-7000 under the name that UltraScale+ has for it.
+far larger one for a real design; fpga/driver/handoff.py mends that for pynq 4.0.0.
 """
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
+from fpga.driver.handoff import FREQUENCY
 from fpga.errors import BitstreamError
 from fpga.isa import registers
 
-FREQUENCY = "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ"
 NAMED = (
     ("ID", registers.ID), ("VERSION", registers.VERSION), ("SHAPE", registers.SHAPE),
     ("W_WORDS", registers.W_WORDS), ("P_D_WORDS", registers.P_D_WORDS),
@@ -53,30 +51,6 @@ def make(part: str, *, name: str = "inferry", clock_mhz: float = 100.0) -> bytes
         + "".join(modules) + "  </MODULES>\n</EDKSYSTEM>\n"
     )  # fmt: skip
     return text.encode()
-
-
-def patched(text: bytes, clock_mhz: float | None = None) -> bytes:
-    """Vivado's .hwh with what pynq 4.0.0 misses. Unchanged where nothing is missing. Raises
-    BitstreamError for what is no .hwh."""
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError:
-        raise BitstreamError("no .hwh: it is not XML") from None
-    changed = False
-    for module in root.iter("MODULE"):
-        if module.get("MODTYPE") != "processing_system7":
-            continue
-        parameters = module.find("PARAMETERS")
-        if parameters is None:
-            raise BitstreamError("a .hwh whose processing system has no parameters")
-        named = {each.get("NAME"): each.get("VALUE") for each in parameters}
-        if FREQUENCY not in named:
-            wanted = clock_mhz or float(named.get("PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ") or 100.0)
-            ElementTree.SubElement(
-                parameters, "PARAMETER", {"NAME": FREQUENCY, "VALUE": f"{wanted:.6f}"}
-            )
-            changed = True
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) if changed else text
 
 
 def _divisors(clock_mhz: float) -> tuple[int, int]:

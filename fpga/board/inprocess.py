@@ -89,6 +89,10 @@ class SimulatedDevice(pynq.Device):  # type: ignore[misc]
         """As RemoteDevice has it."""
         return self.machine.read_file(path).decode(errors="replace")
 
+    def write_file(self, path: str, content: bytes) -> None:
+        """As RemoteDevice has it."""
+        self.machine.write_file(path, content)
+
     def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
         handler = _get_bitstream_handler(bitfile_name)
         handler._get_cache = _no_cache

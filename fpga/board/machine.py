@@ -13,11 +13,13 @@ Latencies are assumptions (fpga/simulation/board.py). One lock: several threads 
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import dataclass, field, replace
 
 from fpga.board import bitstream
 from fpga.board.memory import BASE, Memory
-from fpga.board.parts import IDCODE_MASK, kind_of
+from fpga.driver.bitfile import read_packets
+from fpga.driver.parts import IDCODE_ADDRESS, IDCODE_MASK, kind_of
 from fpga.errors import BitstreamError, BoardError
 from fpga.simulation.board import Latencies, Logic
 
@@ -86,10 +88,12 @@ class Machine:
             {
                 "/proc/version": b"Linux version 5.15.0 (inferry simulated board) armv7l\n",
                 "/proc/device-tree/chosen/pynq_board": self.kind.name.encode() + b"\0",
+                "/proc/sys/kernel/random/boot_id": f"{uuid.uuid4()}\n".encode(),
                 "/etc/hostname": b"pynq\n",
                 MARK: b"1\n",
             }
         )
+        self._parts.slcr[IDCODE_ADDRESS - SLCR] = self.kind.idcode
 
     def __repr__(self) -> str:
         return f"Machine({self.kind.name}, {self._parts.manager.state}, {self.memory})"
@@ -104,22 +108,25 @@ class Machine:
     # Files, as far as drivers ask for them.
 
     def exists(self, path: str) -> bool:
-        return path in self._parts.files or path in {
-            MANAGER + name for name in ("state", "flags", "firmware")
-        }
+        return path in self._parts.files or path in self._living()
 
     def read_file(self, path: str) -> bytes:
         """Raises FileNotFoundError."""
-        manager = self._parts.manager
-        known = {
-            MANAGER + "state": manager.state.encode() + b"\n", MANAGER + "flags": manager.flags,
-            MANAGER + "firmware": manager.firmware,
-        }  # fmt: skip
+        known = self._living()
         if path in known:
             return known[path]
         if path not in self._parts.files:
             raise FileNotFoundError(path)
         return self._parts.files[path]
+
+    def _living(self) -> dict[str, bytes]:
+        """Files that the kernel makes when they are read."""
+        manager, total = self._parts.manager, len(self.memory.bytes)
+        memory = f"CmaTotal: {total >> 10} kB\nCmaFree: {total - self.memory.used >> 10} kB\n"
+        return {
+            MANAGER + "state": manager.state.encode() + b"\n", MANAGER + "flags": manager.flags,
+            MANAGER + "firmware": manager.firmware, "/proc/meminfo": memory.encode(),
+        }  # fmt: skip
 
     def write_file(self, path: str, data: bytes) -> None:
         """A name written to the manager's `firmware` loads that file into the logic; whether it
@@ -157,7 +164,7 @@ class Machine:
             manager.state = "write error"
 
     def _program(self, data: bytes) -> None:
-        packets = bitstream.read_packets(data)
+        packets = read_packets(data)
         if (packets.idcode ^ self.kind.idcode) & IDCODE_MASK:
             raise BitstreamError("for another part")
         design = bitstream.simulated(packets.frames)

@@ -1,50 +1,123 @@
-"""Which part a .bit is for, and whether it is a simulation: from its header alone."""
+"""Bitstreams as boards take them: the .bit file's header, the packets behind it (Xilinx UG470,
+chapter 5), and whether a board may get one. What makes them is elsewhere."""
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from fpga.driver.parts import IDCODE_MASK, part_of_board, silicon
 from fpga.errors import BitstreamError
 
-PARTS = {"Pynq-Z1": "7z020clg400", "Pynq-Z2": "7z020clg400", "Arty-Z7-10": "7z010clg400"}
-"""What is soldered to the boards that the driver knows by name."""
+SYNC = 0xAA995566
+IDCODE_REGISTER = 0x0C
+MOST_BYTES = 64 << 20
 SIMULATION = "Inferry=simulation"
+Array = Any
 
 
-class BitHeader:
-    """``part``: as Vivado writes it, without xc and speed; ``is_simulation``: it says so itself."""
+@dataclass(frozen=True)
+class Header:
+    """Of a .bit file. ``part``: as Vivado writes it, without xc and speed; ``data``: what follows
+    the header."""
 
-    def __init__(self, design: str, part: str) -> None:
-        self.design, self.part = design, part
-        self.is_simulation = SIMULATION in design
+    design: str
+    part: str
+    date: str
+    time: str
+    data: bytes
+
+    @property
+    def is_simulation(self) -> bool:
+        """It says so itself."""
+        return SIMULATION in self.design
 
 
-def read_header(bit: bytes) -> BitHeader:
-    """Raises BitstreamError for what is no .bit file."""
+def read_bit(data: bytes) -> Header:
+    """A .bit file. Raises BitstreamError, saying what is wrong."""
+    if len(data) > MOST_BYTES:
+        raise BitstreamError(f"a bitstream of more than {MOST_BYTES >> 20} MiB")
     try:
-        (length,) = struct.unpack_from(">H", bit, 0)
-        at, found = 2 + length + 2, []
-        for key in (b"a", b"b"):
-            if bit[at : at + 1] != key:
-                raise BitstreamError("design.bit is no .bit file")
-            (length,) = struct.unpack_from(">H", bit, at + 1)
-            found.append(bit[at + 3 : at + 3 + length].rstrip(b"\0").decode("ascii"))
+        (length,) = struct.unpack_from(">H", data, 0)
+        at = 2 + length + 2
+        fields = []
+        for key in "abcd":
+            if data[at : at + 1] != key.encode():
+                raise BitstreamError(f"no .bit file: its field {key} is missing")
+            (length,) = struct.unpack_from(">H", data, at + 1)
+            fields.append(data[at + 3 : at + 3 + length].rstrip(b"\0").decode("ascii"))
             at += 3 + length
+        if data[at : at + 1] != b"e":
+            raise BitstreamError("no .bit file: its data are missing")
+        (length,) = struct.unpack_from(">I", data, at + 1)
     except (struct.error, UnicodeDecodeError):
-        raise BitstreamError("design.bit is no .bit file") from None
-    return BitHeader(found[0], found[1])
+        raise BitstreamError("no .bit file: its header is cut short or no text") from None
+    rest = data[at + 5 :]
+    if len(rest) != length:
+        raise BitstreamError(f"a .bit file with {len(rest)} bytes of data, not {length}")
+    return Header(fields[0], fields[1], fields[2], fields[3], rest)
 
 
-def check(bit: bytes, board: str, is_simulated: bool, provenance: str) -> None:
-    """Raises BitstreamError where a bitstream must not be sent to a board."""
-    header = read_header(bit)
+@dataclass(frozen=True)
+class Packets:
+    """What a device reads from a bitstream. ``frames``: the data of FDRI."""
+
+    idcode: int
+    frames: bytes
+
+
+def read_packets(data: bytes) -> Packets:
+    """From the bytes after a .bit header. Raises BitstreamError."""
+    if len(data) % 4:
+        raise BitstreamError("a bitstream is whole 32-bit words")
+    words = np.frombuffer(data, ">u4")
+    found = np.flatnonzero(words == SYNC)
+    if not len(found):
+        raise BitstreamError("a bitstream without a sync word")
+    at = int(found[0]) + 1
+    idcode, frames = -1, []
+    while at < len(words):
+        word = int(words[at])
+        at += 1
+        kind, count = word >> 29, word & 0x7FF
+        if kind == 1 and word >> 27 & 3 == 2:
+            if word >> 13 & 0x1F == IDCODE_REGISTER and count == 1 and at < len(words):
+                idcode = int(words[at])
+            at += count
+        elif kind == 2:
+            count = word & 0x7FFFFFF
+            if at + count > len(words):
+                raise BitstreamError("a bitstream that is cut short")
+            frames.append(words[at : at + count].tobytes())
+            at += count
+    if idcode < 0:
+        raise BitstreamError("a bitstream that names no part (IDCODE)")
+    return Packets(idcode, b"".join(frames))
+
+
+def check(bit: bytes, board: str, idcode: int | None, is_simulated: bool, provenance: str) -> None:
+    """Raises BitstreamError where a bitstream must not be sent to a board.
+
+    board: its name, which tells the package; idcode: what its silicon says of itself, None where
+    nobody can ask it. Either is enough, both are looked at.
+    """
+    header = read_bit(bit)
     if (header.is_simulation or provenance == "simulation") and not is_simulated:
         raise BitstreamError(
             "this image was made for simulation and cannot run on a real board: build its bitstream"
             " with `inferry fpga build` and Vivado"
         )
-    part = PARTS.get(board)
+    part = part_of_board(board)
     if part is not None and header.part != part:
         raise BitstreamError(
             f"this image is for a {header.part}, and {board} has a {part}: build it for this board"
+        )
+    wanted = read_packets(header.data).idcode
+    if idcode is not None and (idcode ^ wanted) & IDCODE_MASK:
+        raise BitstreamError(
+            f"this image is for a {silicon(wanted)}, and the board has a {silicon(idcode)}: build"
+            " it for this board"
         )

@@ -26,10 +26,10 @@ class EmulatedBuffer:
         self._memory = memory
         memory[address] = self.beats
 
-    def flush(self) -> None:
+    def flush(self, beats: int) -> None:
         """Nothing is held back."""
 
-    def invalidate(self) -> None:
+    def invalidate(self, beats: int) -> None:
         """Nothing is held back."""
 
     def free(self) -> None:
@@ -40,6 +40,7 @@ class EmulatedHardware:
     """``cma_bytes``: how much contiguous memory it pretends to have."""
 
     name = "Emulated"
+    idcode: int | None = None
     is_simulated = True
     seconds_per_clock = 1e-5
 
@@ -99,9 +100,15 @@ class EmulatedHardware:
         ahead = self._memory[last].nbytes if last in self._memory else 0
         return EmulatedBuffer(beats, last + -(-ahead // 4096) * 4096, self._memory)
 
+    def cma_bytes(self) -> int | None:
+        return self._cma_bytes
+
     def download(self, bit: bytes, hwh: bytes, name: str) -> None:
         self.names.append(name)
         self._engine = EmulatedEngine(self._shape)
+
+    def loaded(self) -> str | None:
+        return self.names[-1] if self.names else None
 
     def describe(self, bit: bytes, hwh: bytes, name: str) -> None:
         """It knows it."""

@@ -17,6 +17,8 @@ from fpga.artifact import Artifact
 from fpga.driver import bitfile, transfer
 from fpga.driver.hardware import Buffer, Hardware
 from fpga.driver.lock import BoardLock
+from fpga.driver.packing import Packing
+from fpga.driver.transfer import Dma
 from fpga.errors import BitstreamError, BoardError, CapacityError, FpgaError
 from fpga.isa import registers
 
@@ -47,11 +49,11 @@ class Session:
         max_batch: int | None = None,
     ) -> None:
         self.artifact, self._bit, self._hwh, self._board = artifact, bit, hwh, board
-        self._clock = clock
         self._lock = lock or BoardLock(board.lock_name)
         self.max_batch = min(artifact.max_batch, max_batch or artifact.max_batch)
-        self._out: Buffer | None = None
-        self._back: Buffer | None = None
+        self._packing = Packing(artifact)
+        self._dma = Dma(board, clock)
+        self._buffers: _Buffers | None = None
         self._is_sound = False
         self._is_loaded = False
         self.recoveries = 0
@@ -80,9 +82,7 @@ class Session:
         self._check_image()
         self._lock.acquire()
         try:
-            if self._is_design_there():
-                self._board.describe(self._bit, self._hwh, self._content_name())
-            else:
+            if not self._is_design_there():
                 self._download()
             # Only now: pynq gives no memory before it knows a design.
             self._allocate()
@@ -94,36 +94,36 @@ class Session:
 
     def close(self) -> None:
         """The design stays loaded. Idempotent."""
-        for buffer in (self._out, self._back):
-            if buffer is not None:
-                buffer.free()
-        self._out = self._back = None
+        if self._buffers is not None:
+            self._buffers.free()
+        self._buffers = None
         self._is_sound = False
         self._lock.release()
 
     def run(self, values: Array) -> Array:
         """Real values [B, *shape] to real values. B may be any number."""
         if len(values) == 0:
-            return self.artifact.dequantise(np.zeros((1, self._answer_beats), "<u8"))[:0]
+            nothing = np.zeros((1, self._packing.answer_beats), "<u8")
+            return self.artifact.dequantise(nothing)[:0]
         payloads = self.artifact.quantise(values)
         return self.artifact.dequantise(self.run_beats(payloads))
 
     def run_beats(self, payloads: Array) -> Array:
         """INPUT payloads uint64 [B, beats] to the output's beats [B, beats]."""
-        if self._out is None:
+        if self._buffers is None:
             raise BoardError("the board is not open")
         if len(payloads) == 0:
-            return np.zeros((0, self._answer_beats), "<u8")
-        parts = []
-        for at in range(0, len(payloads), self.max_batch):
-            parts.append(self._run(payloads[at : at + self.max_batch]))
-        return np.concatenate(parts)
+            return np.zeros((0, self._packing.answer_beats), "<u8")
+        if len(payloads) <= self.max_batch:
+            return self._run(payloads)
+        starts = range(0, len(payloads), self.max_batch)
+        return np.concatenate([self._run(payloads[at : at + self.max_batch]) for at in starts])
 
     def recover(self) -> None:
         """Reset and load; where that does not help, download again. Raises the last error."""
         self.recoveries += 1
         try:
-            transfer.reset(self._board)
+            self._dma.reset_all()
             self._check_registers()
             self._load()
         except FpgaError:
@@ -133,59 +133,61 @@ class Session:
 
     # Parts.
 
-    @property
-    def _answer_beats(self) -> int:
-        return self.artifact.output_words * self.artifact.shape.word_beats
-
     def _run(self, payloads: Array) -> Array:
         if not self._is_sound:
             self.recover()
-        packet = self.artifact.run_packet(payloads)
-        assert self._out is not None
-        assert self._back is not None
-        self._out.beats[: len(packet)] = packet
-        size = len(payloads) * self._answer_beats
-        clocks = self.artifact.latency_cycles + self.artifact.interval_cycles * len(payloads)
-        self._transfer(len(packet), self._back, size, clocks)
-        self.samples += len(payloads)
-        found = np.array(self._back.beats[:size], "<u8")
-        return found.reshape(len(payloads), self._answer_beats)
+        assert self._buffers is not None
+        out, samples = self._packing.fill(self._buffers.packet, payloads), len(payloads)
+        size = samples * self._packing.answer_beats
+        clocks = self.artifact.latency_cycles + self.artifact.interval_cycles * samples
+        self._transfer(out, self._buffers.back, size, clocks)
+        self.samples += samples
+        return self._buffers.answer[:size].copy().reshape(samples, -1)
 
     def _transfer(self, out: int, back: Buffer | None, size: int, clocks: float) -> None:
-        assert self._out is not None
+        assert self._buffers is not None
         whole = clocks + 4 * (out + size)  # and what memory takes
         deadline_s = LEAST_DEADLINE_S + SLACK * whole * self._board.seconds_per_clock
         try:
-            transfer.transfer(
-                self._board, self._out, 8 * out, back, 8 * size, deadline_s, self._clock
-            )
+            self._dma.start(self._buffers.out, out, back, size, deadline_s)
+            self._dma.finish()
         except BaseException:
             self._is_sound = False
             raise
 
     def _check_image(self) -> None:
-        artifact, bits = self.artifact, self.artifact.bitstream
+        artifact, bits, board = self.artifact, self.artifact.bitstream, self._board
         if bits.sha256 and hashlib.sha256(self._bit).hexdigest() != bits.sha256:
             raise BitstreamError("design.bit is not the one that the image was made with")
-        bitfile.check(self._bit, self._board.name, self._board.is_simulated, bits.provenance)
-        longest = max(len(artifact.load), self._packet_beats(self.max_batch))
-        if 8 * longest > transfer.MOST_BYTES:
-            raise CapacityError(f"packets of {8 * longest} bytes are too long for the DMA")
+        bitfile.check(self._bit, board.name, board.idcode, board.is_simulated, bits.provenance)
+        out, back = self._sizes()
+        if 8 * max(out, back) > transfer.MOST_BYTES:
+            raise CapacityError(f"packets of {8 * max(out, back)} bytes are too long for the DMA")
+        there = board.cma_bytes()
+        if there is not None and 8 * (out + back) > there:
+            raise CapacityError(
+                f"no contiguous memory for {artifact.name}: runs of {self.max_batch} samples take"
+                f" {8 * (out + back):,} bytes, and the board has {there:,}: take a smaller"
+                " max_batch, or boot with a larger cma="
+            )
 
-    def _packet_beats(self, samples: int) -> int:
-        each = 1 + self.artifact.input_words * self.artifact.shape.word_beats
-        return 1 + samples * (each + len(self.artifact.stream))
+    def _sizes(self) -> tuple[int, int]:
+        """Beats of the buffer that is sent, and of the one that answers come to."""
+        out = max(len(self.artifact.load), self._packing.size(self.max_batch))
+        return out, max(1, self.max_batch * self._packing.answer_beats)
 
     def _allocate(self) -> None:
         """Once, so that memory that is exhausted shows here and not under load."""
-        beats = max(len(self.artifact.load), self._packet_beats(self.max_batch))
-        self._out = self._board.allocate(beats)
-        self._back = self._board.allocate(max(1, self.max_batch * self._answer_beats))
+        self._buffers = _Buffers(self._board, *self._sizes(), self._packing.size(self.max_batch))
 
     def _is_design_there(self) -> bool:
-        if self._board.state() not in (None, "operating"):
+        """No register is read unless it is known for certain what is loaded: where another design
+        is, the read kills or hangs the process on a real board."""
+        name = self._content_name()
+        if self._board.loaded() != name:
             return False
         try:
+            self._board.describe(self._bit, self._hwh, name)
             self._check_registers()
         except FpgaError:
             return False
@@ -199,8 +201,7 @@ class Session:
         if state not in (None, "operating"):
             raise BitstreamError(
                 f"the board did not take the bitstream: its FPGA manager says {state!r}; is it for"
-                " this"
-                " part?"
+                " this part?"
             )
         self._check_registers()
 
@@ -239,13 +240,36 @@ class Session:
         """Program and weights. ``is_kept``: not when an idle engine says that it has them."""
         number, read = self.artifact.model_number(), self._board.read
         is_idle = read(ENGINE + registers.STATUS) == registers.STATUS_IDLE
+        assert self._buffers is not None
         if is_kept and is_idle and read(ENGINE + registers.MODEL) == number:
-            transfer.reset_dma(self._board)
-            return
-        self.loads += 1
-        transfer.reset(self._board)
-        assert self._out is not None
-        load = self.artifact.load
-        self._out.beats[: len(load)] = load
-        self._transfer(len(load), None, 0, len(load))
-        self._board.write(ENGINE + registers.MODEL, number)
+            self._dma.reset()
+        else:
+            self.loads += 1
+            self._dma.reset_all()
+            load = self.artifact.load
+            self._buffers.whole[: len(load)] = load
+            self._transfer(len(load), None, 0, len(load))
+            self._board.write(ENGINE + registers.MODEL, number)
+        self._packing.prepare(self._buffers.packet)
+
+
+class _Buffers:
+    """``out``, ``back``: for the DMA. ``whole``, ``packet``, ``answer``: plain arrays on them, as
+    pynq's own take their time for each slice. Raises CapacityError, leaving nothing behind."""
+
+    def __init__(self, board: Hardware, out: int, back: int, packet: int) -> None:
+        self.out = board.allocate(out)
+        try:
+            self.back = board.allocate(back)
+        except BaseException:
+            self.out.free()
+            raise
+        self.whole = self.out.beats.view(np.ndarray)
+        self.packet = self.whole[:packet]
+        self.answer = self.back.beats.view(np.ndarray)
+
+    def free(self) -> None:
+        self.out.free()
+        self.back.free()
+        # What is left of the arrays must not reach memory that is someone else's now.
+        self.whole = self.packet = self.answer = np.zeros(0, "<u8")

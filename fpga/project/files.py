@@ -7,7 +7,7 @@ from string import Template
 
 from fpga.board import hwh
 from fpga.board.designs import build_hash
-from fpga.board.parts import kind_of
+from fpga.driver.parts import kind_of
 from fpga.isa.shape import EngineShape
 from fpga.simulation.library import sources
 

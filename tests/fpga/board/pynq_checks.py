@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,18 +24,20 @@ from typing import Any
 import grpc
 import numpy as np
 import pynq
+import pytest
 from pynq.pl_server.remote_device import RemoteDevice
 from pynq.remote import buffer_pb2, buffer_pb2_grpc, mmio_pb2, mmio_pb2_grpc
 from pynqmetadata.frontends import Metadata
 
 from fpga import artifact as artifacts
-from fpga.board import bitstream, hwh
+from fpga.board import bitstream
 from fpga.board.inprocess import attach
 from fpga.board.machine import MANAGER, Machine
 from fpga.board.remote import serve
+from fpga.driver import handoff, note, on_pynq
 from fpga.driver.on_pynq import PynqHardware
 from fpga.driver.session import Session
-from fpga.errors import BitstreamError, BoardError
+from fpga.errors import BitstreamError, BoardError, CapacityError, FpgaError
 from fpga.isa import registers
 from fpga.isa.shape import SMALL, EngineShape
 
@@ -122,13 +125,14 @@ def defect_1_no_frequency_for_zynq_7000() -> None:
     import pynqmetadata
 
     sample = Path(pynqmetadata.__file__).parent / "tests/hwhs/resizer.hwh"
-    assert hwh.FREQUENCY.encode() not in sample.read_bytes()
+    assert handoff.FREQUENCY.encode() not in sample.read_bytes()
     assert Metadata(input=str(sample))
     device = attach(Machine("pynq-z2"))
     with tempfile.TemporaryDirectory() as name:
         bit = Path(name) / "x.bit"
         bit.write_bytes((FOLDER / "design.bit").read_bytes())
-        without = (FOLDER / "design.hwh").read_bytes().replace(hwh.FREQUENCY.encode(), b"NOTHING")
+        whole = (FOLDER / "design.hwh").read_bytes()
+        without = whole.replace(handoff.FREQUENCY.encode(), b"NOTHING")
         bit.with_suffix(".hwh").write_bytes(without)
         try:
             pynq.Overlay(str(bit), device=device)
@@ -136,7 +140,7 @@ def defect_1_no_frequency_for_zynq_7000() -> None:
             pass
         else:
             raise AssertionError("pynq has mended it: the patch can go")
-        bit.with_suffix(".hwh").write_bytes(hwh.patched(without))
+        bit.with_suffix(".hwh").write_bytes(handoff.mended(without))
         pynq.Overlay(str(bit), device=device)
 
 
@@ -318,6 +322,113 @@ def driver_refuses_a_wrong_part_and_finds_a_stale_image() -> None:
         raise AssertionError(kind)
 
 
+def driver_downloads_again_unless_it_is_certain_what_is_loaded() -> None:
+    """Another design under another name, another boot, a note that is none: each time."""
+    machine = Machine("pynq-z2")
+    device = attach(machine)
+
+    def open_and_count() -> int:
+        with _session(device) as session:
+            _answers(session)
+            return session.downloads
+
+    assert [open_and_count(), open_and_count()] == [1, 0]
+    pynq.Overlay(str(FOLDER / "design.bit"), device=device)
+    assert [open_and_count(), open_and_count()] == [1, 0]
+    machine.write_file(on_pynq.BOOT, b"another boot\n")
+    assert [open_and_count(), open_and_count()] == [1, 0]
+    machine.write_file(note.PATH, b"\xff" * 40)
+    assert [open_and_count(), open_and_count()] == [1, 0]
+
+
+def driver_asks_the_silicon_where_the_name_says_nothing() -> None:
+    machine = Machine("arty-z7-10")
+    machine.write_file(on_pynq.BOARD, b"Some-Board\0")
+    with pytest.raises(BitstreamError, match="for a 7z020, and the board has a 7z010"):
+        _session(attach(machine)).open()
+    assert machine.downloads == 0
+
+
+def driver_compares_the_memory_that_is_there() -> None:
+    machine = Machine("pynq-z2", cma_bytes=1 << 15)
+    with pytest.raises(CapacityError, match="the board has 32,768"):
+        _session(attach(machine)).open()
+    assert machine.downloads == 0
+
+
+def driver_mends_a_foreign_description() -> None:
+    made = artifacts.load(FOLDER)
+    bit, hwh = ((FOLDER / name).read_bytes() for name in ("design.bit", "design.hwh"))
+    foreign = hwh.replace(handoff.FREQUENCY.encode(), b"NOTHING")
+    foreign = foreign.replace(b"<EXTERNALPORTS/>", b"").replace(b"axi_gpio:2.0", b"axi_gpio:2")
+    machine = Machine("pynq-z2")
+    with Session(made, bit, foreign, PynqHardware(attach(machine))) as session:
+        _answers(session)
+    for wrong in (hwh.replace(b"0x43C00000", b"0x43D00000"), b"<EDKSYSTEM/>", b"x"):
+        with pytest.raises(BitstreamError):
+            Session(made, bit, wrong, PynqHardware(attach(Machine("pynq-z2")))).open()
+
+
+class _Stuck(Machine):
+    """From some time on, it answers nothing that concerns its logic."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.ends, self.is_stuck = threading.Event(), False
+
+    def read_register(self, address: int) -> int:
+        if self.is_stuck:
+            self.ends.wait(30)
+        return super().read_register(address)
+
+
+def driver_remote_calls_have_deadlines() -> None:
+    """A board that takes calls and answers none is an error soon, and comes back."""
+    machine = _Stuck("pynq-z2")
+    server = serve(machine, HOSTS[0])
+    kept, on_pynq.CALL_S = on_pynq.CALL_S, 0.5
+    try:
+        with _session(RemoteDevice(0, HOSTS[0])) as session:
+            _answers(session)
+            machine.is_stuck = True
+            began = time.monotonic()
+            with pytest.raises(BoardError, match="Deadline"):
+                _answers(session)
+            assert time.monotonic() - began < 2.0
+            machine.is_stuck = False
+            machine.ends.set()
+            _answers(session)
+            assert session.recoveries == 1
+    finally:
+        on_pynq.CALL_S = kept
+        machine.ends.set()
+        server.stop(0).wait()
+        machine.close()
+
+
+def driver_a_board_that_is_gone_is_an_error_and_closes() -> None:
+    machine = Machine("pynq-z2")
+    server = serve(machine, HOSTS[0])
+    try:
+        with _session(RemoteDevice(0, HOSTS[0])) as session:
+            _answers(session)
+            server.stop(0).wait()
+            for _ in range(2):
+                with pytest.raises(FpgaError):
+                    _answers(session)
+    finally:
+        server.stop(0).wait()
+        machine.close()
+
+
+def driver_finds_a_board_or_gives_up() -> None:
+    ends = threading.Event()
+    with pytest.raises(BoardError, match="does not answer"):
+        on_pynq._within(0.2, lambda: ends.wait(30))
+    ends.set()
+    assert on_pynq._within(5, lambda: 3) == 3
+
+
 def _quiet(act: Callable[[], None]) -> None:
     try:
         act()
@@ -332,6 +443,13 @@ CHECKS: tuple[Callable[[], None], ...] = (
     driver_in_process,
     driver_remote,
     driver_refuses_a_wrong_part_and_finds_a_stale_image,
+    driver_downloads_again_unless_it_is_certain_what_is_loaded,
+    driver_asks_the_silicon_where_the_name_says_nothing,
+    driver_compares_the_memory_that_is_there,
+    driver_mends_a_foreign_description,
+    driver_remote_calls_have_deadlines,
+    driver_a_board_that_is_gone_is_an_error_and_closes,
+    driver_finds_a_board_or_gives_up,
     a_missing_flush_shows, memory_runs_out_at_once, defect_5_waiting_has_no_end,
 )  # fmt: skip
 
@@ -342,7 +460,7 @@ def main() -> None:
         try:
             check()
             found[check.__name__] = ""
-        except Exception:
+        except BaseException:  # pytest.raises has one of its own
             found[check.__name__] = traceback.format_exc()
     print(json.dumps(found), flush=True)
     os._exit(0)  # one of them still waits, as it shall

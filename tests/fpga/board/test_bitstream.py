@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpga.board import bitstream, designs, hwh
-from fpga.board.parts import idcode_of, kind_of
+from fpga.board import bitstream, designs
+from fpga.driver import bitfile, handoff
+from fpga.driver.parts import idcode_of, kind_of
 from fpga.errors import BitstreamError
 from fpga.isa.shape import LARGE, SMALL
 
@@ -16,8 +17,8 @@ BIT = bitstream.make(DESIGN, "xc7z020clg400-1", 0x03727093, "x")
 
 
 def test_a_simulated_bitstream_says_what_it_is() -> None:
-    header = bitstream.read_bit(BIT)
-    packets = bitstream.read_packets(header.data)
+    header = bitfile.read_bit(BIT)
+    packets = bitfile.read_packets(header.data)
     assert header.part == "7z020clg400"
     assert packets.idcode == 0x03727093
     assert bitstream.simulated(packets.frames) == DESIGN
@@ -30,9 +31,9 @@ def test_two_designs_have_two_builds_and_one_has_one() -> None:
 
 
 def test_bin_is_bit_with_words_turned_round() -> None:
-    data = bitstream.read_bit(BIT).data
+    data = bitfile.read_bit(BIT).data
     turned = bitstream.to_bin(data)
-    assert struct.pack("<I", bitstream.SYNC) in turned
+    assert struct.pack("<I", bitfile.SYNC) in turned
     assert bitstream.to_bin(turned) == data
 
 
@@ -48,12 +49,12 @@ def test_bin_is_bit_with_words_turned_round() -> None:
 )
 def test_a_file_that_is_no_bit_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(BitstreamError, match=reason):
-        bitstream.read_bit(data)
+        bitfile.read_bit(data)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_bitstream_or_refused(data: bytes) -> None:
-    for read in (bitstream.read_bit, bitstream.read_packets):
+    for read in (bitfile.read_bit, bitfile.read_packets):
         try:
             read(data)
         except BitstreamError:
@@ -77,11 +78,11 @@ def test_parts_and_boards_have_names() -> None:
 
 def test_a_vivado_description_gets_what_pynq_misses_once() -> None:
     mine = designs.simulated(SMALL).hwh
-    assert hwh.patched(mine) == mine
-    without = mine.replace(hwh.FREQUENCY.encode(), b"SOMETHING_ELSE")
-    mended = hwh.patched(without, 50.0)
-    assert hwh.FREQUENCY.encode() in mended
+    assert handoff.mended(mine) == mine
+    without = mine.replace(handoff.FREQUENCY.encode(), b"SOMETHING_ELSE")
+    mended = handoff.mended(without, 50.0)
+    assert handoff.FREQUENCY.encode() in mended
     assert b"50.000000" in mended
-    assert hwh.patched(mended) == mended
+    assert handoff.mended(mended) == mended
     with pytest.raises(BitstreamError, match="not XML"):
-        hwh.patched(b"<EDKSYSTEM")
+        handoff.mended(b"<EDKSYSTEM")

@@ -10,6 +10,7 @@ import pytest
 
 from fpga.board import bitstream, designs
 from fpga.board.machine import FIRMWARE, MANAGER, Machine
+from fpga.driver import bitfile
 from fpga.emulator import EmulatedEngine
 from fpga.errors import BoardError
 from fpga.isa import packet, registers
@@ -31,7 +32,7 @@ def machine() -> Iterator[Machine]:
 
 
 def program(machine: Machine, bit: bytes = DESIGN.bit) -> str:
-    machine.write_file(FIRMWARE + "x.bin", bitstream.to_bin(bitstream.read_bit(bit).data))
+    machine.write_file(FIRMWARE + "x.bin", bitstream.to_bin(bitfile.read_bit(bit).data))
     machine.write_file(MANAGER + "flags", b"0")
     machine.write_file(MANAGER + "firmware", b"x.bin")
     return machine.read_file(MANAGER + "state").decode().strip()

@@ -25,6 +25,11 @@ NAMES = (
     "driver_in_process",
     "driver_remote",
     "driver_refuses_a_wrong_part_and_finds_a_stale_image",
+    "driver_downloads_again_unless_it_is_certain_what_is_loaded",
+    "driver_asks_the_silicon_where_the_name_says_nothing",
+    "driver_compares_the_memory_that_is_there", "driver_mends_a_foreign_description",
+    "driver_remote_calls_have_deadlines", "driver_a_board_that_is_gone_is_an_error_and_closes",
+    "driver_finds_a_board_or_gives_up",
     "a_missing_flush_shows", "memory_runs_out_at_once", "defect_5_waiting_has_no_end",
 )  # fmt: skip
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pynq")]

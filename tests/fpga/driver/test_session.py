@@ -217,3 +217,88 @@ def test_input_that_cannot_be_is_refused_and_costs_nothing(session: Session) -> 
         with pytest.raises(ProgramError):
             session.run(wrong)
     assert session.is_sound
+
+
+def test_silicon_tells_the_part_where_the_board_has_no_known_name(
+    artifact: Artifact, board: EmulatedHardware
+) -> None:
+    board.name, board.idcode = "Some-Board", 0x13722093  # a later revision of a 7z010
+    with pytest.raises(BitstreamError, match="for a 7z020, and the board has a 7z010"):
+        Session(artifact, BIT, HWH, board).open()
+    assert board.names == []
+    board.idcode = 0x23727093
+    with Session(artifact, BIT, HWH, board) as session:
+        assert session.is_sound
+
+
+def test_a_header_that_lies_about_the_part_is_found_out(
+    artifact: Artifact, board: EmulatedHardware
+) -> None:
+    lying = bitstream.make(
+        bitstream.SimulatedDesign(SMALL, BUILD), "xc7z020clg400-1", 0x03722093, "digits"
+    )
+    board.name, board.idcode = "Pynq-Z2", 0x23727093
+    with pytest.raises(BitstreamError, match="for a 7z010, and the board has a 7z020"):
+        Session(artifact, lying, HWH, board).open()
+
+
+class Silent(EmulatedHardware):
+    """A board whose bus kills who reads a register before a design of this driver is loaded."""
+
+    def read(self, address: int) -> int:
+        assert self.names, "a register was read, and nobody knows what is loaded"
+        return super().read(address)
+
+    def write(self, address: int, value: int) -> None:
+        assert self.names
+        super().write(address, value)
+
+
+def test_no_register_is_read_before_it_is_known_what_is_loaded(artifact: Artifact) -> None:
+    with Session(artifact, BIT, HWH, Silent(SMALL, BUILD)) as session:
+        assert session.downloads == 1
+
+
+class Forgetful(EmulatedHardware):
+    """Another design may be there: it cannot tell."""
+
+    def loaded(self) -> str | None:
+        return None
+
+
+def test_what_is_not_known_is_downloaded_again(artifact: Artifact) -> None:
+    board = Forgetful(SMALL, BUILD)
+    for _ in range(2):
+        with Session(artifact, BIT, HWH, board) as session:
+            assert session.downloads == 1
+
+
+def test_memory_that_the_board_does_not_have_is_told_before_anything_is_sent(
+    artifact: Artifact,
+) -> None:
+    board = EmulatedHardware(SMALL, BUILD, cma_bytes=1024)
+    with pytest.raises(CapacityError, match=r"16 samples take [\d,]+ bytes, and the board has 1,"):
+        Session(artifact, BIT, HWH, board).open()
+    assert board.names == []
+    with Session(artifact, BIT, HWH, EmulatedHardware(SMALL, BUILD, 1 << 14)) as session:
+        assert session.is_sound
+
+
+def test_memory_that_others_use_is_told_and_nothing_is_kept(artifact: Artifact) -> None:
+    board = EmulatedHardware(SMALL, BUILD, cma_bytes=1 << 14)
+    board.download(BIT, HWH, "another")
+    taken = board.allocate(1800)
+    with pytest.raises(CapacityError, match="are free"):
+        Session(artifact, BIT, HWH, board).open()
+    taken.free()
+    with Session(artifact, BIT, HWH, board) as session:
+        assert session.run(models.digits()[0][:3]).shape == (3, 10)
+
+
+def test_a_batch_larger_than_the_boards_is_run_in_parts(artifact: Artifact) -> None:
+    rows = models.digits()[0][:50]
+    answers = []
+    for most in (None, 1, 7):
+        with Session(artifact, BIT, HWH, EmulatedHardware(SMALL, BUILD), max_batch=most) as session:
+            answers.append(session.run(rows))
+    assert all((each == answers[0]).all() for each in answers)
