@@ -16,6 +16,7 @@ grows faster, and ``cpus`` is a number of whole CPUs.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import signal
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edge.errors import HostError
+from edge.hosts.board import check_root, with_board
 from edge.hosts.boot import boot_id
 from edge.hosts.cgroup import Cgroups, find_cgroups
 from edge.hosts.fingerprint import fingerprint
@@ -38,6 +40,7 @@ from edge.hosts.trees import Ready, Trees
 from edge.stock.port import Stock
 from registry.proof.room import environment, own_environment, put_python
 
+log = logging.getLogger(__name__)
 LOG_BYTES = 2 * 1024 * 1024
 KILL_S = 10.0
 """For the kernel to end what was killed."""
@@ -79,6 +82,8 @@ class ProcessHost:
 
     def start(self, instance: Instance) -> None:
         with self._changing[instance.id], _disk_errors_said(f"{instance.id} could not be started"):
+            if self._trees.is_fpga(instance.digest):
+                instance = self._on_board(instance)
             run, wanted = self._run(instance.id), fingerprint(instance)
             if run.is_running():
                 spec = run.spec()
@@ -121,6 +126,12 @@ class ProcessHost:
         with _disk_errors_said("old images cannot be removed"):
             self._trees.discard([*keep, *running])
 
+    def _on_board(self, instance: Instance) -> Instance:
+        """Raises HostError for what must not run with the rights that a board needs."""
+        if os.geteuid() == 0:
+            check_root(instance)
+        return with_board(instance, os.environ)
+
     def _run(self, id: InstanceId) -> RunFolder:
         if not id.module or "/" in id.module or id.module.startswith("."):
             raise HostError(f"{ascii(id.module)[:80]} cannot name a module")
@@ -135,9 +146,13 @@ class ProcessHost:
         remove_tree(run.room)
         run.room.mkdir(mode=0o755)
         python, env = _python(ready, run.room)
-        if self._user is not None:
+        user = self._user
+        if ready.is_fpga and user is not None:
+            log.info("%s runs as the agent's own user: it needs the board", instance.id)
+            user = None
+        if user is not None:
             for name in ("home", "tmp"):
-                os.chown(run.room / name, *self._user)
+                os.chown(run.room / name, *user)
         served = ready.bundle if instance.bundle is None else instance.bundle / "current"
         where = ("--host", instance.address, "--port", str(instance.port))
         group = self._cgroups and self._cgroups.make(self._group(run), limits)
@@ -156,7 +171,7 @@ class ProcessHost:
             memory_bytes=limits.memory_bytes,
             processes=limits.processes,
             cpus=chosen_cpus(instance.id.module, limits.cpus, sorted(os.sched_getaffinity(0))),
-            user=self._user,
+            user=user,
             cgroup=None if group is None else str(group),
         )
 

@@ -39,20 +39,22 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 class Prepared(msgspec.Struct, frozen=True):
     """What an image needs: the plain digests of its layers, in the order of Python's path, or none
-    when the device's own packages serve it."""
+    when the device's own packages serve it; ``is_fpga``: a board too."""
 
     layers: list[str]
     is_container: bool
+    is_fpga: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """What to start: the unpacked layers, and the bundle. ``is_container``: its packages are in
-    ``trees``, so the device's own are not to be seen."""
+    ``trees``, so the device's own are not to be seen. ``is_fpga``: it needs the board."""
 
     trees: list[Path]
     bundle: Path
     is_container: bool
+    is_fpga: bool = False
 
 
 class Trees:
@@ -80,7 +82,9 @@ class Trees:
                 layers = [Layer(e.digest, e.size_bytes, e.diff_id, e.media_type) for e in chosen]
             for layer in layers:
                 self._put(layer, is_cancelled)
-            prepared = Prepared([each.diff_id for each in layers], image.kind == "container")
+            prepared = Prepared(
+                [each.diff_id for each in layers], image.kind == "container", image.kind == "fpga"
+            )
             write_whole(self._record(digest), msgspec.json.encode(prepared))
         except (OSError, RegistryError) as error:
             said = getattr(error, "strerror", None) or error
@@ -94,7 +98,13 @@ class Trees:
         if prepared is None or not all(self._tree(each).is_dir() for each in prepared.layers):
             raise HostError(f"the image {digest} is not prepared")
         trees = [self._tree(each) for each in prepared.layers]
-        return Ready(trees, self._stock.bundle(digest), prepared.is_container)
+        bundle = self._stock.bundle(digest)
+        return Ready(trees, bundle, prepared.is_container, prepared.is_fpga)
+
+    def is_fpga(self, digest: str) -> bool:
+        """Whether the prepared image needs a board."""
+        prepared = self._prepared(self._record(digest))
+        return prepared is not None and prepared.is_fpga
 
     def discard(self, keep: Sequence[str]) -> None:
         """Remove what none of these images needs."""

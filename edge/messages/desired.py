@@ -54,7 +54,8 @@ class Window(msgspec.Struct, frozen=True):
 class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a new version comes into service. ``beside``: it is started beside the old one, and
     tested, before that is stopped; ``replace``: the old one is stopped first (half the memory, and
-    nobody answers meanwhile). ``start_s``: bound of start and gate. ``watch_s``: how long after the
+    nobody answers meanwhile); None: beside, but replace for an FPGA image, as two processes cannot
+    have one board. ``start_s``: bound of start and gate. ``watch_s``: how long after the
     switch a crash or bad health still brings the old one back. ``latency_factor``: the new version
     may take this many times the old one's time for the golden inputs; None: not compared.
     ``shadow_s``: for so long requests are answered by the old version and copied to the new one,
@@ -63,7 +64,7 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     says that it is ready. ``lock_deadline_s``: an application's update lock, or its not being
     ready, is overruled after this long; None: never."""
 
-    strategy: Strategy = "beside"
+    strategy: Strategy | None = None
     start_s: float = 120.0
     watch_s: float = 30.0
     latency_factor: float | None = 5.0

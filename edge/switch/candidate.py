@@ -16,7 +16,7 @@ from edge.stock.port import StoredImage
 from edge.switch.gate import Before, Gate
 from edge.switch.golden import Golden, made_from_signature, read_golden
 from edge.switch.machine import State
-from edge.switch.plan import choose_host, has_equal_packages, is_served_alike
+from edge.switch.plan import check_update, choose_host, has_equal_packages, is_served_alike
 from edge.switch.record import Release
 from edge.switch.service import Service
 from edge.switch.shadow import run_shadow
@@ -86,6 +86,7 @@ def load(
     """Ready to start. Raises GateError where this device cannot run it, EdgeError."""
     try:
         kind = choose_host(wanted, image, list(tools.hosts))
+        check_update(wanted, image)
     except HostError as error:
         raise GateError("health", str(error)) from error
     runtime = _runtime(wanted, image, kind, live, tools)

@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 
 from edge.errors import GateError
+from registry.fpga_artifact import ENGINE as FPGA_ENGINE
 
+WITH_SIGNATURE = ("onnx", FPGA_ENGINE)
+"""Engines that take what the model's signature says."""
 MAX_CASES = 1000
 MAX_ELEMENTS = 1_000_000
 MAX_DEPTH = 200
@@ -82,7 +85,11 @@ def made_from_signature(bundle_json: bytes) -> Golden | None:
         bundle = msgspec.json.decode(bundle_json, type=_Bundle)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if bundle.engine != "onnx" or not bundle.models or bundle.models[0].signature is None:
+    if (
+        bundle.engine not in WITH_SIGNATURE
+        or not bundle.models
+        or bundle.models[0].signature is None
+    ):
         return None
     inputs = bundle.models[0].signature.inputs
     if not inputs or any(not _is_plain(each) for each in inputs):

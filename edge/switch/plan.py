@@ -36,6 +36,22 @@ def choose_host(module: Module, image: StoredImage, kinds: Sequence[str]) -> Hos
     raise HostError(f"{module.image} needs the host {wanted}, which this device does not have")
 
 
+def check_update(module: Module, image: StoredImage) -> None:
+    """Whether it can be updated as it says. Raises HostError."""
+    if image.kind != "fpga":
+        return
+    if module.update.strategy == "beside":
+        raise HostError(
+            f"{module.image} is for an FPGA: two versions cannot have one board beside each other;"
+            " leave update.strategy out, or say replace"
+        )
+    if module.update.shadow_s > 0:
+        raise HostError(
+            f"{module.image} is for an FPGA: a shadow run needs two versions beside each other, and"
+            " they cannot have one board; leave update.shadow_s out"
+        )
+
+
 def instance(release: Release, slot: Slot, folders: ModuleFolders) -> Instance:
     """What the host is asked for. A candidate answers where only this device can ask it."""
     module, is_live = release.module, slot == "live"

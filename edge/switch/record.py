@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import NoSpaceError, PullError
-from edge.messages.desired import HostKind, Module
+from edge.messages.desired import HostKind, Module, Strategy
 from edge.stock.port import ImageKind
 from edge.switch.machine import State, after_restart
 
@@ -41,6 +41,11 @@ class Release(msgspec.Struct, frozen=True):
     def digests(self) -> set[str]:
         """Images that it needs."""
         return {self.module.digest, self.runtime}
+
+    @property
+    def strategy(self) -> Strategy:
+        """How it takes the place of the one before: two processes cannot have one board."""
+        return "replace" if self.kind == "fpga" else self.module.update.strategy or "beside"
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -237,7 +237,7 @@ class Service:
                 raise GateError("health", "it ended when it read its new bundle")
             self._stopping.wait(min(0.1, self._tools.pace.look_s))
         if not self._stopping.is_set():
-            if release.module.update.strategy == "replace":  # nobody saw it start before
+            if release.strategy == "replace":  # nobody saw it start before
                 raise GateError("health", "it did not read its new bundle in time")
             log.warning("%s does not say that it has reloaded; it is started anew", self.name)
             host.stop(self.live_id, GRACE_S)

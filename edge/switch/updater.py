@@ -275,7 +275,7 @@ class ModuleUpdater:
         began = tools.clock()
         self._await_turn(wanted, attempt, began)
         # One that replaces the old version has no place beside it: it is tried in the switch.
-        if wanted.update.strategy == "beside" or live is None:
+        if release.strategy == "beside" or live is None:
             try_beside(release, live, self._service, tools, attempt)
             before = None
             if self._waits_for(wanted, began) is not None:  # a lock came, or the window has closed

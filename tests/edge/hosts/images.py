@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from edge.errors import NotFoundError
-from edge.stock.port import Collected, StoredImage, StoredLayer
+from edge.stock.port import Collected, ImageKind, StoredImage, StoredLayer
 from registry import media_types
 from registry.container_config import BaseConfig, ImageLayer, container_config, encoded, manifest
 from registry.image_tree import BUNDLE_ROOT, SERVER_ROOT
@@ -38,7 +38,11 @@ class FakeStock:
         """All that was read of blobs."""
 
     def add(
-        self, behaviour: Mapping[str, object], *, base: Path | None = None, kind: str = "container"
+        self,
+        behaviour: Mapping[str, object],
+        *,
+        base: Path | None = None,
+        kind: ImageKind = "container",
     ) -> str:
         """The digest of a new image of which the fake server does so. ``base``: a tar."""
         layers = [] if base is None else [self._base(base)]
@@ -64,7 +68,7 @@ class FakeStock:
         )
         self._images[digest] = StoredImage(
             digest,
-            "container" if kind == "container" else "bundle",
+            kind,
             "tested",
             1,
             stored,
