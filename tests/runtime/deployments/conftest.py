@@ -1,0 +1,28 @@
+"""A workspace with images of two models, and the host of processes over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.hosts.processes import ProcessHost
+from registry import Workspace
+from runtime.deployments.stock import WorkspaceStock
+from tests.registry.onnx_files import adder
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Workspace:
+    """Images ``adder:1`` (adds 1) and ``adder:2`` (adds 2)."""
+    workspace = Workspace.init(tmp_path / "ws", base="none")
+    for constant in (1.0, 2.0):
+        workspace.models.register(adder(tmp_path / "m.onnx", constant=constant), name="adder")
+        workspace.images.create("adder", models=["adder"], proof=False)
+    return workspace
+
+
+@pytest.fixture
+def host(made: Workspace) -> ProcessHost:
+    """Processes of whoever runs the test, without cgroups."""
+    return ProcessHost(made.root / "deployments" / "processes", WorkspaceStock(made.root))
