@@ -56,7 +56,8 @@ CREATE TABLE deployment_state (
   url TEXT,
   change INTEGER NOT NULL,
   replicas TEXT NOT NULL,
-  seen_at TEXT NOT NULL
+  seen_at TEXT NOT NULL,
+  memory TEXT NOT NULL
 ) STRICT;
 CREATE TABLE deployment_ledger (
   id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -50,7 +50,8 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the controller saw at ``seen_at``, having read the declaration ``change``."""
+    """What the controller saw at ``seen_at``, having read the declaration ``change``. ``memory``:
+    what the next controller needs to go on, its own affair."""
 
     state: State
     cause: str | None
@@ -58,6 +59,7 @@ class Observed:
     change: int
     replicas: tuple[Replica, ...]
     seen_at: str
+    memory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
