@@ -28,6 +28,7 @@ bench:
 bench-fpga:
 	@scripts/setup dev
 	@$(PY) -m benchmarks.fpga.networks $(ARGS)
+	@$(PY) -m benchmarks.fpga.walltime
 
 setup:
 	@scripts/setup dev

@@ -21,6 +21,7 @@ from fpga.board.memory import BASE, Memory
 from fpga.driver.bitfile import read_packets
 from fpga.driver.parts import IDCODE_ADDRESS, IDCODE_MASK, kind_of
 from fpga.errors import BitstreamError, BoardError
+from fpga.isa import registers
 from fpga.simulation.board import Latencies, Logic
 
 MANAGER = "/sys/class/fpga_manager/fpga0/"
@@ -30,6 +31,12 @@ LOGIC, LOGIC_END = 0x40000000, 0x80000000
 MOST_FILE_BYTES = 64 << 20
 MARK = "/sys/devices/inferry/simulated"
 """A file that only simulated boards have: the driver asks for it before it sends a simulation."""
+
+LENGTHS = {registers.DMA_BASE + 0x28: registers.DMA_BASE + 0x04,
+           registers.DMA_BASE + 0x58: registers.DMA_BASE + 0x34}  # fmt: skip
+"""Registers that start a transfer, and where it is told when that is done."""
+DONE, SLICE = 0x73, 256
+"""Halted, idle, or in error; clocks at a time while time goes by."""
 
 # PYNQ-Z2's clocks at boot: a crystal of 50 MHz, IO PLL x 20, FCLK0 = 1000 / 5 / 2 MHz (UG585).
 _SLCR_AT_BOOT = {
@@ -67,6 +74,7 @@ class _Parts:
     slcr: dict[int, int] = field(default_factory=lambda: dict(_SLCR_AT_BOOT))
     manager: _Manager = field(default_factory=_Manager)
     logic: Logic | None = None
+    under_way: set[int] = field(default_factory=set)
 
 
 class Machine:
@@ -189,8 +197,22 @@ class Machine:
         with self.lock:
             if SLCR <= address < SLCR + SLCR_BYTES:
                 self._parts.slcr[address - SLCR] = value & 0xFFFFFFFF
-            else:
-                self._logic_at(address).write(address, value)
+                return
+            self._logic_at(address).write(address, value)
+            if address in LENGTHS:
+                self._parts.under_way.add(LENGTHS[address])
+
+    def pass_time(self, most_clocks: int) -> None:
+        """Time goes by without an access: the clocks until the transfers under way are done, or
+        ``most_clocks``, if that comes first. Without this, a board's clock stands still."""
+        with self.lock:
+            logic, under_way = self._parts.logic, self._parts.under_way
+            while logic is not None and under_way and most_clocks > 0:
+                logic.run(SLICE)
+                most_clocks -= SLICE
+                for status in list(under_way):
+                    if logic.read(status) & DONE:
+                        under_way.discard(status)
 
     def _logic_at(self, address: int) -> Logic:
         logic = self._parts.logic

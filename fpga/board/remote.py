@@ -38,6 +38,8 @@ PORT = 7967
 CHUNK = 1 << 20
 MOST_MESSAGE = 16 << 20
 MOST_HANDLES = 65_536
+CALL_CLOCKS = 10_000
+"""Of 100 MHz: a call takes at least a tenth of a millisecond. An assumption, and a low one."""
 
 
 def serve(machine: Machine, host: str = "127.0.0.1", port: int = PORT) -> grpc.Server:
@@ -112,6 +114,8 @@ class _Mmio(mmio_pb2_grpc.MmioServicer):  # type: ignore[misc]
         return mmio_pb2.GetMmioResponse(status=True, msg="", mmio_id=name)
 
     def read(self, request: Any, _context: Any) -> Any:
+        # A call is under way for a while, and a board's clock goes on meanwhile.
+        self._machine.pass_time(CALL_CLOCKS)
         try:
             value = self._machine.read_register(self._address(request, 4))
         except FpgaError as error:

@@ -204,3 +204,27 @@ def test_faults_of_the_manager(machine: Machine) -> None:
     machine.set_faults(stale_image=True)
     assert program(machine) == "operating"
     assert machine.logic is None
+
+
+def test_time_goes_by_without_an_access_until_what_is_under_way_is_done(machine: Machine) -> None:
+    program(machine)
+    dma = Dma(machine)
+    dma.transfer(one_layer(), 0)
+    logic = machine.logic
+    assert logic is not None
+    machine.pass_time(100_000)
+    machine.write_register(DMA + 0x48, dma.back.address)
+    machine.write_register(DMA + 0x58, 64)
+    began = logic.clock
+    machine.pass_time(1000)  # nothing is sent: an answer does not come
+    assert began + 1000 <= logic.clock < began + 2000
+    beats = run_packet(8)
+    dma.out.shadow[: beats.nbytes] = beats.view(np.uint8)
+    machine.write_register(DMA + 0x18, dma.out.address)
+    machine.write_register(DMA + 0x28, beats.nbytes)
+    machine.pass_time(100_000)
+    assert dma.status & 0x20002 == 0x20002
+    done = logic.clock
+    assert done < began + 10_000
+    machine.pass_time(100_000)
+    assert logic.clock == done
