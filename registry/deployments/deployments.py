@@ -283,7 +283,7 @@ class Deployments:
         with self._database.write() as connection:
             if connection.execute("SELECT 1 FROM deployments WHERE name = ?", (name,)).fetchone():
                 connection.execute(
-                    "INSERT OR REPLACE INTO deployment_state VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO deployment_state VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         name,
                         observed.state,
@@ -292,6 +292,7 @@ class Deployments:
                         observed.change,
                         replicas,
                         observed.seen_at,
+                        observed.memory,
                     ),
                 )
 

@@ -87,4 +87,12 @@ def _observed(connection: sqlite3.Connection, name: str) -> Observed | None:
     if row is None:
         return None
     replicas = msgspec.json.decode(row["replicas"], type=tuple[Replica, ...])
-    return Observed(row["state"], row["cause"], row["url"], row["change"], replicas, row["seen_at"])
+    return Observed(
+        row["state"],
+        row["cause"],
+        row["url"],
+        row["change"],
+        replicas,
+        row["seen_at"],
+        row["memory"],
+    )
