@@ -3,12 +3,14 @@
     ScoringError
     +-- BundleError          what should be served cannot be read
     +-- ModelLoadError       the engine refuses the model file
+    +-- EngineStartError     the engine cannot be had here (no board, a busy one, another one)
     +-- ScriptLoadError      the script fails on import, in its checks or in init()
     +-- UnknownModelError    there is no model of that name and version here
     +-- ModelNotReadyError   it is not loaded
     +-- InputError           the request's values do not fit the model (the client's fault)
     |   +-- BodyError        the body is not what it says it is (not JSON, no object, ...)
     +-- EngineError          the engine failed on a good input
+    |   +-- EngineLostError  what computes was lost with these requests, and comes back
     |   +-- WorkerDiedError  the worker process ended while it had this request
     |   +-- RunTimeoutError  the engine did not answer in its time
     +-- QuarantinedError     this very input has ended two processes
@@ -35,6 +37,11 @@ class BundleError(ScoringError):
 
 class ModelLoadError(ScoringError):
     """The engine refuses the model file."""
+
+
+class EngineStartError(ScoringError):
+    """The engine cannot be had here: no board, another process has it, or what is to be served is
+    for another one."""
 
 
 class ScriptLoadError(ScoringError):
@@ -75,6 +82,11 @@ class EngineError(ScoringError):
 
 class WorkerDiedError(EngineError):
     """The worker process ended while it had this request."""
+
+
+class EngineLostError(EngineError):
+    """What computes was lost while it had these requests, or did not answer in time: none of them
+    is to blame, none would do better alone, and another will take its place."""
 
 
 class RunTimeoutError(EngineError):

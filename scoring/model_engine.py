@@ -4,6 +4,9 @@ What is quick runs on the event loop itself, which saves two thread switches; wh
 INLINE_S runs on one thread, so that health and reading never wait for it. Its cost is measured
 before the first request; where rows come in many sizes, which a count of rows says nothing of, only
 what is about as large as something that was quick is taken to be.
+
+A model may live outside of this process and be lost (MortalModel): then what waits goes on waiting
+for a while, and whoever asks is told the truth.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any, Protocol
 from scoring import rows
 from scoring.cost import CostModel, ladder
 from scoring.engine import Merging
-from scoring.errors import EngineError, ScoringError
+from scoring.errors import EngineError, EngineLostError, ModelLoadError, ScoringError
 from scoring.rows import Tensors
 from scoring.signature import Signature
 
@@ -43,6 +46,27 @@ class LoadedModel(Protocol):
 
     def close(self) -> None:
         """Free the model; idempotent."""
+
+
+class MortalModel(LoadedModel, Protocol):
+    """One that lives in another process or on a board, and can be lost and come back. Its ``close``
+    may be called while ``run`` goes on in another thread, which then ends."""
+
+    @property
+    def broken(self) -> str | None:
+        """Why it cannot answer now, one line for anybody; None while it can."""
+
+    @property
+    def is_coming_back(self) -> bool:
+        """While it is broken: whether requests shall wait for it rather than be refused."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it had to be brought back."""
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """``on_change()`` is called, in any thread, whenever one of these may have changed; before
+        ``run`` raises EngineLostError."""
 
 
 class Answered(Mapping[str, Any]):
@@ -108,6 +132,17 @@ class ModelEngine:
         self._inline_s = inline_s
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._model: LoadedModel | None = None
+        # Attributes, as they are read for every request and seldom change.
+        self.is_loaded = False
+        """Between start() and close()."""
+        self.slots = 0
+        """One, once the model is loaded: its threads belong to one run. None while it is lost."""
+        self.ready = False
+        """Whether the model is loaded and there."""
+        self.broken: str | None = None
+        """Never set where the model lives in this process: what loaded stays."""
+        self.trouble: str | None = None
+        """Why it is not ready, also while it is expected back."""
         self._merging = Merging(False, "the model is not loaded")
         self._is_sized = False
         self._quick_size = 0.0
@@ -122,19 +157,9 @@ class ModelEngine:
         return self._model.signature
 
     @property
-    def slots(self) -> int:
-        """One, once the model is loaded: its threads belong to one run."""
-        return 1 if self._model is not None else 0
-
-    @property
-    def ready(self) -> bool:
-        """Whether the model is loaded."""
-        return self._model is not None
-
-    @property
-    def broken(self) -> str | None:
-        """Never: a model that loaded stays."""
-        return None
+    def restarts(self) -> int:
+        """How often the model had to be brought back."""
+        return getattr(self._model, "restarts", 0)
 
     @property
     def merging(self) -> Merging:
@@ -143,7 +168,22 @@ class ModelEngine:
 
     async def start(self, on_change: Callable[[], None]) -> None:
         """Load, prove what can be merged, warm up and measure. Raises ModelLoadError."""
-        self._model = await asyncio.get_running_loop().run_in_executor(self._pool, self._loaded)
+        loop = asyncio.get_running_loop()
+        model = self._model = await loop.run_in_executor(self._pool, self._loaded)
+        self._look()
+        watch: Callable[[Callable[[], None]], None] | None = getattr(model, "watch", None)
+        if watch is not None:
+
+            def look() -> None:
+                self._look()
+                on_change()
+
+            def changed() -> None:
+                with suppress(RuntimeError):  # the loop has been closed meanwhile
+                    loop.call_soon_threadsafe(look)
+
+            watch(changed)
+            self._look()  # what has happened before it was watched
         on_change()
 
     def run(
@@ -169,8 +209,23 @@ class ModelEngine:
         """Free the model once what runs has ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         model, self._model = self._model, None
-        if model is not None:
+        self._look()
+        if model is None:
+            return
+        if hasattr(model, "watch"):  # it takes a moment to end
+            await asyncio.get_running_loop().run_in_executor(None, model.close)
+        else:
             model.close()
+
+    def _look(self) -> None:
+        """See how the model is. In the loop's thread."""
+        model = self._model
+        self.is_loaded = model is not None
+        self.trouble = getattr(model, "broken", None)
+        self.ready = self.is_loaded and self.trouble is None
+        self.slots = int(self.ready)
+        is_hopeful = self.trouble is None or getattr(model, "is_coming_back", False)
+        self.broken = None if is_hopeful else self.trouble
 
     def _timed(
         self, batch: Sequence[Tensors], counts: Sequence[int], size: float
@@ -201,6 +256,8 @@ class ModelEngine:
                 if rows.fits(outputs, sum(counts)):
                     return BatchOutputs(outputs, counts).answers()
             # else they bring weights (an optional input), which have no rows to put together
+        except EngineLostError as error:
+            return [error] * len(batch)
         except ScoringError as error:
             if len(batch) == 1:
                 return [error]
@@ -225,11 +282,15 @@ class ModelEngine:
 
     def _loaded(self) -> LoadedModel:
         model = self._load()
-        self._merging = prove(model)
-        self._is_sized = any(
-            spec.shape is None or spec.dtype == "string" for spec in model.signature.inputs
-        ) or has_free_sizes(model.signature)
-        self._measure(model)
+        try:
+            self._merging = prove(model)
+            self._is_sized = any(
+                spec.shape is None or spec.dtype == "string" for spec in model.signature.inputs
+            ) or has_free_sizes(model.signature)
+            self._measure(model)
+        except EngineLostError as error:  # else it would be slow, or worse, until the next start
+            model.close()
+            raise ModelLoadError(str(error)) from error
         return model
 
     def _measure(self, model: LoadedModel) -> None:
@@ -247,6 +308,8 @@ class ModelEngine:
                     if inputs is None:
                         return
                     model.run(inputs)
+                except EngineLostError:
+                    raise
                 except ScoringError:
                     return
                 now = time.perf_counter()
@@ -269,8 +332,12 @@ def prove(model: LoadedModel) -> Merging:
         inputs = _made_up(model.signature, 3, seed=0, free=free)
         if inputs is None:
             return Merging(False, "there are no values to try it with")
-        with suppress(ScoringError):
+        try:
             return _compared(model, inputs)
+        except EngineLostError:
+            raise
+        except ScoringError:
+            continue
     return Merging(False, "it fails on made-up values, so nothing could be tried")
 
 

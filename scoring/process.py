@@ -26,7 +26,13 @@ from scoring.bundle import Bundle
 from scoring.config import ServerConfig
 from scoring.cpu_plan import CpuPlan
 from scoring.dispatcher import Dispatcher
-from scoring.errors import ModelLoadError, ScoringError, ScriptLoadError
+from scoring.errors import (
+    BundleError,
+    EngineStartError,
+    ModelLoadError,
+    ScoringError,
+    ScriptLoadError,
+)
 from scoring.http.front import Front
 from scoring.http.protocol import ScoringProtocol
 from scoring.http.site import Site
@@ -50,6 +56,8 @@ logger = logging.getLogger("scoring")
 
 LOAD_FAILED_EXIT = 3
 """Exit code when the model or script does not load (the reference's: serving.md, section 2.2)."""
+REFUSED_EXIT = 1
+"""Exit code when nothing is wrong with the model, but it cannot be served here."""
 TICK_S = 0.25
 KEPT_BYTES = 32 * 1024 * 1024
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -63,6 +71,8 @@ class Generation:
 
     bundle: Bundle | None
     environ: Mapping[str, str]
+    is_exclusive: bool = False
+    """One process at most can have its engine (scoring/engines.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +98,8 @@ def run(generation: Generation, link: ParentLink, settings: Settings) -> int:
     try:
         process = ServerProcess(generation, link, settings)
     except (ScoringError, ConfigError) as error:
-        link.failed(_load_message(error))
-        return LOAD_FAILED_EXIT
+        link.failed(_load_message(error), _load_exit_code(error))
+        return _load_exit_code(error)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(process.main())
 
@@ -130,7 +140,8 @@ class ServerProcess:
         self._front = Front(self._site, settings.config, self._ledger, link)
         self._left = asyncio.Event()
         self._exit_code = 0
-        self._restarts = 0
+        self._is_loaded = False
+        self._restarts: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -158,18 +169,21 @@ class ServerProcess:
                 self._service.dispatcher.on_change = self._mark_ready
                 await self._service.dispatcher.start()
             else:
+                self._service.on_change = self._mark_ready
                 await self._service.start()
             if self._shadow is not None:
                 self._shadow.attach(self._service)
         except Exception as error:
             if not isinstance(error, ScoringError):  # else nobody would see it, and wait for ever
                 logger.exception("loading failed")
-            self._link.failed(_load_message(error))
-            self._exit_code = LOAD_FAILED_EXIT
+            self._exit_code = _load_exit_code(error)
+            self._link.failed(_load_message(error), self._exit_code)
             self._left.set()
             return
         self._say_merging()
+        self._is_loaded = True
         self._link.ready()
+        self._mark_ready()
 
     async def _open_watching(self) -> None:
         """Capture, traces and shadow. One that does not open is the operator's mistake and ends the
@@ -285,8 +299,14 @@ class ServerProcess:
             await asyncio.sleep(TICK_S)
 
     def _mark_ready(self) -> None:
-        assert isinstance(self._service, ScriptService)
-        if self._site.is_draining or not self._service.engine.ready:
+        service = self._service
+        if isinstance(service, ScriptService):
+            is_ready = service.engine.ready
+        elif self._is_loaded:
+            is_ready = service.is_ready
+        else:
+            return
+        if self._site.is_draining or not is_ready:
             self._link.not_ready()
         elif not self._link.life.is_ready:
             self._link.ready()
@@ -324,10 +344,10 @@ class ServerProcess:
         ledger.gauge("inferry_connections", "", len(self._front.connections))
         ledger.gauge("inferry_processes", "", 1)
         ledger.gauge("inferry_quarantined", "", self._quarantine.quarantined)
-        if isinstance(self._service, ScriptService):
-            for _ in range(self._service.engine.restarts - self._restarts):
-                ledger.restarted("worker")
-            self._restarts = self._service.engine.restarts
+        for key, dispatcher in self._named_dispatchers():
+            restarts = dispatcher.engine.restarts  # type: ignore[attr-defined]  # both kinds have it
+            ledger.restarted("worker", max(0, restarts - self._restarts.get(key, 0)))
+            self._restarts[key] = restarts
         self._link.life.publish(ledger.snapshot())
 
     def _named_dispatchers(self) -> list[tuple[str, Dispatcher[Any, Any]]]:
@@ -374,6 +394,11 @@ def _load_message(error: Exception) -> str:
     if isinstance(error, ScoringError | ConfigError):
         return f"error: {error}"
     return f"error: internal error: {type(error).__name__}; see the log"
+
+
+def _load_exit_code(error: Exception) -> int:
+    is_refusal = isinstance(error, BundleError | EngineStartError)
+    return REFUSED_EXIT if is_refusal else LOAD_FAILED_EXIT
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

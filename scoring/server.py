@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from scoring.azure.cors import Cors
 from scoring.bundle import open_bundle
 from scoring.config import ServerConfig
 from scoring.cpu_plan import CpuPlan, plan, read_quota
+from scoring.engines import ONNX, SCRIPT, find
 from scoring.errors import BundleError
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def _supervise(
         fold=lambda past, snapshot: merge([past, snapshot]),
         on_death=lambda bodies, was_alone: news.judge(bodies, was_alone, quarantine),
         on_tell=lambda payload: news.take(payload, 0, quarantine),
+        is_exclusive=lambda generation: generation.is_exclusive,
     )
     supervisor = Supervisor(
         listeners, generation, hooks, processes=found.processes, drain_s=config.drain_s
@@ -110,18 +113,19 @@ def _generation(
         read_config(script)
         return Generation(None, script)
     bundle = open_bundle(what)
-    if bundle.file.engine not in ("script", "onnx"):
-        raise BundleError(
-            f"the bundle wants the engine '{bundle.file.engine}', which is not installed here"
-        )
-    if bundle.file.engine == "onnx" and bundle.model_file is None:
+    if bundle.file.engine == SCRIPT:
+        return Generation(bundle, environ)
+    kind = find(bundle.file.engine)
+    if bundle.model_file is None:
         raise BundleError(f"the bundle '{bundle.file.name}' has no model file to load")
-    return Generation(bundle, environ)
+    return Generation(bundle, environ, kind.is_exclusive)
 
 
 def _plan(config: ServerConfig, generation: Generation) -> CpuPlan:
-    is_script = generation.bundle is None or generation.bundle.file.engine == "script"
+    is_script = generation.bundle is None or generation.bundle.file.engine == SCRIPT
     processes, workers = config.processes, config.workers
+    if generation.is_exclusive:
+        return _plan_of_one(config)
     if is_script and workers is not None:  # each process has its own
         processes = min(processes or 1, workers)
         workers = -(-workers // processes)
@@ -137,9 +141,20 @@ def _plan(config: ServerConfig, generation: Generation) -> CpuPlan:
     )
 
 
+def _plan_of_one(config: ServerConfig) -> CpuPlan:
+    """For what one process can have. Raises ValueError where more are asked for."""
+    for count in (config.processes, config.workers):
+        if count is not None and count > 1:
+            raise ValueError(f"one server process can have the board, not {count}")
+    cpus, quota = len(os.sched_getaffinity(0)), read_quota()
+    found = plan(cpus, quota, is_script=False, processes=1, threads=config.threads)
+    head = found.text.partition(": ")[0]
+    return replace(found, text=f"{head}: 1 server process, as one at a time can have the board")
+
+
 def _preload(generation: Generation) -> None:
-    """Import what the forked processes need, once for all of them."""
-    if generation.bundle is not None and generation.bundle.file.engine == "onnx":
+    """Import what the forked processes need, once for all of them. (Other engines are already.)"""
+    if generation.bundle is not None and generation.bundle.file.engine == ONNX:
         from scoring.onnx_engine import preload
 
         preload()

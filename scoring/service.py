@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from scoring.codec import ModelCodec
 from scoring.config import ServerConfig
 from scoring.cost import CostModel
 from scoring.dispatcher import Dispatcher, Observer, Recorder
+from scoring.engines import SCRIPT as SCRIPT_ENGINE
+from scoring.engines import ModelEngineKind, find
 from scoring.errors import BundleError
 from scoring.metrics import Ledger
 from scoring.model_engine import INLINE_S, Answered, ModelEngine
-from scoring.onnx_engine import OnnxEngine
 from scoring.policy import DEFAULT_MAX_BATCH
 from scoring.quarantine import Died, Quarantine, Survived
 from scoring.recorder import RecorderParts
@@ -84,13 +85,13 @@ class Shared:
     quarantine: Quarantine
     recorder: Recorder | None = None
     threads: int = 1
-    """onnxruntime threads of a run."""
+    """Threads of a run: onnxruntime's, or another engine's."""
     workers: int = 1
     """Script workers of this process."""
     tell: Callable[[Died | Survived], None] | None = None
     """Tells the other processes of an input that killed a worker, or did not."""
     inline_s: float = INLINE_S
-    """Longest run of a model on the event loop itself."""
+    """Longest run of a model on the event loop itself; engines of others never run there."""
 
 
 class LedgerObserver(Observer):
@@ -114,20 +115,21 @@ class LedgerObserver(Observer):
         self._ledger.failed(self.key, _FAILURES.get(kind, "error"))  # type: ignore[arg-type]
 
 
-_FAILURES = {"WorkerDiedError": "died", "QuarantinedError": "died", "RunTimeoutError": "timeout"}
+_FAILURES = {
+    "WorkerDiedError": "died",
+    "EngineLostError": "died",
+    "QuarantinedError": "died",
+    "RunTimeoutError": "timeout",
+}
 
 
 def bundle_service(
     bundle: Bundle, shared: Shared, environ: Mapping[str, str]
 ) -> ScriptService | ModelRepository[ModelService]:
     """What ``bundle`` serves, not started yet. Raises BundleError and ConfigError."""
-    if bundle.file.engine == "script":
+    if bundle.file.engine == SCRIPT_ENGINE:
         return script_service(_script_environment(bundle, environ), shared)
-    if bundle.file.engine == "onnx":
-        return repository(bundle, shared)
-    raise BundleError(
-        f"the bundle wants the engine '{bundle.file.engine}', which is not installed here"
-    )
+    return repository(bundle, shared)
 
 
 def script_service(environ: Mapping[str, str], shared: Shared) -> ScriptService:
@@ -150,7 +152,9 @@ def script_service(environ: Mapping[str, str], shared: Shared) -> ScriptService:
 
 
 def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
-    """All models of a bundle that have a file to load; the first one is what /score asks."""
+    """All models of a bundle that have a file to load; the first one is what /score asks. Raises
+    BundleError."""
+    kind = find(bundle.file.engine)
     batching = shared.config.batching
     max_batch = batching.max_batch or bundle.file.max_batch or DEFAULT_MAX_BATCH
 
@@ -160,7 +164,7 @@ def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
 
     def make(name: str, version: int, path: Path) -> ModelService:
         own = shared if parts is None else replace(shared, recorder=parts.part())
-        return _model_service(name, version, path, max_batch, own)
+        return _model_service(name, version, path, kind, max_batch, own)
 
     def maker(name: str, version: int, path: Path) -> Callable[[], ModelService]:
         return lambda: make(name, version, path)
@@ -174,27 +178,33 @@ def repository(bundle: Bundle, shared: Shared) -> ModelRepository[ModelService]:
     }
     if not makers:
         raise BundleError(f"the bundle '{bundle.file.name}' has no model file to load")
-    return ModelRepository(makers)
+    if kind.is_exclusive and len(makers) > 1:
+        raise BundleError(
+            f"the bundle '{bundle.file.name}' has {len(makers)} models, and '{kind.name}' takes one"
+        )
+    return ModelRepository(makers, is_exclusive=kind.is_exclusive)
 
 
 def _model_service(
-    name: str, version: int, path: Path, max_batch: int, shared: Shared
+    name: str, version: int, path: Path, kind: ModelEngineKind, max_batch: int, shared: Shared
 ) -> ModelService:
     cost = CostModel()
     split = max_batch if shared.config.batching.split_oversize else None
-
-    def load() -> OnnxEngine:
-        return OnnxEngine.load(path, threads=shared.threads)
-
+    # What is not ours may wait for a board, and health waits for nobody.
+    inline_s = shared.inline_s if kind.is_ours else 0.0
     engine = ModelEngine(
-        load, cost=cost, max_batch=max_batch, split_rows=split, inline_s=shared.inline_s
+        partial(kind.load, path, threads=shared.threads),
+        cost=cost,
+        max_batch=max_batch,
+        split_rows=split,
+        inline_s=inline_s,
     )
     dispatcher: Dispatcher[Tensors, Answered] = Dispatcher(
         engine,
         queue_limit=shared.config.limits.queue,
         cost=cost,
         max_batch=max_batch,
-        inline_s=shared.inline_s,
+        inline_s=inline_s,
         observer=LedgerObserver(shared.ledger, f"{name}:{version}"),
         recorder=shared.recorder,
         quarantine=shared.quarantine,

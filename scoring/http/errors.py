@@ -9,6 +9,7 @@ import random
 from scoring.errors import DrainingError as Draining
 from scoring.errors import (
     EngineError,
+    EngineLostError,
     ExpiredError,
     InputError,
     ModelNotReadyError,
@@ -32,6 +33,7 @@ STATUS: dict[type[ScoringError], int] = {
     ModelNotReadyError: 400,
     InputError: 400,
     EngineError: 500,
+    EngineLostError: 503,
     ScoringError: 500,
 }
 """Status of an error: that of the nearest base class listed here."""

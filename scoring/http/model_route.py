@@ -76,7 +76,7 @@ class ModelRoute:
                 call.reply(refusal)
                 return
         service = self._service()
-        if service is None or not service.engine.ready:
+        if service is None or not service.engine.is_loaded:
             text = "the model is not loaded (yet)"
             call.reply(error_answer(503, text, [("Retry-After", "1")]))
             return

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scoring.config import ServerConfig
-from scoring.errors import InputError, ScoringError
+from scoring.errors import InputError, ScoringError, UnavailableError
 from scoring.http.answer import JSON, Answer
 from scoring.http.exchange import Exchange
 from scoring.http.infer_route import oip_answer, oip_error
@@ -89,7 +89,9 @@ class OipRoutes:
             return self._statistics(models, route)
         if route.ask is Ask.MODEL_READY:
             try:
-                models.find(name, version)
+                found = models.find(name, version)
+                if not found.engine.ready:
+                    raise UnavailableError(found.engine.trouble or "the model is not ready")
             except ScoringError as error:
                 document = documents.model_ready_document(name, is_ready=False)
                 return _json({**document, "error": str(error)}, oip_answer(error).status)

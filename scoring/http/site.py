@@ -109,7 +109,7 @@ class Site:
             script = service.engine.script
             return None if script is None else (script.swagger, script.swagger_versions)
         main = service.main
-        if main is None or not main.engine.ready:
+        if main is None or not main.engine.is_loaded:
             return None
         documents = model_swagger.documents(
             main.engine.signature, name=main.name, version=main.version
@@ -147,7 +147,7 @@ class Site:
         if isinstance(service, ScriptService):
             is_ready, reason = service.engine.ready, service.engine.broken or "no worker is ready"
         else:
-            is_ready, reason = service.is_ready, "no model is ready"
+            is_ready, reason = service.is_ready, service.trouble or "no model is ready"
         return None if is_ready or self._is_other_ready() else reason
 
     def _score_route(self) -> ScriptRoute | ModelRoute:

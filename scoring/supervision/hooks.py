@@ -23,6 +23,10 @@ def _nothing() -> None:
     return None
 
 
+def _never(generation: object) -> bool:
+    return False
+
+
 def _not_heard(payload: bytes) -> None:
     return None
 
@@ -46,3 +50,5 @@ class Hooks(Generic[G]):
     is forked, which so inherits what it remembers."""
     on_tell: Callable[[bytes], None] = _not_heard
     """The payload of each Tell and Ask of a process of the current generation, likewise."""
+    is_exclusive: Callable[[G], bool] = _never
+    """Whether one process at a time can have what this generation serves (handover.py)."""

@@ -145,9 +145,10 @@ class ParentLink:
         """It cannot answer requests for now."""
         self.life.is_ready = False
 
-    def failed(self, message: str) -> None:
-        """It will never be ready; ``message`` is one line for people. Leave with exit code 3."""
-        self._send(Failed(message))
+    def failed(self, message: str, exit_code: int = 3) -> None:
+        """It will never be ready; ``message`` is one line for people. Leave with this exit code,
+        which is also the whole server's, should it never have been ready."""
+        self._send(Failed(message, exit_code))
 
     # All processes of the generation
 

@@ -10,7 +10,8 @@ idle ones: to a new generation (SIGHUP), to a process that was restarted, away f
 
 It is one thread around a selector, with no event loop, so that it can fork at any moment; and it
 never reads a byte of a request. Which process gets what is decided in connection_table.py, when one
-is restarted in restarts.py; the child's side of everything is parent_link.py.
+is restarted in restarts.py, who loads when only one process can in handover.py; the child's side of
+everything is parent_link.py.
 
 Signals: SIGTERM and SIGINT drain and end (a second one at once), SIGHUP reloads.
 """
@@ -36,6 +37,7 @@ from scoring.supervision.connection_table import surplus
 from scoring.supervision.connections import Connections
 from scoring.supervision.door import Door, raise_descriptor_limit
 from scoring.supervision.fleet import Child, Fleet, Seat
+from scoring.supervision.handover import Handover, Phase
 from scoring.supervision.hooks import Hooks
 from scoring.supervision.link_messages import (
     Answer,
@@ -66,7 +68,8 @@ ORPHAN_DRAIN_S = 1.0
 FUTILE_STARTS = 4
 """Processes that may end while they load, before the first was ever ready."""
 LOAD_FAILED_EXIT = 3
-"""Exit code of a process, and of the supervisor, when the model or script does not load."""
+"""Exit code of a process, and of the supervisor, when the model or script does not load (unless the
+process asks for another one)."""
 ASK_TIMEOUT_S = 60.0
 MAX_CONNECTIONS = 1 << 16
 
@@ -110,8 +113,9 @@ class Supervisor(Generic[G]):
         self._children: dict[int, Child[G]] = {}
         self._births = 0
         self._generations = 1
-        self._current = Fleet(1, generation, processes)
+        self._current = self._fleet(generation)
         self._incoming: Fleet[G] | None = None
+        self._handover: Handover[G] | None = None
         self._wakeup = Wakeup(_SIGNALS)
         self._is_stopping = False
         self._was_ready = False
@@ -145,6 +149,8 @@ class Supervisor(Generic[G]):
         """After all that happened in a turn: give out what has no owner, and watch what waits."""
         if self._wants_reload:
             self._reload()
+        if self._handover is not None:
+            self._hand_over(self._handover)
         targets = self._targets()
         if self._is_stopping:
             self._connections.close_waiting()
@@ -158,7 +164,10 @@ class Supervisor(Generic[G]):
     # Connections
 
     def _targets(self) -> dict[int, ChildLink]:
-        """Who gets connections: the ready ones, or while none is, those that load."""
+        """Who gets connections: the ready ones, or while none is, those that load. Nobody while
+        the one that could have them leaves for the next."""
+        if self._handover is not None and self._hooks.is_exclusive(self._current.generation):
+            return {}
         children = [child for child in self._current.children if child.link.is_open]
         ready = [child for child in children if child.life.is_ready]
         return {child.number: child.link for child in ready or children}
@@ -188,6 +197,10 @@ class Supervisor(Generic[G]):
             self._wants_balance = True
 
     # Processes
+
+    def _fleet(self, generation: G) -> Fleet[G]:
+        is_exclusive = self._hooks.is_exclusive(generation)
+        return Fleet(self._generations, generation, 1 if is_exclusive else self._processes)
 
     def _man(self, fleet: Fleet[G]) -> None:
         for seat in fleet.seats:
@@ -282,6 +295,8 @@ class Supervisor(Generic[G]):
     def _after_death(self, child: Child[G], code: int) -> None:
         if self._is_stopping or child.is_leaving:
             return
+        if self._is_restoring(child.fleet):  # who waits is told the truth from now on
+            self._handover = None
         if child.fleet is self._incoming:
             self._give_up_reload(f"a process ended while it loaded ({_ending(code)})")
         elif code == LOAD_FAILED_EXIT and not self._was_ready and child.ready_at is None:
@@ -315,7 +330,9 @@ class Supervisor(Generic[G]):
             self._restart(child.fleet, child.seat)
 
     def _restart(self, fleet: Fleet[G], seat: Seat[G]) -> None:
-        if self._is_stopping or fleet is not self._current:
+        if self._is_stopping or fleet is not self._current or seat.child is not None:
+            return
+        if self._handover is not None and not self._handover.may_fork(fleet):
             return
         try:
             self._fork(fleet, seat)
@@ -352,8 +369,8 @@ class Supervisor(Generic[G]):
                 self._on_released(child, slot)
             case Ready():
                 self._on_ready(child)
-            case Failed(text):
-                self._on_failed(child, text)
+            case Failed(text, exit_code):
+                self._on_failed(child, text, exit_code)
             case Tell(payload):
                 self._hear(child, payload)
                 for member in self._members(child.fleet):
@@ -379,11 +396,13 @@ class Supervisor(Generic[G]):
                 self._promote(self._incoming)
         elif child.fleet is self._current:
             self._wants_balance = True
+            if self._is_restoring(child.fleet) and self._current.is_ready:
+                self._handover = None
             if self._current.is_ready and not self._was_ready:
                 self._was_ready = True
                 self._hooks.on_ready()
 
-    def _on_failed(self, child: Child[G], text: str) -> None:
+    def _on_failed(self, child: Child[G], text: str, exit_code: int) -> None:
         if self._is_stopping or child.is_leaving:
             return
         if child.fleet is self._incoming:
@@ -392,7 +411,7 @@ class Supervisor(Generic[G]):
             logger.error("server process %d failed: %s", child.pid, text)
         else:
             print(text, file=sys.stderr, flush=True)
-            self._stop(LOAD_FAILED_EXIT, 0.0)
+            self._stop(exit_code, 0.0)
 
     def _hear(self, child: Child[G], payload: bytes) -> None:
         if child.fleet is self._current:
@@ -421,7 +440,8 @@ class Supervisor(Generic[G]):
     def _reload(self) -> None:
         """Start the next generation, unless the last one is still on its way or leaving."""
         has_room = self.board.free_lives >= 2 * self._processes
-        if self._is_stopping or self._incoming is not None or not (self._was_ready and has_room):
+        is_busy = self._incoming is not None or self._handover is not None
+        if self._is_stopping or is_busy or not (self._was_ready and has_room):
             return
         self._wants_reload = False
         try:
@@ -433,12 +453,46 @@ class Supervisor(Generic[G]):
         gc.collect()
         gc.freeze()
         self._generations += 1
-        self._incoming = Fleet(self._generations, generation, self._processes)
+        self._incoming = self._fleet(generation)
+        if self._hooks.is_exclusive(generation) and self._holders():
+            self._handover = Handover(self._current, self._incoming)
+            for child in self._holders():
+                if not child.is_leaving:
+                    self._dismiss(child, Retire(self._drain_s), self._drain_s)
+        else:
+            self._man_incoming(self._incoming)
+        self._timers.after(RELOAD_S, partial(self._end_late_reload, self._generations))
+
+    def _man_incoming(self, fleet: Fleet[G]) -> None:
         try:
-            self._man(self._incoming)
+            self._man(fleet)
         except OSError as error:
             self._give_up_reload(f"cannot start a server process: {error.strerror}")
-        self._timers.after(RELOAD_S, partial(self._end_late_reload, self._generations))
+
+    def _holders(self) -> list[Child[G]]:
+        """The living processes that have, or may get, what one at a time can have."""
+        return [
+            child
+            for child in self._children.values()
+            if self._hooks.is_exclusive(child.fleet.generation)
+        ]
+
+    def _hand_over(self, handover: Handover[G]) -> None:
+        """Let the next load as soon as the ones before are gone."""
+        if self._is_stopping or not handover.waits or self._holders():
+            return
+        fleet = handover.vacated()
+        if fleet is self._incoming:
+            self._man_incoming(fleet)
+        elif fleet.is_ready:  # it never had to leave
+            self._handover = None
+        else:
+            for seat in fleet.seats:
+                self._restart(fleet, seat)
+
+    def _is_restoring(self, fleet: Fleet[G]) -> bool:
+        handover = self._handover
+        return handover is not None and handover.phase is Phase.RESTORING and fleet is handover.old
 
     def _end_late_reload(self, number: int) -> None:
         if self._incoming is not None and self._incoming.number == number:
@@ -446,6 +500,7 @@ class Supervisor(Generic[G]):
 
     def _promote(self, fleet: Fleet[G]) -> None:
         old, self._current, self._incoming = self._current, fleet, None
+        self._handover = None
         self.board.set_generation(fleet.number)
         self._wants_balance = True
         for child in self._members(old):
@@ -456,6 +511,8 @@ class Supervisor(Generic[G]):
         assert self._incoming is not None
         logger.error("reload failed, the old generation goes on: %s", reason)
         failed, self._incoming = self._incoming, None
+        if self._handover is not None:
+            self._handover.give_up()
         for child in self._members(failed):
             self._dismiss(child, Drain(0.0), 0.0)
 
@@ -474,6 +531,7 @@ class Supervisor(Generic[G]):
                 self._kill(child)
             return
         self._door.accept_rest()
+        self._handover = None
         self._connections.distribute(self._targets())
         self._is_stopping = True
         self._exit_code = exit_code

@@ -3,7 +3,8 @@
     python -m tests.scoring.line_server PROCESSES DRAIN_S [FOLDER]
 
 It prints "port N" and "ready". FOLDER/plan says what loading does ("ok", "fail", "slow", "crash",
-"crash-later") and is read for each generation; FOLDER/deaths lists what on_death was told.
+"crash-later") and is read for each generation; after "alone " it is of what one process at a time
+can have, which is FOLDER/board. FOLDER/deaths lists what on_death was told.
 
     who                 -> PID GENERATION
     echo TEXT           -> TEXT
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -37,6 +39,7 @@ from scoring.supervision.link_messages import Ask, Drain, GiveBack, Retire, Tell
 from scoring.supervision.parent_link import Command, ParentLink
 from scoring.supervision.supervisor import LOAD_FAILED_EXIT, Supervisor
 
+ALONE = "alone "
 DEATHS: list[str] = []
 
 
@@ -120,15 +123,28 @@ class Server:
         return code
 
     def load(self) -> None:
-        if self.plan == "fail":
+        plan = self.plan.removeprefix(ALONE)
+        if plan != self.plan and not self.has_board():
+            self.link.failed("error: another process has the board", 1)
+            self.end(1)
+        elif plan == "fail":
             self.link.failed("error: the plan says fail")
             self.end(LOAD_FAILED_EXIT)
-        elif self.plan == "crash":
+        elif plan == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif self.plan == "slow":
+        elif plan == "slow":
             self.loop.call_later(0.3, self.link.ready)
         else:
             self.link.ready()
+
+    def has_board(self) -> bool:
+        board = os.open(Path(sys.argv[3]) / "board", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(board, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(board)
+            return False
+        return True  # until this process ends
 
     def publish(self) -> None:
         self.link.life.publish(str(self.answered).encode())
@@ -251,6 +267,7 @@ def main() -> int:
         on_ready=lambda: print("ready", flush=True),
         fold=lambda past, snapshot: str(int(past or 0) + int(snapshot)).encode(),
         on_death=on_death,
+        is_exclusive=lambda plan: plan.startswith(ALONE),
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     print("port", listener.getsockname()[1], flush=True)

@@ -1,0 +1,3 @@
+"""An engine whose module fails."""
+
+FAILS = 1 / 0
