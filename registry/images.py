@@ -175,6 +175,13 @@ class Images:
             row = image_rows.find(connection, names.parse_reference(ref, "image"))
             return image_rows.read(connection, row)
 
+    def annotations(self, ref: str) -> dict[str, str]:
+        """What the image's OCI manifest says to anyone, such as where an FPGA's bitstream comes
+        from (registry/fpga_artifact.py). Raises ImageFailedError, DamagedBlobError."""
+        with self._held(ref) as image:
+            found = json.loads(self._store.read(made(image))).get("annotations", {})
+        return {str(key): str(value) for key, value in found.items()}
+
     def tag(
         self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
     ) -> Image:

@@ -5,6 +5,7 @@ InferryError
 ├── UnknownTargetError       nothing does
 ├── BadValueError            an option's or argument's value makes no sense
 ├── NoCompilerError          nothing here can compile for an FPGA
+├── NoBoardError             nothing here can simulate a board, or a run on one
 ├── DeviceCommandError       a device did not answer, or refused
 └── ScoringCallError         a server could not be reached, or refused
 """
@@ -34,6 +35,10 @@ class BadValueError(InferryError):
 
 class NoCompilerError(InferryError):
     """Nothing here can compile for an FPGA."""
+
+
+class NoBoardError(InferryError):
+    """Nothing here can simulate a board, or a run on one."""
 
 
 class DeviceCommandError(InferryError):

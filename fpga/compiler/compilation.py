@@ -71,7 +71,7 @@ def compile_model(
     """
     options = options or Options()
     model, tail = split_tail(read_model(source), allow_host=options.allow_host)
-    quantised, is_float = model, not _is_quantised(model)
+    quantised, is_float = model, not is_quantised(model)
     _check_layers(model, options.shape)
     if is_float:
         if calibration is None:
@@ -123,7 +123,8 @@ def _check_layers(model: onnx.ModelProto, shape: EngineShape) -> None:
         )
 
 
-def _is_quantised(model: onnx.ModelProto) -> bool:
+def is_quantised(model: onnx.ModelProto) -> bool:
+    """Whether it came so, with QuantizeLinear in it."""
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 

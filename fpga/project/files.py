@@ -58,7 +58,7 @@ validate_bd_design
 save_bd_design
 make_wrapper -files [get_files design_1.bd] -top -import
 set_property top design_1_wrapper [current_fileset]
-add_files -fileset constrs_1 $$here/leds.xdc
+add_files -fileset constrs_1 [list $$here/leds.xdc $$here/build.xdc]
 launch_runs impl_1 -to_step write_bitstream -jobs 4
 wait_on_run impl_1
 if {[get_property PROGRESS [get_runs impl_1]] ne "100%"} {error "the implementation failed"}
@@ -95,6 +95,9 @@ LEDS = "".join(
     for number, pin in enumerate(("R14", "P14", "N16", "M14"))
 )
 
+# The .bit says of which engine it is: fpga/design.py reads it. Of Vivado alone.
+USER_ID = "set_property BITSTREAM.CONFIG.USERID 0x{} [current_design]\n"
+
 
 def write(folder: Path, shape: EngineShape, board: str = "pynq-z2") -> list[Path]:
     """The project, into a folder; returns its files. Raises BitstreamError for an unknown board."""
@@ -117,6 +120,7 @@ def write(folder: Path, shape: EngineShape, board: str = "pynq-z2") -> list[Path
             facts, warning=WARNING.format(tool="openXC7", clock_mhz=facts["clock_mhz"])
         ),
         "leds.xdc": LEDS,
+        "build.xdc": USER_ID.format(build[:8].upper()),
     }
     texts |= {f"rtl/{path.name}": path.read_text() for path in sources()}
     made = []

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.fpga_options import NAMES as FPGA_NAMES
+from runtime.cli.fpga_options import build_options
+from runtime.cli.fpga_report import headline
+from runtime.cli.image_fpga import create_fpga, facts_of, refuse_others
+from runtime.cli.output import Json, Record, output_option, print_record, print_records
 from runtime.cli.progress import activity_progress, progress
 from runtime.cli.text import printable_lines, size
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
-from runtime.errors import BadValueError, NoCompilerError
+from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
     from registry import Image
 
-COLUMNS = ("name", "version", "state", "models", "created_at", "tags")
+COLUMNS = ("name", "version", "kind", "state", "models", "created_at", "tags")
 FILE = click.Path(path_type=Path)
 
 
@@ -43,7 +47,7 @@ def image() -> None:
     type=click.Choice(["docker", "fpga"]),
     default="docker",
     show_default=True,
-    help="Of image.",
+    help="A container (or its bundle), or a compiled model for an FPGA.",
 )
 @click.option(
     "--base",
@@ -82,9 +86,13 @@ def image() -> None:
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Can change; may repeat.")
 @click.option("--description", default="", help="What it is, for people.")
 @click.option("--max-batch", type=click.IntRange(min=1), help="Most rows that run at once.")
+@build_options
 @output_option
 @workspace_option
+@click.pass_context
 def create(
+    context: click.Context,
+    /,
     name: str,
     kind: str,
     tags: tuple[str, ...],
@@ -97,13 +105,34 @@ def create(
     """Package models, with the script that scores them if they need one, as image NAME.
 
     The image is a container that serves on port 5001. It is made without a container engine and
-    without root, and it is tried before it counts as made."""
+    without root, and it is tried before it counts as made.
+
+    With --kind fpga it is one model, compiled for an FPGA as inferry fpga build does, with
+    --calibration, --lanes and the options after it; there is no container and no script."""
+    refuse_others(context, kind)
+    fpga_options = {key: options.pop(key) for key in FPGA_NAMES}
+    if kind == "fpga":
+        made, report = create_fpga(
+            name,
+            models=list(models),
+            tags=pairs(tags, "tag"),
+            description=options["description"],
+            max_batch=options["max_batch"],
+            golden=options["golden"],
+            options=fpga_options,
+            output=output,
+            workspace_dir=workspace_dir,
+        )
+        with open_workspace(workspace_dir) as workspace:
+            facts = facts_of(workspace, made)
+        _print_made(made, facts, output)
+        if output != "json":
+            click.echo(f"{headline(report)}: inferry fpga report {made.reference}")
+        return
     if options["requirements"] and options["conda"]:
         raise click.UsageError("--requirements and --conda exclude each other")
     if options["dockerfile"] and options["base"] not in (None, os.environ.get("INFERRY_BASE")):
         raise click.UsageError("--dockerfile makes the base, so --base makes no sense with it")
-    if kind == "fpga":
-        raise NoCompilerError("no FPGA compiler is installed")
     with open_workspace(workspace_dir) as workspace:
         made = workspace.images.create(
             name,
@@ -113,12 +142,16 @@ def create(
             on_change=activity_progress(output),
             **options,
         )
-    if output == "json":
-        print_record(record(made), output)
-        return
-    click.echo(f"Created {made.name}:{made.version}, digest {made.digest}")
-    if made.details.proof is not None:
+    _print_made(made, None, output)
+    if output != "json" and made.details.proof is not None:
         click.echo(f"Proof: {made.details.proof}")
+
+
+def _print_made(made: Image, facts: Record | None, output: str) -> None:
+    if output == "json":
+        print_record(record(made, facts), output)
+    else:
+        click.echo(f"Created {made.name}:{made.version}, digest {made.digest}")
 
 
 @image.command("list")
@@ -135,7 +168,11 @@ def list_images(
     """List the images, newest version last."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.images.list(name=name, tags=list(tags), latest=latest)
-    print_records([record(item) for item in found], COLUMNS, output)
+        facts = [facts_of(workspace, item) for item in found]
+    rows = [record(item, each) for item, each in zip(found, facts, strict=True)]
+    if output != "json":
+        rows = [{**row, "kind": _kind(row["kind"], row["fpga"])} for row in rows]
+    print_records(rows, COLUMNS, output)
 
 
 @image.command()
@@ -146,7 +183,8 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
     """Show all that is known of an image."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.images.get(ref)
-    print_record(record(found) if output == "json" else overview(found), output)
+        facts = facts_of(workspace, found)
+    print_record(record(found, facts) if output == "json" else overview(found, facts), output)
 
 
 @image.command()
@@ -304,9 +342,19 @@ def verify(ref: str, keys: tuple[str, ...], output: str, workspace_dir: Path | N
     )
 
 
-def overview(image: Image) -> Record:
+def _kind(kind: Json, facts: Json) -> str:
+    """fpga (simulation)"""
+    return f"{kind} ({facts['provenance']})" if isinstance(facts, dict) else str(kind)
+
+
+def overview(image: Image, facts: Record | None) -> Record:
     """An image for people: what is long has commands of its own."""
-    known = {key: value for key, value in record(image).items() if value not in (None, [], {}, "")}
+    known: dict[str, Json] = {
+        key: value for key, value in record(image).items() if value not in (None, [], {}, "")
+    }
+    if facts is not None:
+        known |= {"part": facts["part"], "bitstream": facts["provenance"]}
+        known |= {"boards": facts["boards"], "report": f"inferry fpga report {image.reference}"}
     layers = [
         f"{layer.kind:12}  {size(layer.size_bytes):>10}  {layer.title}"
         for layer in image.details.layers
@@ -323,8 +371,8 @@ def overview(image: Image) -> Record:
     return known
 
 
-def record(image: Image) -> Record:
-    """An image as JSON has it."""
+def record(image: Image, facts: Record | None = None) -> Record:
+    """An image as JSON has it. ``facts``: of an FPGA image."""
     details = image.details
     return {
         "name": image.name,
@@ -340,6 +388,7 @@ def record(image: Image) -> Record:
         "engine": image.engine,
         "script": image.script,
         "requirements": image.requirements,
+        "fpga": facts,
         "platform": details.platform,
         "base": details.base,
         "base_digest": details.base_digest,

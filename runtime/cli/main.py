@@ -24,6 +24,7 @@ from runtime.cli.text import one_line
 COMMANDS = {
     "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
     "edge": ("runtime.cli.edge:edge", "Run modules on devices, and hear from them."),
+    "fpga": ("runtime.cli.fpga:fpga", "Compile models for an FPGA, and try them without one."),
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
     "init": ("runtime.cli.init:init", "Make a workspace."),
     "model": ("runtime.cli.model:model", "Register models and look after them."),
@@ -125,11 +126,13 @@ def _report(error: Exception) -> int:
 def _is_expected(error: Exception) -> bool:
     """Whether the message is meant for the user. Imports here: --help loads no registry."""
     from edge.errors import EdgeError
+    from fpga.errors import FpgaError
     from registry.errors import RegistryError
     from runtime.errors import InferryError
     from scoring.errors import ScoringError
 
-    return isinstance(error, (InferryError, RegistryError, EdgeError, ScoringError, OSError))
+    known = (InferryError, RegistryError, EdgeError, FpgaError, ScoringError, OSError)
+    return isinstance(error, known)
 
 
 def _fail(message: str) -> int:
