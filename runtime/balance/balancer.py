@@ -1,0 +1,273 @@
+"""HAProxy as it was declared: the one object that a controller needs.
+
+    with Balancer(folder) as balancer:
+        balancer.apply(Balance(services=(service,)))     # again, whenever something changes
+        balancer.services()["digits"].held               # requests that wait for a replica
+        balancer.is_idle("digits", replica)              # nothing of it is in flight: it may end
+
+``apply`` may be called at any time, with the same or another description: it reaches what is
+declared from whatever there is. Blocking; at most one call at a time has an effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from runtime.balance import configuration, maps
+from runtime.balance.certificate import certificate_text
+from runtime.balance.configuration import AGAIN, certificate_file, lane_name, slot_name
+from runtime.balance.declared import Balance, Replica
+from runtime.balance.errors import RefusedError, RuntimeApiError
+from runtime.balance.keeper import Keeper, Told
+from runtime.balance.layout import Layout, Placed, arranged
+from runtime.balance.plan import (
+    ReplaceMap,
+    SetMaxRequests,
+    SetPlace,
+    SetState,
+    SetWeight,
+    Step,
+    plan,
+)
+from runtime.balance.process import Account
+from runtime.balance.runtime_api import RuntimeApi
+from runtime.balance.states import Server, Stats
+
+LAYOUT = "layout.json"
+Now = Callable[[], datetime.datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """``how``: "started", "reloaded", "commands" or "nothing"; ``steps``: commands to the process
+    in force."""
+
+    how: Literal["started", "reloaded", "commands", "nothing"]
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """``in_flight`` counts those that a process from before a reload still has, too."""
+
+    replica: Replica
+    server: Server
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """``waiting``: requests for any of its replicas, all of which are full."""
+
+    name: str
+    replicas: tuple[ReplicaState, ...]
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """``held``: requests for which no replica is there; ``requests``: so many in all since the
+    process in force began."""
+
+    name: str
+    versions: tuple[VersionState, ...]
+    held: int
+    requests: int
+
+
+class Balancer:
+    """See Keeper for ``folder``, ``command``, ``account`` and ``told``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        command: str = "haproxy",
+        account: Account | None = None,
+        told: Told = lambda line: None,
+        now: Now = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self.keeper = Keeper(folder, command=command, account=account, told=told)
+        self._now = now
+        self._guard = threading.Lock()
+        self._layout: Layout | None = None
+
+    def __enter__(self) -> Self:
+        self.keeper.__enter__()
+        self._layout = _decoded(self.keeper.read(LAYOUT))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """HAProxy goes on."""
+        self.keeper.__exit__(kind, error, trace)
+
+    def apply(self, balance: Balance) -> Applied:
+        """Returns when it is so. Raises CertificateError, RefusedConfigError, StartError or
+        RuntimeApiError; after the first three everything is as it was before."""
+        with self._guard:
+            layout = arranged(balance, self._layout)
+            certificates = self._certificates(balance)
+            files = configuration.files(layout) | certificates
+            is_running = self.keeper.is_running
+            if not is_running or self._has_other_shape(layout):
+                self.keeper.run(files | {LAYOUT: _encoded(layout)})
+                self._layout = layout
+                self._tell_all(layout)
+                return Applied("reloaded" if is_running else "started")
+            changed = {name for name, text in files.items() if self.keeper.read(name) != text}
+            self.keeper.store(files | {LAYOUT: _encoded(layout)})
+            self._layout = layout
+            renewed = {name: files[name] for name in changed if name in certificates}
+            self._renew(renewed)
+            steps = self._tell_all(layout) + len(renewed)
+            return Applied("commands" if steps else "nothing", steps)
+
+    def services(self) -> dict[str, ServiceState]:
+        """As HAProxy sees them now; empty when it does not run. Raises RuntimeApiError."""
+        layout, apis = self._layout, self.keeper.apis()
+        if layout is None or not apis:
+            return {}
+        current, *older = [api.stats() for api in apis]
+        return {
+            placed.service.name: _service_state(placed, current, older)
+            for placed in layout.services
+        }
+
+    def is_idle(self, service: str, replica: Replica) -> bool:
+        """No request is in flight there, in any process of HAProxy: it may be ended. A replica that
+        is no longer declared is asked for too. Raises RuntimeApiError."""
+        for api in self.keeper.apis():
+            for server in api.stats().servers:
+                if (
+                    server.backend.rpartition(".")[0] == service
+                    and (server.address, server.port) == replica.place
+                    and (server.in_flight or server.queued)
+                ):
+                    return False
+        return True
+
+    def stop(self, grace_s: float = 30) -> None:
+        """Of HAProxy itself."""
+        with self._guard:
+            self.keeper.stop(grace_s)
+
+    def _has_other_shape(self, layout: Layout) -> bool:
+        return self._layout is None or configuration.shape(self._layout) != configuration.shape(
+            layout
+        )
+
+    def _certificates(self, balance: Balance) -> dict[str, str]:
+        return {
+            certificate_file(service.name): certificate_text(Path(service.certificate), self._now())
+            for service in balance.services
+            if service.certificate is not None
+        }
+
+    def _renew(self, certificates: Mapping[str, str]) -> None:
+        current, *older = self.keeper.apis()
+        for name, pem in certificates.items():
+            current.replace_certificate(name, pem)
+            for api in older:
+                with contextlib.suppress(RuntimeApiError):  # it takes no new connections anyway
+                    api.replace_certificate(name, pem)
+
+    def _tell_all(self, layout: Layout) -> int:
+        """The steps of the process in force; those that finish are told the same, as far as they
+        still hear it: a key that was withdrawn opens nothing there either."""
+        current, *older = self.keeper.apis()
+        steps = _tell(current, layout)
+        for api in older:
+            try:
+                _tell(api, layout)
+            except RuntimeApiError:
+                if api in self.keeper.apis():
+                    raise
+        return steps
+
+
+def _tell(api: RuntimeApi, layout: Layout) -> int:
+    entries = {}
+    for file in maps.maps(layout):
+        try:
+            entries[file] = api.map_entries(file)
+        except RefusedError:
+            continue  # an older process without that service
+    steps = plan(layout, api.stats().servers, entries)
+    for step in steps:
+        _act(api, step)
+    return len(steps)
+
+
+def _act(api: RuntimeApi, step: Step) -> None:
+    match step:
+        case SetPlace(server, address, port):
+            api.set_place(server, address, port)
+        case SetState(server, state):
+            api.set_state(server, state)
+        case SetWeight(server, weight):
+            api.set_weight(server, weight)
+        case SetMaxRequests(server, number):
+            api.set_max_requests(server, number)
+        case ReplaceMap(file, entries):
+            api.replace_map(file, entries)
+
+
+def _service_state(placed: Placed, current: Stats, older: Sequence[Stats]) -> ServiceState:
+    name = placed.service.name
+    servers = {server.key: server for server in current.servers}
+    queues = {queue.backend: queue for queue in current.queues}
+    ports = {port.name: port for port in current.ports}
+    versions, is_any_up = [], False
+    for index, lane in enumerate(placed.lanes):
+        backend = lane_name(name, index)
+        replicas = []
+        for slot, replica in enumerate(lane.slots):
+            server = servers.get((backend, slot_name(slot)))
+            if replica is None or server is None:
+                continue
+            in_flight = server.in_flight + _in_flight(older, name, replica)
+            replicas.append(ReplicaState(replica, server, in_flight))
+            is_any_up |= server.is_up and server.admin == "ready"
+        if lane.version is not None:
+            waiting = queues[backend].waiting if backend in queues else 0
+            versions.append(VersionState(lane.version.name, tuple(replicas), waiting))
+    again = ports.get(f"{name}.{AGAIN}")
+    held = again.connections if again is not None and not is_any_up else 0
+    requests = ports[name].requests if name in ports else 0
+    return ServiceState(name, tuple(versions), held, requests)
+
+
+def _in_flight(stats: Sequence[Stats], service: str, replica: Replica) -> int:
+    return sum(
+        server.in_flight
+        for one in stats
+        for server in one.servers
+        if server.backend.rpartition(".")[0] == service
+        and (server.address, server.port) == replica.place
+    )
+
+
+def _encoded(layout: Layout) -> str:
+    return msgspec.json.encode(layout).decode()
+
+
+def _decoded(text: str | None) -> Layout | None:
+    """None for what an older version of this program wrote, too: the next reload is one more."""
+    try:
+        return msgspec.json.decode(text or "", type=Layout)
+    except (msgspec.MsgspecError, ValueError):
+        return None

@@ -1,0 +1,269 @@
+"""HAProxy's configuration as text, from a layout; pure.
+
+    files(layout)            # every file of HAProxy's folder, but the certificates
+    shape(layout)            # what only a reload changes
+
+Names in it (a service NAME, its lane 0, its slot 1):
+
+    NAME            the port: keys, then a lane by NAME.split
+    NAME.0          the lane: its servers s1, s2, ... and ``again``, for when there are none
+    NAME.0.live     the same servers' states, without ``again``: what ``nbsrv`` counts
+    NAME.again      where requests come that found no server (holding.py)
+    _metrics        /metrics for Prometheus
+
+All paths are relative to the folder that HAProxy runs in: nothing of the machine is in the text.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from runtime.balance import holding, maps
+from runtime.balance.declared import Balance, Limits, Replica, Service, Version
+from runtime.balance.layout import Lane, Layout, Placed
+
+FILE = "haproxy.cfg"
+AGAIN = "again"
+EMPTY = "127.0.0.1:1"
+"""The address of a slot that nobody has; it is in maintenance, so nothing goes there."""
+RETRIES, RETRIES_REPEATABLE = 8, 2
+"""Of requests that no server got. What may be run twice is sent again even after it was begun: a
+request that kills replicas may kill three."""
+
+_ERRORS = (
+    (400, "this is no HTTP request"),
+    (408, "the request did not come in time"),
+    (502, "the replica ended before it answered, or its answer was no HTTP"),
+    (503, "no replica could take the request in time"),
+    (504, "the replica did not answer in time"),
+)
+
+
+def api_socket(generation: str) -> str:
+    """The command socket's name; each process that HAProxy starts as has its own."""
+    return f"api.{generation}.sock"
+
+
+def again_socket(service: str) -> str:
+    """Where requests of a service come that found no server."""
+    return f"{service}.again.sock"
+
+
+def certificate_file(service: str) -> str:
+    """HAProxy's own copy of the chain and the private key."""
+    return f"certificates/{service}.pem"
+
+
+def lane_name(service: str, lane: int) -> str:
+    """A lane's backend."""
+    return f"{service}.{lane}"
+
+
+def slot_name(slot: int) -> str:
+    """A slot's server; the first is s1."""
+    return f"s{slot + 1}"
+
+
+def files(layout: Layout) -> dict[str, str]:
+    """By name, relative to HAProxy's folder."""
+    return {
+        FILE: configuration(layout),
+        holding.FILE: holding.LUA,
+        **{name: maps.map_text(entries) for name, entries in maps.maps(layout).items()},
+    }
+
+
+def shape(layout: Layout) -> str:
+    """The configuration with every slot empty: two layouts with the same shape differ in nothing
+    that the runtime API could not change."""
+    services = tuple(
+        replace(
+            placed,
+            lanes=tuple(Lane(None, (None,) * len(lane.slots)) for lane in placed.lanes),
+        )
+        for placed in layout.services
+    )
+    return configuration(replace(layout, services=services))
+
+
+def configuration(layout: Layout) -> str:
+    """All of it."""
+    sections = [_global(layout), _defaults()]
+    for placed in layout.services:
+        sections += [_port(placed), _again(placed)]
+        for index, lane in enumerate(placed.lanes):
+            sections += [_lane(placed.service, index, lane), _live(placed.service, index, lane)]
+    if layout.balance.metrics_port is not None:
+        sections.append(_metrics(layout.balance, layout.balance.metrics_port))
+    return "\n".join("\n  ".join(lines) + "\n" for lines in sections)
+
+
+def _global(layout: Layout) -> list[str]:
+    balance = layout.balance
+    names = " ".join(placed.service.name for placed in layout.services)
+    return [
+        "global",
+        f"maxconn {balance.connections}",
+        f"hard-stop-after {_ms(balance.finish_s)}",
+        f'stats socket "unix@./{api_socket("${GENERATION}")}" mode 600 level admin '
+        "expose-fd listeners",
+        "stats timeout 10s",
+        # Sockets are handed over; a port that somebody else has is an error, not shared.
+        "noreuseport",
+        "ssl-default-bind-options ssl-min-ver TLSv1.2",
+        *([f"nbthread {balance.threads}"] if balance.threads else []),
+        *([f"lua-load {holding.FILE} {names}"] if names else []),
+    ]
+
+
+def _defaults() -> list[str]:
+    return [
+        "defaults",
+        "mode http",
+        "timeout connect 1s",
+        "timeout client 60s",
+        "timeout server 60s",
+        # A reload closes no idle connection of a client under its next request.
+        "option idle-close-on-response",
+        "option redispatch 1",
+        *(
+            f"http-error status {status} content-type application/json "
+            f"string {_json(why)}{' hdr Retry-After 1' if status == 503 else ''}"
+            for status, why in _ERRORS
+        ),
+    ]
+
+
+def _port(placed: Placed) -> list[str]:
+    service, limits = placed.service, placed.service.limits
+    tls = f" ssl crt {certificate_file(service.name)} alpn h2,http/1.1"
+    lines = [
+        f"frontend {service.name}",
+        f"bind {_joined(service.address, service.port)}{tls if service.certificate else ''}",
+        *_client_limits(limits),
+        f"http-request del-header {holding.HEADER}",
+    ]
+    if service.keys is not None:
+        lines += [
+            "http-request return status 401 content-type application/json "
+            f"string {_json('this needs a key: send Authorization: Bearer KEY')} "
+            "hdr WWW-Authenticate Bearer unless { http_auth_bearer,sha2(256),hex,"
+            f"map_str({maps.keys_file(service.name)}) -m found }}",
+            "http-request del-header authorization",
+        ]
+    lane = f"map_int({maps.split_file(service.name)})"
+    if service.sticky_header is not None:
+        header = f"req.hdr({service.sticky_header})"
+        lines.append(
+            f"use_backend {service.name}.%[{header},xxh32,mod({maps.PARTS}),{lane}] "
+            f"if {{ {header} -m found }}"
+        )
+    lines += [
+        f"use_backend {service.name}.%[rand({maps.PARTS}),{lane}]",
+        f"default_backend {lane_name(service.name, 0)}",
+    ]
+    return lines
+
+
+def _again(placed: Placed) -> list[str]:
+    service, limits = placed.service, placed.service.limits
+    return [
+        f"frontend {service.name}.{AGAIN}",
+        f"bind unix@./{again_socket(service.name)} mode 600",
+        *_client_limits(limits),
+        f"http-request lua.hold {service.name} {len(placed.lanes)} {_whole_ms(limits.hold_s)}",
+        "http-request return status 503 content-type application/json "
+        f"string {_json('no replica is there')} hdr Retry-After 5 "
+        "unless { var(txn.lane) -m found }",
+        f"http-request set-header {holding.HEADER} %[var(txn.until)]",
+        f"use_backend {service.name}.%[var(txn.lane)]",
+    ]
+
+
+def _client_limits(limits: Limits) -> list[str]:
+    return [
+        f"maxconn {limits.connections}",
+        f"timeout client {_ms(limits.answer_s)}",
+        f"timeout http-request {_ms(limits.header_s)}",
+        f"timeout http-keep-alive {_ms(limits.idle_s)}",
+    ]
+
+
+def _lane(service: Service, index: int, lane: Lane) -> list[str]:
+    limits, health = service.limits, service.health
+    slow, fast = _ms(health.interval_s), _ms(health.interval_s / 2)
+    repeatable = service.is_repeatable
+    return [
+        f"backend {lane_name(service.name, index)}",
+        *_choice(service.sticky_header),
+        f"timeout connect {_ms(limits.connect_s)}",
+        f"timeout queue {_ms(limits.queue_s)}",
+        f"timeout server {_ms(limits.answer_s)}",
+        f"timeout check {_ms(health.timeout_s)}",
+        f"retries {RETRIES_REPEATABLE if repeatable else RETRIES}",
+        f"retry-on conn-failure{' empty-response' if repeatable else ''}",
+        "http-request return status 429 content-type application/json "
+        f"string {_json('too many requests are waiting')} hdr Retry-After 1 "
+        f"if {{ queue ge {limits.queue} }}",
+        "option httpchk",
+        f"http-check send meth GET uri {health.path} ver HTTP/1.1 hdr Host inferry",
+        "http-check expect status 200",
+        # Who refuses one connection is down until it is found ready again: nobody waits for it.
+        f"default-server check inter {slow} fastinter {fast} downinter {fast} rise {health.rise} "
+        f"fall {health.fall} observe layer4 error-limit 1 on-error mark-down",
+        *(_server(at, replica, lane.version) for at, replica in enumerate(lane.slots)),
+        f"server {AGAIN} unix@./{again_socket(service.name)} backup no-check pool-max-conn 0",
+    ]
+
+
+def _choice(sticky_header: str | None) -> list[str]:
+    if sticky_header is None:
+        return ["balance leastconn"]
+    return [f"balance hdr({sticky_header})", "hash-type consistent djb2 avalanche"]
+
+
+def _server(slot: int, replica: Replica | None, version: Version | None) -> str:
+    if replica is None or version is None:
+        return f"server {slot_name(slot)} {EMPTY} disabled"
+    limit = f" maxconn {version.max_requests}" if version.max_requests else ""
+    state = " disabled" if replica.is_draining else ""
+    place = _joined(*replica.place)
+    return f"server {slot_name(slot)} {place} weight {replica.weight}{limit}{state}"
+
+
+def _live(service: Service, index: int, lane: Lane) -> list[str]:
+    name = lane_name(service.name, index)
+    slots = range(len(lane.slots))
+    return [
+        f"backend {name}.live",
+        *(f"server {slot_name(at)} {EMPTY} track {name}/{slot_name(at)}" for at in slots),
+    ]
+
+
+def _metrics(balance: Balance, port: int) -> list[str]:
+    return [
+        "frontend _metrics",
+        f"bind {_joined(balance.metrics_address, port)}",
+        "timeout client 10s",
+        "timeout http-request 5s",
+        "http-request use-service prometheus-exporter if { path /metrics }",
+        "http-request return status 404 content-type application/json "
+        f"string {_json('there is /metrics')}",
+    ]
+
+
+def _joined(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _json(why: str) -> str:
+    return f"'{json.dumps({'error': why})}'"
+
+
+def _ms(seconds: float) -> str:
+    return f"{_whole_ms(seconds)}ms"
+
+
+def _whole_ms(seconds: float) -> int:
+    return round(seconds * 1000)

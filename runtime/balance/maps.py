@@ -1,0 +1,86 @@
+"""HAProxy's maps: what may change at any moment, without a reload, in one step each.
+
+NAME.split    part of 10,000 -> lane: where a request goes
+NAME.lanes    lane -> share: the same for requests that were held (holding.py)
+NAME.keys     SHA-256 of a key -> which of the two it is; keys themselves are nowhere
+"""
+
+from __future__ import annotations
+
+from runtime.balance.layout import Layout, Placed
+
+PARTS = 10_000
+FOLDER = "maps"
+
+
+def split_file(service: str) -> str:
+    """Its name for HAProxy, relative to the folder that it runs in."""
+    return f"{FOLDER}/{service}.split"
+
+
+def lanes_file(service: str) -> str:
+    """As ``split_file``."""
+    return f"{FOLDER}/{service}.lanes"
+
+
+def keys_file(service: str) -> str:
+    """As ``split_file``."""
+    return f"{FOLDER}/{service}.keys"
+
+
+Entries = tuple[tuple[str, str], ...]
+"""Of one map, in order: key, value."""
+
+
+def maps(layout: Layout) -> dict[str, Entries]:
+    """All of them, by file name."""
+    found: dict[str, Entries] = {}
+    for placed in layout.services:
+        name = placed.service.name
+        found[split_file(name)] = _split(placed)
+        found[lanes_file(name)] = tuple(
+            (str(lane), str(share)) for lane, share in enumerate(_shares(placed)) if share
+        )
+        keys = placed.service.keys
+        if keys is not None:
+            # HAProxy writes hexadecimal digits in capitals.
+            found[keys_file(name)] = (
+                (keys.primary.upper(), "primary"),
+                (keys.secondary.upper(), "secondary"),
+            )
+    return found
+
+
+def map_text(entries: Entries) -> str:
+    """A map's file."""
+    return "".join(f"{key} {value}\n" for key, value in entries)
+
+
+def _split(placed: Placed) -> Entries:
+    """Lanes follow each other, so that a share that grows takes from its neighbour only, and who
+    sticks to a version by a header's value seldom changes it."""
+    entries, first = [], 0
+    for lane, parts in enumerate(_parts(_shares(placed))):
+        if parts:
+            last = first + parts - 1
+            entries.append((f"{first}:{last}" if last > first else str(first), str(lane)))
+            first += parts
+    return tuple(entries)
+
+
+def _shares(placed: Placed) -> list[int]:
+    return [lane.version.share if lane.version else 0 for lane in placed.lanes]
+
+
+def _parts(shares: list[int]) -> list[int]:
+    """Of PARTS, in proportion, by largest remainder; what has a share has a part."""
+    total = sum(shares)
+    if not total:
+        return [0] * len(shares)
+    parts = [max(share * PARTS // total, 1 if share else 0) for share in shares]
+    order = sorted(range(len(shares)), key=lambda at: -(shares[at] * PARTS % total))
+    for at in order:
+        if sum(parts) < PARTS and shares[at]:
+            parts[at] += 1
+    parts[max(range(len(parts)), key=parts.__getitem__)] -= sum(parts) - PARTS
+    return parts

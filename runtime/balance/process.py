@@ -1,0 +1,212 @@
+"""One process of HAProxy: how it is started, that it answers, and how it ends.
+
+It is a session of its own and outlives whoever started it: requests go on while a controller is
+away. Who comes later finds it by its command socket (``found``). Signals go through a descriptor of
+the process (pidfd), so never to another one that has its number by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import select
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.balance import configuration
+from runtime.balance.errors import (
+    BalanceError,
+    NoHaproxyError,
+    RefusedConfigError,
+    RuntimeApiError,
+    StartError,
+)
+from runtime.balance.runtime_api import RuntimeApi
+
+LOG = "haproxy.log"
+LOG_BYTES = 4 << 20
+CHECK_TIMEOUT_S = 30.0
+POLL_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom HAProxy runs as; None: as whoever starts it."""
+
+    name: str | None = None
+
+    @property
+    def ids(self) -> tuple[int, int] | None:
+        """User and group. Raises BalanceError when there is no such account."""
+        if self.name is None:
+            return None
+        try:
+            entry = pwd.getpwnam(self.name)
+        except KeyError:
+            raise BalanceError(f"there is no account '{self.name}' for HAProxy") from None
+        return entry.pw_uid, entry.pw_gid
+
+
+def usual_account() -> Account:
+    """Never root: HAProxy's own account where it has one, else nobody."""
+    if os.geteuid() != 0:
+        return Account()
+    for name in ("haproxy", "nobody"):
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam(name)
+            return Account(name)
+    return Account()
+
+
+@dataclass(slots=True)
+class Process:
+    """``generation``: its number in its folder, which names its command socket."""
+
+    pid: int
+    generation: int
+    api: RuntimeApi
+    descriptor: int
+
+    def has_ended(self, timeout_s: float = 0) -> bool:
+        """Waits until it has, ``timeout_s`` at most."""
+        readable, _, _ = select.select([self.descriptor], [], [], timeout_s)
+        if readable:
+            with contextlib.suppress(ChildProcessError):  # who started it has to see it off
+                os.waitid(os.P_PIDFD, self.descriptor, os.WEXITED | os.WNOHANG)
+        return bool(readable)
+
+    def finish(self) -> None:
+        """It takes no new connection, and ends when what it had has ended."""
+        self._signal(signal.SIGUSR1)
+
+    def kill(self) -> None:
+        """At once."""
+        self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Of one that has ended, or that should go on. Idempotent."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.descriptor, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Starts processes in one folder. ``command``: the program."""
+
+    folder: Path
+    command: str = "haproxy"
+    account: Account = field(default_factory=Account)
+
+    def check(self, folder: Path) -> None:
+        """Raises RefusedConfigError with what HAProxy says of the files there."""
+        user, group = self.account.ids or (None, None)
+        try:
+            done = subprocess.run(
+                [self.command, "-c", "-f", configuration.FILE],
+                cwd=folder,
+                env=_environment(0),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CHECK_TIMEOUT_S,
+                check=False,
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            raise _not_started(error, self.command, folder) from None
+        except subprocess.TimeoutExpired:
+            raise RefusedConfigError("HAProxy did not check its configuration in time") from None
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace")
+            raise RefusedConfigError(f"HAProxy refuses its configuration: {complaint(said)}")
+
+    def start(self, generation: int, *, inherit: str | None, timeout_s: float) -> Process:
+        """Returns once it answers. ``inherit``: the socket where it gets the listening sockets of
+        the one before. Raises StartError."""
+        user, group = self.account.ids or (None, None)
+        options = [] if inherit is None else ["-x", f"./{inherit}"]
+        path = self.folder / LOG
+        with path.open("ab") as log:
+            if log.tell() > LOG_BYTES:
+                log.truncate(0)
+            before = log.tell()
+            try:
+                child = subprocess.Popen(
+                    [self.command, "-db", "-f", configuration.FILE, *options],
+                    cwd=self.folder,
+                    env=_environment(generation),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    user=user,
+                    group=group,
+                    extra_groups=None if user is None else [],
+                )
+            except (FileNotFoundError, PermissionError) as error:
+                raise _not_started(error, self.command, self.folder) from None
+        api = RuntimeApi(self.folder, configuration.api_socket(str(generation)))
+        process = Process(child.pid, generation, api, os.pidfd_open(child.pid))
+        child.returncode = 0  # it may outlive us: Popen is not to warn of that
+        if not _answers(process, timeout_s):
+            process.kill()
+            process.has_ended(5)
+            process.close()
+            with path.open("rb") as log:
+                log.seek(before)
+                said = log.read(100_000).decode(errors="replace")
+            raise StartError(f"HAProxy did not start: {complaint(said)}")
+        return process
+
+    def found(self, generation: int) -> Process | None:
+        """The one that runs in this folder with that number, if it does."""
+        api = RuntimeApi(self.folder, configuration.api_socket(str(generation)))
+        descriptor = -1
+        try:
+            pid = api.info().pid
+            descriptor = os.pidfd_open(pid)
+            if api.info().pid == pid:  # still: so the descriptor is of this process
+                return Process(pid, generation, api, descriptor)
+        except (RuntimeApiError, OSError):
+            pass
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
+
+
+def complaint(said: str) -> str:
+    """The first alert in what HAProxy wrote, on one line."""
+    lines = [line.strip() for line in said.splitlines()]
+    alerts = [line for line in lines if line.startswith("[ALERT]")]
+    chosen = (alerts or [line for line in lines if line] or ["it said nothing"])[0]
+    return " ".join(chosen.partition(" : ")[2].split() or chosen.split())[:300]
+
+
+def _answers(process: Process, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.has_ended(POLL_S):
+            return False
+        with contextlib.suppress(RuntimeApiError):
+            return process.api.info().pid == process.pid
+    return False
+
+
+def _environment(generation: int) -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), "GENERATION": str(generation)}
+
+
+def _not_started(error: OSError, command: str, folder: Path) -> BalanceError:
+    if isinstance(error, PermissionError):
+        return StartError(f"HAProxy's account cannot run '{command}' in {folder}: {error.strerror}")
+    return NoHaproxyError(f"'{command}' is not installed; as root: apt-get install haproxy")
