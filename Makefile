@@ -29,6 +29,7 @@ bench-fpga:
 	@scripts/setup dev
 	@$(PY) -m benchmarks.fpga.networks $(ARGS)
 	@$(PY) -m benchmarks.fpga.walltime
+	@$(PY) -m benchmarks.fpga.faults
 
 setup:
 	@scripts/setup dev

@@ -29,6 +29,7 @@ from pynq.pl_server.remote_device import RemoteDevice
 from pynq.remote import buffer_pb2, buffer_pb2_grpc, mmio_pb2, mmio_pb2_grpc
 from pynqmetadata.frontends import Metadata
 
+from benchmarks.fpga import faults, walltime
 from fpga import artifact as artifacts
 from fpga.board import bitstream
 from fpga.board.inprocess import attach
@@ -311,10 +312,10 @@ def driver_remote() -> None:
 
 
 def driver_refuses_a_wrong_part_and_finds_a_stale_image() -> None:
-    for kind, faults in (("arty-z7-10", {}), ("pynq-z2", {"stale_image": True})):
+    for kind, broken in (("arty-z7-10", {}), ("pynq-z2", {"stale_image": True})):
         machine = Machine(kind)
         device = attach(machine)
-        machine.set_faults(**faults)
+        machine.set_faults(**broken)
         try:
             _session(device).open()
         except BitstreamError:
@@ -429,6 +430,28 @@ def driver_finds_a_board_or_gives_up() -> None:
     assert on_pynq._within(5, lambda: 3) == 3
 
 
+def faults_of_every_kind_are_errors_with_a_way_back() -> None:
+    """The thousand of `make bench-fpga`, in short: one of each kind, on either board."""
+    found = faults.inside(FOLDER, 16)
+    assert sum(one.errors for one in found) >= 16
+    for one in found:
+        assert not one.wrong, one
+        assert one.worst_error_s < 2.0, one  # a second, but for a machine that does much else
+
+
+def the_drivers_time_can_be_measured() -> None:
+    kept, walltime.BATCHES = walltime.BATCHES, {1: 5, 64: 3}
+    try:
+        found = walltime.inside(FOLDER)
+    finally:
+        walltime.BATCHES = kept
+    assert [(one.board, one.batch) for one in found] == [
+        ("in process", 1), ("in process", 64), ("PYNQ.remote", 1), ("PYNQ.remote", 64),
+    ]  # fmt: skip
+    # Time depends on what else the machine does; what the driver asks of the board does not.
+    assert [one.accesses for one in found][2:] == [6, 6]
+
+
 def _quiet(act: Callable[[], None]) -> None:
     try:
         act()
@@ -450,6 +473,8 @@ CHECKS: tuple[Callable[[], None], ...] = (
     driver_remote_calls_have_deadlines,
     driver_a_board_that_is_gone_is_an_error_and_closes,
     driver_finds_a_board_or_gives_up,
+    faults_of_every_kind_are_errors_with_a_way_back,
+    the_drivers_time_can_be_measured,
     a_missing_flush_shows, memory_runs_out_at_once, defect_5_waiting_has_no_end,
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.fpga import models
+from benchmarks.fpga.faults import ANOTHER
 from fpga.board import designs
 from fpga.compiler import reference
 from fpga.compiler.compilation import Options, compile_model
@@ -29,7 +30,8 @@ NAMES = (
     "driver_asks_the_silicon_where_the_name_says_nothing",
     "driver_compares_the_memory_that_is_there", "driver_mends_a_foreign_description",
     "driver_remote_calls_have_deadlines", "driver_a_board_that_is_gone_is_an_error_and_closes",
-    "driver_finds_a_board_or_gives_up",
+    "driver_finds_a_board_or_gives_up", "faults_of_every_kind_are_errors_with_a_way_back",
+    "the_drivers_time_can_be_measured",
     "a_missing_flush_shows", "memory_runs_out_at_once", "defect_5_waiting_has_no_end",
 )  # fmt: skip
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pynq")]
@@ -52,6 +54,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "inputs.npy", rows)
     np.save(folder / "expected.npy", reference.run(compiled.graph, whole)[compiled.graph.output])
     library(SMALL, design.build)  # built here, where it has time
+    library(ANOTHER.shape, ANOTHER.build)
     return folder
 
 
