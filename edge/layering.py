@@ -2,7 +2,8 @@
 
 For each module (and each setting) the layer that says something about it and ranks highest decides:
 a device's own layer before all others, then the higher priority, then the name that comes first in
-the alphabet. A layer can also take a module away that lower ones have.
+the alphabet. A layer can also take a module away that lower ones have. A module may have another
+image for some of the devices, such as those with an FPGA: a rollout brings each device its own.
 
     composed = compose("camera-1", {"site": "berlin"}, layers)
     composed.modules, composed.settings, composed.error
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from edge import conditions
-from edge.messages.desired import Module, Settings
+from edge.messages.desired import Module, Settings, Variant
 
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 
@@ -75,13 +76,31 @@ def compose(device: str, tags: Mapping[str, str], layers: Iterable[Layer]) -> Co
     for layer in mine:
         for module in layer.modules:
             if module.name not in chosen:
-                chosen[module.name] = module
+                chosen[module.name] = for_device(module, device, tags)
                 sources[module.name] = layer.name
         for name in layer.removed:
             chosen.setdefault(name, None)
     modules = tuple(module for _, module in sorted(chosen.items()) if module is not None)
     settings = _settings([layer.settings for layer in mine])
     return Composed(modules, settings, sources, port_conflict(modules))
+
+
+def for_device(module: Module, device: str, tags: Mapping[str, str]) -> Module:
+    """The module with the image that this device runs, and no variants. Raises InvalidSpecError as
+    ``Layer.is_for``."""
+    if not module.variants:
+        return module
+    for each in module.variants:
+        if conditions.parse(each.condition)(device, tags):
+            module = msgspec.structs.replace(module, image=each.image, digest=each.digest)
+            break
+    return msgspec.structs.replace(module, variants=())
+
+
+def with_variants(module: Module, variants: Iterable[Variant]) -> Module:
+    """The module with these, each in place of the one that it had for the same condition."""
+    merged = {each.condition: each for each in (*module.variants, *variants)}
+    return msgspec.structs.replace(module, variants=tuple(merged.values()))
 
 
 def canonical(layer: Layer) -> Layer:

@@ -27,10 +27,11 @@ PREFIX = "edge."
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """``reference``: with its version."""
+    """``reference``: with its version. ``kind``: docker or fpga."""
 
     reference: str
     digest: str
+    kind: str = "docker"
 
 
 def find(workspace: Workspace, reference: str) -> FoundImage:
@@ -40,7 +41,36 @@ def find(workspace: Workspace, reference: str) -> FoundImage:
         raise BadValueError(
             f"image {image.reference} is {image.state}; see inferry image log {image.reference}"
         )
-    return FoundImage(image.reference, image.digest)
+    return FoundImage(image.reference, image.digest, image.details.kind)
+
+
+def check_kinds(workspace: Workspace, modules: Iterable[Module]) -> None:
+    """That nothing is asked of modules that their images cannot do, as far as the workspace has
+    them. Raises BadValueError; a device would refuse it too."""
+    boards = {image.reference for image in workspace.images.list() if image.details.kind == "fpga"}
+    for module in modules:
+        for image in images_of(module):
+            why = _why_no_board(module) if image in boards else None
+            if why is not None:
+                raise BadValueError(f"module {module.name}: {image} is for an FPGA: {why}")
+
+
+def images_of(module: Module) -> list[str]:
+    """Of all devices that may run it."""
+    return [module.image, *(each.image for each in module.variants)]
+
+
+def _why_no_board(module: Module) -> str | None:
+    if module.update.strategy == "beside":
+        return (
+            "two versions cannot have one board beside each other; leave the strategy out, or say"
+            " replace"
+        )
+    if module.update.shadow_s > 0:
+        return "two versions cannot have one board for a shadow run; leave shadow_s out"
+    if module.host == "docker":
+        return "it runs as a process; leave the host out"
+    return None
 
 
 def hold(workspace: Workspace, layer: str, references: Iterable[str]) -> None:
@@ -74,7 +104,7 @@ def needed(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 
     def need(layer: str, module: Module | None) -> None:
         if module is not None:
-            found.add((module.image, PREFIX + layer))
+            found.update((image, PREFIX + layer) for image in images_of(module))
 
     for stored in deployment_rows.layers(connection):
         for module in stored.layer.modules:
@@ -90,7 +120,7 @@ def needed(connection: sqlite3.Connection) -> set[tuple[str, str]]:
             need(rollout.layer, rollout.new)
     covered = {image for image, _ in found}
     for module in rollout_rows.modules_in_use(connection):
-        if module.image not in covered:
+        if not covered.issuperset(images_of(module)):
             need("devices", module)
     return found
 

@@ -9,10 +9,11 @@ import re
 from edge import conditions, windows
 from edge.errors import InvalidSpecError
 from edge.layering import Layer, port_conflict
-from edge.messages.desired import Module, Settings, Window
+from edge.messages.desired import Module, Settings, Variant, Window
 from edge.topics import check_device
 
 MAX_MODULES = 100
+MAX_VARIANTS = 20
 MAX_TEXT = 4096
 MAX_ENV = 32 * 1024
 MAX_PRIORITY = 1_000_000
@@ -77,10 +78,17 @@ def _check_target(layer: Layer) -> None:
 
 
 def _check_image(module: Module) -> None:
-    if not _IMAGE.fullmatch(module.image):
-        raise InvalidSpecError(f"{ascii(module.image)[:60]} names no image; write name:version")
-    if not _DIGEST.fullmatch(module.digest):
-        raise InvalidSpecError("its digest is not sha256: and 64 of 0-9, a-f")
+    images: tuple[Module | Variant, ...] = (module, *module.variants)
+    for each in images:
+        if not _IMAGE.fullmatch(each.image):
+            raise InvalidSpecError(f"{ascii(each.image)[:60]} names no image; write name:version")
+        if not _DIGEST.fullmatch(each.digest):
+            raise InvalidSpecError("its digest is not sha256: and 64 of 0-9, a-f")
+    found = [each.condition for each in module.variants]
+    if len(found) > MAX_VARIANTS or len(set(found)) < len(found):
+        raise InvalidSpecError(f"variants are up to {MAX_VARIANTS}, each for another condition")
+    for condition in found:
+        conditions.parse(condition)
 
 
 def _check_place(module: Module) -> None:

@@ -25,7 +25,7 @@ from edge.hub.deployment_rows import Entry
 from edge.hub.deployment_rules import check_layer
 from edge.hub.rollout_states import ACTIVE, Rollout
 from edge.layering import Layer
-from edge.messages.desired import Module, Settings
+from edge.messages.desired import Module, Settings, Variant
 from edge.topics import check_device
 
 
@@ -231,7 +231,7 @@ def describe_change(before: Layer | None, after: Layer) -> str:
     old = {module.name: module for module in before.modules} if before else {}
     new = {module.name: module for module in after.modules}
     parts = [
-        f"{name}: {module.image}@{module.digest[7:19]}"
+        f"{name}: {describe_images(module)}"
         for name, module in new.items()
         if old.get(name) != module
     ]
@@ -246,6 +246,16 @@ def describe_change(before: Layer | None, after: Layer) -> str:
     if before is not None and before.settings != after.settings:
         parts.append("settings")
     return "; ".join(parts)[:2000]
+
+
+def describe_images(module: Module) -> str:
+    """Its image, and those of its variants."""
+    others = (f", {each.condition}: {_pinned(each)}" for each in module.variants)
+    return _pinned(module) + "".join(others)
+
+
+def _pinned(image: Module | Variant) -> str:
+    return f"{image.image}@{image.digest[7:19]}"
 
 
 def _view(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from edge.errors import NotFoundError
 from edge.hub.rollout_states import ACTIVE, ENDED, Member, Rollout
 from edge.hub.rollout_steps import Seen
+from edge.layering import for_device
 from edge.messages.desired import Module, Settings
 from edge.messages.reported import ModuleReport
 
@@ -153,7 +155,8 @@ def modules_in_use(connection: sqlite3.Connection) -> list[Module]:
         found += [each for each in (rollout.old, rollout.new) if each is not None]
         bases = (member.base for member in members(connection, rollout.id).values())
         found += [base for base in bases if base is not None]
-    return list({(module.name, module.digest): module for module in found}.values())
+    known = {(each.name, each.digest, each.variants): each for each in found}
+    return list(known.values())
 
 
 def seen(
@@ -161,37 +164,37 @@ def seen(
 ) -> dict[str, Seen]:
     """The devices that there are. Only of those that were exposed is their report looked at."""
     exposed = {member.device for member in members if member.exposed_ms is not None}
-    has_new: dict[str | None, bool] = {None: False}
+    modules: dict[str | None, tuple[Module, ...]] = {None: ()}
     found: dict[str, Seen] = {}
-    for name, is_online, reported, state, error in connection.execute(
-        "SELECT devices.name, devices.online, devices.reported, desired.state, desired.error"
+    for name, tags, is_online, reported, state, error in connection.execute(
+        "SELECT devices.name, devices.tags, devices.online, devices.reported, desired.state,"
+        " desired.error"
         " FROM devices LEFT JOIN desired ON desired.device = devices.name"
     ):
         if name not in exposed:
             found[name] = Seen(is_online=bool(is_online))
             continue
-        if state not in has_new:
-            has_new[state] = rollout.new in state_of(connection, state).modules
-        found[name] = _seen(rollout.module, reported, bool(is_online), has_new[state], error)
+        if state not in modules:
+            modules[state] = state_of(connection, state).modules
+        its = _tags.decode(tags)
+        new = for_device(rollout.new, name, its)
+        known = Seen(bool(is_online), new in modules[state], error, tags=its)
+        found[name] = _with_report(known, rollout.module, reported)
     return found
 
 
-def _seen(
-    module: str, reported: bytes | None, is_online: bool, has_new: bool, error: str | None
-) -> Seen:
+def _with_report(known: Seen, module: str, reported: bytes | None) -> Seen:
     if reported is None:
-        return Seen(is_online, has_new, error)
+        return known
     try:
         report = _reports.decode(reported)
     except msgspec.MsgspecError:
-        return Seen(is_online, has_new, error)
-    return Seen(
-        is_online,
-        has_new,
-        error,
-        report.desired_version,
-        report.applied_version,
-        next((each for each in report.modules if each.name == module), None),
+        return known
+    return dataclasses.replace(
+        known,
+        desired_version=report.desired_version,
+        applied_version=report.applied_version,
+        report=next((each for each in report.modules if each.name == module), None),
     )
 
 
@@ -205,3 +208,4 @@ _rollouts = msgspec.json.Decoder(Rollout)
 _members = msgspec.json.Decoder(Member)
 _reports = msgspec.json.Decoder(_Report)
 _states = msgspec.json.Decoder(DesiredState)
+_tags = msgspec.json.Decoder(dict[str, str])

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from edge.hub.rollout_policy import at_once, targets
 from edge.hub.rollout_states import FAILED, Action, Member, Outcome, Rollout, rank
+from edge.layering import for_device
 from edge.messages.reported import ModuleReport
 
 GRACE_S = 120.0
@@ -27,7 +28,7 @@ or until the timeout if that is shorter, nothing times out."""
 class Seen:
     """A device as the hub knows it. ``has_new``: its desired state says the rollout's new version.
     ``error``: why its desired state cannot be made. ``desired_version`` and ``applied_version``:
-    what it reports; ``report``: of the module."""
+    what it reports; ``report``: of the module. ``tags``: they choose among variants."""
 
     is_online: bool = True
     has_new: bool = True
@@ -35,6 +36,7 @@ class Seen:
     desired_version: int = 0
     applied_version: int = 0
     report: ModuleReport | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +236,11 @@ def observed(
         return "failed", seen.error
     if not seen.has_new:
         return "gone", "another layer decides what it runs"
-    report = seen.report
-    if report is not None and report.wanted == rollout.new.digest and _is_fresh(member, seen):
+    report, new = seen.report, for_device(rollout.new, member.device, seen.tags)
+    if report is not None and report.wanted == new.digest and _is_fresh(member, seen):
         if report.phase == "failed":
             return "failed", report.error or "it gave the new version up"
-        if report.phase == "idle" and report.digest == rollout.new.digest:
+        if report.phase == "idle" and report.digest == new.digest:
             if report.health == "healthy" and _is_applied(rollout, member, seen):
                 return "succeeded", None
             if member.outcome == "succeeded" and report.health in ("unhealthy", "stopped"):
@@ -258,6 +260,7 @@ def has_base(rollout: Rollout, member: Member, seen: Seen | None) -> bool:
     base = member.base or rollout.old
     if base is None:
         return seen.report is None or seen.report.digest is None
+    base = for_device(base, member.device, seen.tags)
     return (
         seen.report is not None
         and seen.report.digest == base.digest
@@ -304,7 +307,10 @@ def _is_fresh(member: Member, seen: Seen) -> bool:
 def _is_applied(rollout: Rollout, member: Member, seen: Seen) -> bool:
     """The digest tells a new image; other changes only the version that was applied does."""
     base = member.base or rollout.old
-    if base is None or base.digest != rollout.new.digest:
+    if base is None:
+        return True
+    digests = [for_device(e, member.device, seen.tags).digest for e in (base, rollout.new)]
+    if digests[0] != digests[1]:
         return True
     return seen.applied_version >= member.version
 

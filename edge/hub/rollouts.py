@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -20,14 +20,14 @@ from edge.errors import ConflictError, InvalidSpecError
 from edge.hub import deployment_rows, publishing, rollout_rows
 from edge.hub.database import Database
 from edge.hub.deployment_rules import check_layer
-from edge.hub.deployments import now_ms
+from edge.hub.deployments import describe_images, now_ms
 from edge.hub.rollout_policy import Policy, check, targets
 from edge.hub.rollout_rows import Counts
 from edge.hub.rollout_settling import settle
 from edge.hub.rollout_states import FAILED, Action, Member, Rollout, rank, spec_for
 from edge.hub.rollout_steps import Event, Step
-from edge.layering import Layer, canonical_module, compose
-from edge.messages.desired import Module
+from edge.layering import Layer, canonical_module, compose, with_variants
+from edge.messages.desired import Module, Variant
 
 
 class RolloutView(msgspec.Struct, frozen=True):
@@ -55,6 +55,7 @@ class RolloutView(msgspec.Struct, frozen=True):
     new_image: str
     old_digest: str | None
     new_digest: str
+    new_variants: tuple[Variant, ...]
     policy: Policy
 
 
@@ -73,17 +74,19 @@ class Rollouts:
         by: str,
         image: str | None = None,
         digest: str | None = None,
+        variants: Sequence[Variant] = (),
         spec: Module | None = None,
         policy: Policy | None = None,
     ) -> RolloutView:
         """Bring ``image`` with ``digest``, or all of ``spec``, to the devices of the layer, batch
-        by batch. A rollout of the same module that is under way, or was stopped, ends here: its
+        by batch; with it ``variants`` for some of them (those of other conditions stay as they
+        are). A rollout of the same module that is under way, or was stopped, ends here: its
         devices keep what they have until this one reaches them."""
         policy = check(policy or Policy())
         with self._database.writer() as connection:
             stored = deployment_rows.layer(connection, layer).layer
             old = stored.module(module)
-            new = canonical_module(_new_spec(layer, module, old, image, digest, spec))
+            new = canonical_module(_new_spec(layer, module, old, image, digest, variants, spec))
             if module in stored.removed:
                 raise ConflictError(f"the deployment {layer} removes {module}; change it first")
             target = check_layer(stored.with_module(module, new))
@@ -96,7 +99,7 @@ class Rollouts:
                 self._end(connection, before, at_ms, by)
             draft = Rollout(0, layer, module, old, new, policy, by, at_ms, at_ms)
             rollout = rollout_rows.insert(connection, draft, members)
-            note = f"{old.image if old else 'nothing'} -> {new.image}@{new.digest[7:19]}"
+            note = f"{old.image if old else 'nothing'} -> {describe_images(new)}"
             note += f", {len(members)} devices"
             _tell(connection, rollout, at_ms, by, "started", note)
             return _view(rollout, _count(members))
@@ -170,10 +173,11 @@ def _new_spec(
     old: Module | None,
     image: str | None,
     digest: str | None,
+    variants: Sequence[Variant],
     spec: Module | None,
 ) -> Module:
     if spec is not None:
-        if spec.name != module or image is not None or digest is not None:
+        if spec.name != module or image is not None or digest is not None or variants:
             raise InvalidSpecError("give the new version as spec, or as image and digest")
         return spec
     if image is None or digest is None:
@@ -182,7 +186,7 @@ def _new_spec(
         raise InvalidSpecError(
             f"the deployment {layer} has no module {module}; give all of the new one as spec"
         )
-    return replace(old, image=image, digest=digest)
+    return with_variants(replace(old, image=image, digest=digest), variants)
 
 
 def _members(
@@ -269,5 +273,6 @@ def _view(rollout: Rollout, counts: Counts) -> RolloutView:
         new_image=rollout.new.image,
         old_digest=rollout.old.digest if rollout.old else None,
         new_digest=rollout.new.digest,
+        new_variants=rollout.new.variants,
         policy=rollout.policy,
     )

@@ -75,12 +75,22 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     lock_deadline_s: float | None = None
 
 
+class Variant(msgspec.Struct, frozen=True):
+    """Another image of a module, for devices of a condition (edge/conditions.py)."""
+
+    condition: str
+    image: str
+    digest: str
+
+
 class Module(msgspec.Struct, frozen=True, omit_defaults=True):
     """One module. ``image``: the repository and version that people know, like "digits:3";
     ``digest``: its manifest's, which is what counts. ``port``: where the device answers (all
     addresses; the module listens on 5001 inside); None: no port. ``order``: modules of a lower
     one are started, and healthy, first. ``host``: None: Docker if the device has it, else
-    processes; FPGA artifacts always run as processes."""
+    processes; FPGA artifacts always run as processes. ``variants``: what the devices of these
+    conditions run in place of ``image``, the first that is met; the hub keeps them, and tells each
+    device its own image."""
 
     name: str
     image: str
@@ -95,6 +105,7 @@ class Module(msgspec.Struct, frozen=True, omit_defaults=True):
     probe: Probe = Probe()
     update: Update = Update()
     order: int = 0
+    variants: tuple[Variant, ...] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):

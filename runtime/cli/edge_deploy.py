@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = ("name", "target", "priority", "modules", "devices", "rollouts", "changed_at")
 MODULE_OPTIONS = (
     *("port", "address", "env", "args", "memory", "cpus", "host", "order"),
-    *("restart", "strategy", "watch_s", "shadow_s", "window"),
+    *("restart", "strategy", "watch_s", "shadow_s", "window", "variants"),
 )
 
 
@@ -35,6 +35,14 @@ MODULE_OPTIONS = (
 )
 @click.option(
     "--module", "modules", multiple=True, metavar="NAME=IMAGE[:V]", help="Runs it; may repeat."
+)
+@click.option(
+    "--for",
+    "variants",
+    type=(str, str),
+    multiple=True,
+    metavar="CONDITION IMAGE[:V]",
+    help="Devices of the condition run this image as the module instead; may repeat.",
 )
 @click.option("--without", multiple=True, metavar="NAME", help="Not this one, whatever is below.")
 @click.option(
@@ -60,7 +68,8 @@ MODULE_OPTIONS = (
 @click.option(
     "--strategy",
     type=click.Choice(["beside", "replace"]),
-    help="A new version starts beside the old one, or after its end. [default: beside]",
+    help="A new version starts beside the old one, or after its end. [default: beside; of an image"
+    " for an FPGA: replace]",
 )
 @click.option("--watch-s", type=click.FloatRange(min=0), help="A new version is on trial so long.")
 @click.option("--shadow-s", type=click.FloatRange(min=0), help="Compare on live requests so long.")
@@ -94,6 +103,7 @@ def deploy(
         if file is None:
             read = _known_layer(deployments, name)
         layer = check_layer(_layer(workspace, read, name, file, options))
+        edge_images.check_kinds(workspace, layer.modules)
         edge_images.hold(workspace, name, _known_images(workspace, layer))
         try:
             changed = deployments.put(layer, by=user(), supersede=supersede, read=read)
@@ -124,25 +134,30 @@ def _layer(
     """What the file says, or the options of the layer that there is (``read``)."""
     import msgspec
 
-    from edge.layering import Layer
+    from edge.layering import Layer, with_variants
     from runtime import edge_images
-    from runtime.cli.edge_layer import module_pairs, read_layer
+    from runtime.cli.edge_layer import module_pairs, read_layer, variants
+
+    def find(ref: str) -> edge_images.FoundImage:
+        return edge_images.find(workspace, ref)
 
     if file is not None:
         if any(map(_is_given, options.values())):
             raise click.UsageError("a FILE says everything; it takes no other options")
-        return read_layer(file, name, lambda ref: edge_images.find(workspace, ref))
+        return read_layer(file, name, find)
     layer = read if isinstance(read, Layer) else Layer(name)
     if read is None and not options["modules"] and not options["without"]:
         raise click.UsageError("say which modules: --module NAME=IMAGE:VERSION")
     for module_name, ref in module_pairs(options["modules"]).items():
-        found = edge_images.find(workspace, ref)
+        found = find(ref)
         before = layer.module(module_name)
-        layer = layer.with_module(
-            module_name, _module(module_name, found.reference, found.digest, before, options)
-        )
+        made = _module(module_name, found.reference, found.digest, before, options)
+        made = with_variants(made, variants(options["variants"], find))
+        layer = layer.with_module(module_name, made)
     if not options["modules"] and any(_is_given(options[key]) for key in MODULE_OPTIONS):
         raise BadValueError("--port, --env and the like are of a module; name it with --module")
+    if options["variants"] and len(options["modules"]) > 1:
+        raise click.UsageError("--for is of one module; name it alone with --module")
     for module_name in options["without"]:
         layer = layer.with_module(module_name, None)
     return msgspec.structs.replace(
@@ -200,8 +215,10 @@ def _is_given(value: object) -> bool:
 
 def _known_images(workspace: Workspace, layer: Layer) -> list[str]:
     """Of the workspace: a module may be of another one's registry."""
+    from runtime.edge_images import images_of
+
     known = {image.reference for image in workspace.images.list()}
-    return [module.image for module in layer.modules if module.image in known]
+    return [image for module in layer.modules for image in images_of(module) if image in known]
 
 
 @click.group("deployments", cls=DefaultGroup)
@@ -293,6 +310,11 @@ def record(view: LayerView) -> dict[str, Json]:
         "target": f"device {layer.device}" if layer.device is not None else layer.condition,
         "priority": layer.priority,
         "modules": {module.name: module.image for module in layer.modules},
+        "variants": {
+            module.name: {each.condition: each.image for each in module.variants}
+            for module in layer.modules
+            if module.variants
+        },
         "without": list(layer.removed),
         "devices": view.devices,
         "rollouts": list(view.rollouts),

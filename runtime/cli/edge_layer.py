@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -13,14 +13,14 @@ import msgspec
 from edge import windows
 from edge.errors import EdgeError
 from edge.layering import Layer
-from edge.messages.desired import Limits, Module, Probe, Restart, Settings, Update, Window
+from edge.messages.desired import Limits, Module, Probe, Restart, Settings, Update, Variant, Window
 from runtime.edge_images import FoundImage
 from runtime.errors import BadValueError
 
 Find = Callable[[str], FoundImage]
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmg]?)(?:i?b)?", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_STRUCTS = (Layer, Module, Limits, Restart, Probe, Update, Settings, Window)
+_STRUCTS = (Layer, Module, Limits, Restart, Probe, Update, Settings, Window, Variant)
 
 
 def size_bytes(text: str) -> int:
@@ -44,6 +44,12 @@ def module_pairs(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def variants(texts: Iterable[tuple[str, str]], find: Find) -> list[Variant]:
+    """Of pairs of a condition and an image. Raises BadValueError."""
+    found = [(condition, find(image)) for condition, image in texts]
+    return [Variant(condition, image.reference, image.digest) for condition, image in found]
+
+
 def read_layer(path: Path, name: str, find: Find) -> Layer:
     """A deployment from YAML or JSON: the fields of a layer; a module needs ``name`` and ``image``,
     and the workspace knows the digest. Raises BadValueError, naming the key."""
@@ -60,9 +66,12 @@ def read_layer(path: Path, name: str, find: Find) -> Layer:
     if "target" in data:
         data["condition"] = data.pop("target")
     for module in _modules(data):
-        if isinstance(module.get("image"), str):
-            found = find(module["image"])
-            module["image"], module["digest"] = found.reference, found.digest
+        for each in (module, *_mappings(module.get("variants"))):
+            if each is not module and "target" in each:
+                each["condition"] = each.pop("target")
+            if isinstance(each.get("image"), str):
+                found = find(each["image"])
+                each["image"], each["digest"] = found.reference, found.digest
     _windows_read(data)
     check_keys(data, Layer, "")
     try:
@@ -88,8 +97,11 @@ def check_keys(data: object, kind: type, where: str) -> None:
 
 def _modules(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Those that can be one; what is wrong with others is said later."""
-    modules = data.get("modules")
-    return [one for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
+    return _mappings(data.get("modules"))
+
+
+def _mappings(found: object) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _windows_read(data: dict[str, Any]) -> None:

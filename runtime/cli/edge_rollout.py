@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,12 @@ from runtime.cli.output import Json, Record, output_option, print_record, print_
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
+    from edge.hub.database import Database
     from edge.hub.rollout_policy import OnFailure
     from edge.hub.rollouts import Rollouts, RolloutView
+    from edge.messages.desired import Variant
+    from registry import Workspace
+    from runtime.edge_images import FoundImage
 
 COLUMNS = ("id", "deployment", "module", "image", "state", "batch", "devices", "failed", "reason")
 UNDER_WAY = ("running", "rolling back")
@@ -36,6 +40,15 @@ def rollout() -> None:
 @click.argument("name", metavar="DEPLOYMENT")
 @click.argument("module")
 @click.argument("image", metavar="IMAGE[:V]")
+@click.option(
+    "--for",
+    "variants",
+    type=(str, str),
+    multiple=True,
+    metavar="CONDITION IMAGE[:V]",
+    help="Devices of the condition get this image instead; may repeat. Images that the deployment"
+    " has for other conditions stay.",
+)
 @click.option(
     "--batch",
     "batches",
@@ -90,6 +103,7 @@ def start(
     name: str,
     module: str,
     image: str,
+    variants: tuple[tuple[str, str], ...],
     batches: tuple[str, ...],
     success: float,
     abort: float,
@@ -107,6 +121,7 @@ def start(
     from edge.hub.rollout_policy import Policy
     from edge.hub.rollouts import Rollouts
     from runtime import edge_images
+    from runtime.cli.edge_layer import variants as read_variants
 
     policy = Policy(
         batches=batches or Policy().batches,
@@ -123,13 +138,16 @@ def start(
     rollouts = Rollouts(database)
     with open_workspace(workspace_dir) as workspace:
         found = edge_images.find(workspace, image)
-        edge_images.hold(workspace, name, [found.reference])
+        others = read_variants(variants, lambda ref: edge_images.find(workspace, ref))
+        _check_kinds(workspace, database, name, module, found, others)
+        edge_images.hold(workspace, name, [found.reference, *(each.image for each in others)])
         try:
             started = rollouts.start(
                 name,
                 module,
                 image=found.reference,
                 digest=found.digest,
+                variants=others,
                 policy=policy,
                 by=user(),
             )
@@ -140,7 +158,29 @@ def start(
     if output == "json":
         print_record(record(started), output)
     else:
-        click.echo(f"Started rollout {started.id}: {started.devices} devices get {found.reference}")
+        images = ", ".join([found.reference, *(each.image for each in started.new_variants)])
+        click.echo(f"Started rollout {started.id}: {started.devices} devices get {images}")
+
+
+def _check_kinds(
+    workspace: Workspace,
+    database: Database,
+    layer: str,
+    module: str,
+    image: FoundImage,
+    variants: Sequence[Variant],
+) -> None:
+    """That the module, as the deployment has it, can be of these images."""
+    import msgspec
+
+    from edge.hub.deployments import Deployments
+    from edge.layering import with_variants
+    from runtime.edge_images import check_kinds
+
+    before = Deployments(database).show(layer).layer.module(module)
+    if before is not None:
+        after = msgspec.structs.replace(before, image=image.reference, digest=image.digest)
+        check_kinds(workspace, [with_variants(after, variants)])
 
 
 @rollout.command("list")
@@ -183,7 +223,7 @@ def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: P
             for member in members
         ]
     else:
-        known = {key: value for key, value in known.items() if value not in (None, "")}
+        known = {key: value for key, value in known.items() if value not in (None, "", {})}
         known["members"] = [
             f"{member.device}: {member.outcome}" + (f", {member.error}" if member.error else "")
             for member in members
@@ -283,6 +323,7 @@ def record(view: RolloutView) -> dict[str, Json]:
         "module": view.module,
         "image": view.new_image,
         "digest": view.new_digest,
+        "variants": {each.condition: each.image for each in view.new_variants},
         "old_image": view.old_image,
         "old_digest": view.old_digest,
         "state": view.state,

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import InvalidSpecError
-from edge.layering import Composed, Layer, compose, port_conflict
-from edge.messages.desired import Module, Settings, Window
+from edge.layering import Composed, Layer, compose, port_conflict, with_variants
+from edge.messages.desired import Module, Settings, Variant, Window
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -129,3 +129,25 @@ def test_the_order_of_layers_means_nothing(layers: list[Layer], random: object) 
     shuffled = list(layers)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert compose("d", {}, shuffled) == compose("d", {}, layers)
+
+
+def test_the_first_condition_that_is_met_chooses_the_image() -> None:
+    variants = (
+        Variant('board == "pynq-z2" and site == "berlin"', "berlin:1", DIGEST),
+        Variant('board == "pynq-z2"', "fpga:1", DIGEST),
+        Variant("all", "never:1", DIGEST),
+    )
+    layers = [Layer("all", modules=(module("a", variants=variants[:2]),))]
+    assert images(compose("d", {}, layers)) == {"a": "digits:1"}
+    assert images(compose("d", {"board": "pynq-z2"}, layers)) == {"a": "fpga:1"}
+    both = {"board": "pynq-z2", "site": "berlin"}
+    assert images(compose("d", both, layers)) == {"a": "berlin:1"}
+    (told,) = compose("d", both, layers).modules
+    assert told == module("a", "berlin:1")
+
+
+def test_a_variant_takes_the_place_of_the_one_of_its_condition() -> None:
+    one, two = Variant("x", "x:1", DIGEST), Variant("y", "y:1", DIGEST)
+    made = with_variants(module("a", variants=(one, two)), [Variant("x", "x:2", DIGEST)])
+    assert [each.image for each in made.variants] == ["x:2", "y:1"]
+    assert with_variants(made, []) == made

@@ -20,9 +20,11 @@ from edge.messages.commands import Command, Reply
 from edge.messages.reported import HostReport, ModuleReport, OutboxReport, Reported
 from edge.messages.status import Status
 from registry import Workspace
+from registry.fpga_artifact import FpgaContents
 from runtime.cli.edge_layer import size_bytes
 from runtime.edge_images import ImageKeeper
 from runtime.errors import BadValueError
+from tests.registry.fpga_folders import fpga_folder
 from tests.runtime.conftest import Cli
 
 NOW_MS = 1_800_000_000_000
@@ -276,6 +278,99 @@ def test_a_rollout_is_paused_resumed_aborted_and_rolled_back(cli: Cli, hub: Data
     assert "started" in {entry["what"] for entry in log}
     assert cli("edge", "rollout", "show", "99").code == 1
     assert cli("edge", "rollout", "start", "all", "m", "digits:2", "--batch", "0").code == 1
+
+
+@pytest.fixture
+def boards(cli: Cli, hub: Database, tmp_path: Path) -> Database:
+    """press-2 has a board, and there are digits-fpga:1 and digits-fpga:2."""
+    assert cli("edge", "devices", "tag", "press-2", "board=pynq-z2").code == 0
+    folder = fpga_folder(tmp_path / "fpga")
+    with Workspace.open(Path(".inferry")) as workspace:
+        for _ in range(2):
+            workspace.images.create_fpga(
+                "digits-fpga", models=["weights"], make=lambda *_: FpgaContents(folder)
+            )
+    return hub
+
+
+BOARD = 'board == "pynq-z2"'
+DEPLOY = ("edge", "deploy", "sorters", "--module", "digits=digits:1", "--for", BOARD)
+
+
+def told(database: Database, device: str) -> str:
+    with database.reader() as connection:
+        desired = publishing.desired_for(connection, device)
+    assert desired is not None
+    return desired.modules[0].image
+
+
+def test_one_deployment_and_one_rollout_have_docker_and_fpga_devices(
+    cli: Cli, boards: Database
+) -> None:
+    done = cli(*DEPLOY, "digits-fpga:1", "--port", "8001")
+    assert (done.code, done.stderr) == (0, "")
+    assert [told(boards, "press-1"), told(boards, "press-2")] == ["digits:1", "digits-fpga:1"]
+    shown = json.loads(cli("edge", "deployments", "sorters", "-o", "json").stdout)
+    assert shown["variants"] == {"digits": {BOARD: "digits-fpga:1"}}
+    rollout = ("edge", "rollout", "start", "sorters", "digits", "digits:2", "--for", BOARD)
+    done = cli(*rollout, "digits-fpga:2", "--batch", "100%")
+    assert "2 devices get digits:2, digits-fpga:2" in done.stdout
+    RolloutEngine(boards).tick(NOW_MS)
+    assert [told(boards, "press-1"), told(boards, "press-2")] == ["digits:2", "digits-fpga:2"]
+    shown = json.loads(cli("edge", "rollout", "1", "-o", "json").stdout)
+    assert shown["variants"] == {BOARD: "digits-fpga:2"}
+    for image in ("digits:1", "digits:2", "digits-fpga:1", "digits-fpga:2"):
+        done = cli("image", "delete", image)
+        assert (done.code, "edge.sorters" in done.stderr) == (1, True), image
+
+
+def test_a_file_has_variants_too(cli: Cli, boards: Database) -> None:
+    Path("sorters.yml").write_text(
+        "modules:\n- name: digits\n  image: digits\n  variants:\n"
+        f"  - {{target: '{BOARD}', image: digits-fpga}}\n"
+    )
+    done = cli("edge", "deploy", "sorters", "sorters.yml")
+    assert (done.code, done.stderr) == (0, "")
+    assert [told(boards, "press-1"), told(boards, "press-2")] == ["digits:2", "digits-fpga:2"]
+    Path("sorters.yml").write_text(
+        "modules:\n- {name: digits, image: digits, variants: [{targets: all, image: digits}]}\n"
+    )
+    assert "variants.targets" in cli("edge", "deploy", "sorters", "sorters.yml").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--strategy", "beside"], "two versions cannot have one board"),
+        (["--shadow-s", "60"], "for a shadow run"),
+        (["--host", "docker"], "it runs as a process"),
+    ],
+)
+def test_what_a_board_cannot_do_is_refused_before_a_device_fails_at_it(
+    cli: Cli, boards: Database, options: list[str], said: str
+) -> None:
+    for deploy in (
+        (*DEPLOY, "digits-fpga:1"),
+        ("edge", "deploy", "sorters", "--module", "digits=digits-fpga:1"),
+    ):
+        done = cli(*deploy, *options)
+        assert done.code == 1
+        assert done.stderr.count("\n") == 1
+        assert "digits-fpga:1 is for an FPGA" in done.stderr
+        assert said in done.stderr
+    assert cli("edge", "deploy", "sorters", "--module", "digits=digits:1", *options).code == 0
+    done = cli("edge", "rollout", "start", "sorters", "digits", "digits-fpga:2")
+    assert (done.code, said in done.stderr) == (1, True)
+    with Workspace.open(Path(".inferry")) as workspace:
+        assert workspace.images.get("digits-fpga:2").users == ()
+
+
+def test_a_variant_is_of_one_module(cli: Cli, boards: Database) -> None:
+    assert cli(*DEPLOY, "digits-fpga:1", "--module", "other=digits:2").code == 2
+    assert cli("edge", "deploy", "sorters", "--for", BOARD, "digits-fpga:1").code == 2
+    assert cli(*DEPLOY, "nothing:1").code == 1
+    done = cli(*DEPLOY[:-1], "board =", "digits-fpga:1")
+    assert (done.code, "condition" in done.stderr) == (1, True)
 
 
 def test_the_hub_lets_go_of_images_when_rollouts_are_over(cli: Cli, hub: Database) -> None:
