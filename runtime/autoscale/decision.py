@@ -25,6 +25,8 @@ from runtime.autoscale.reading import Reading
 
 STEP = 0.25
 """Of the replicas, at most this part goes at once while the rate of one is not known for sure."""
+SETTLED_S = 15.0
+"""...and the next only when those that are left have worked for so long."""
 ROUNDING = 1e-9
 
 
@@ -124,9 +126,20 @@ def _fewer(
     if newest.ready and newest.arrived_rps is None:
         return Decision(wanted, "The rate of requests is not known yet", Cause.UNKNOWN)
     if not history.learned.is_sure:
+        if not _has_settled(history, wanted):
+            why = f"What a replica can do is not known yet, nor how {wanted} of them do"
+            return Decision(wanted, why, Cause.WAITS)
         replicas = max(replicas, wanted - max(1, int(wanted * STEP)))
     why = f"At most {_fraction(highest)} replicas were needed for {declared.down_s:g} s"
     return Decision(declared.within(replicas), why, Cause.FEWER)
+
+
+def _has_settled(history: History, wanted: int) -> bool:
+    """Just so many have answered for a while, so that it shows what each of them does."""
+    readings = history.readings
+    since_s = readings[-1].at_s - SETTLED_S
+    late = [reading.ready for reading in readings if reading.at_s >= since_s]
+    return readings[0].at_s <= since_s and all(ready == wanted for ready in late)
 
 
 def _last(

@@ -22,9 +22,11 @@ from runtime.autoscale.reading import Reading
 LONGEST_WINDOW_S = 64.0
 LONGEST_GAP_S = 30.0
 """A reading that is further than this from the one before says nothing of the time between."""
-SURE_OF_TREND = 3.0
+SURE_OF_TREND = 2.0
 """A slope counts that is this many times its own standard error."""
-FEWEST_FOR_TREND = 6
+FEWEST_FOR_TREND = 5
+CLEARED_S = 10.0
+"""What has piled up may take so long to be cleared away: replicas for it alone would idle after."""
 MOST_GROWTH = 1.0
 """Foreseen growth is at most this part of the rate now."""
 
@@ -61,7 +63,9 @@ def _of_rate(
     grown = _growth(readings, lead_s)
     piled = max(0.0, last.in_flight - declared.target_in_flight * last.ready)
     free = 1.0 + declared.headroom
-    replicas = ((worst + grown) * free + piled / max(lead_s, declared.target_queue_s)) / rate
+    foreseen = now_rps + grown if grown else 0.0
+    busy = max(worst, foreseen) * free + piled / max(lead_s, CLEARED_S, declared.target_queue_s)
+    replicas = busy / rate
     return Demand(replicas, short / rate, now_rps, grows=grown > 0)
 
 
@@ -92,31 +96,43 @@ def _envelope(declared: Declared, readings: Sequence[Reading]) -> tuple[float, f
 
 
 def _growth(readings: Sequence[Reading], lead_s: float) -> float:
-    """Requests a second that will be added in ``lead_s``, by the line through the last readings;
-    0 where the line may be noise."""
-    window_s = min(LONGEST_WINDOW_S, max(20.0, 2.0 * lead_s))
-    newest_s = readings[-1].at_s
+    """Requests a second that will have been added in ``lead_s``. It must have grown in both halves
+    of the last while: a line through a step would rise for ever."""
+    half_s = min(LONGEST_WINDOW_S / 2.0, max(10.0, lead_s))
+    now_s = readings[-1].at_s
+    late, level = _slope(readings, now_s - half_s, now_s)
+    if late <= 0.0:
+        return 0.0
+    early, _ = _slope(readings, now_s - 2.0 * half_s, now_s - half_s)
+    return min(min(early, late) * lead_s, MOST_GROWTH * level)
+
+
+def _slope(readings: Sequence[Reading], from_s: float, to_s: float) -> tuple[float, float]:
+    """By how many requests a second the load grew in each second, on the line through those of this
+    time, and the load where the line ends; (0, 0) where it may as well be noise."""
     count = 0
     sum_x = sum_y = sum_xx = sum_xy = sum_yy = 0.0
     for index in range(len(readings) - 1, -1, -1):
         reading = readings[index]
-        x, y = reading.at_s - newest_s, reading.arrived_rps
-        if y is None or x < -window_s:
+        x, y = reading.at_s - to_s, reading.arrived_rps
+        if x > 0.0:
+            continue
+        if y is None or reading.at_s < from_s:
             break
         count += 1
         sum_x, sum_y = sum_x + x, sum_y + y
         sum_xx, sum_xy, sum_yy = sum_xx + x * x, sum_xy + x * y, sum_yy + y * y
     if count < FEWEST_FOR_TREND:
-        return 0.0
+        return 0.0, 0.0
     mean_x, mean_y = sum_x / count, sum_y / count
     spread = sum_xx - count * mean_x * mean_x
     if spread <= 0.0:
-        return 0.0
+        return 0.0, 0.0
     slope = (sum_xy - count * mean_x * mean_y) / spread
     rest = max(0.0, sum_yy - count * mean_y * mean_y - slope * slope * spread) / (count - 2)
     if slope <= SURE_OF_TREND * math.sqrt(rest / spread):
-        return 0.0
-    return min(slope * lead_s, MOST_GROWTH * mean_y)
+        return 0.0, 0.0
+    return slope, mean_y - slope * mean_x
 
 
 def _mean_in_flight(readings: Sequence[Reading], window_s: float) -> float:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.autoscale.declared import Declared
+from runtime.autoscale.learned import LONGEST_START_S, Learned, with_rate, with_start
+
+DECLARED = Declared(target_in_flight=8.0, target_queue_s=0.5)
+
+
+def seen(learned: Learned, rate_rps: float, in_flight: float, drain_s: float = 0.1) -> Learned:
+    return with_rate(learned, DECLARED, rate_rps=rate_rps, in_flight=in_flight, drain_s=drain_s)
+
+
+def test_the_first_start_is_believed() -> None:
+    assert with_start(Learned(), 12.0).start_s == 12.0
+
+
+def test_slow_starts_count_more_than_fast_ones() -> None:
+    learned = Learned()
+    for _ in range(50):
+        for took_s in (10.0, 10.0, 10.0, 20.0):
+            learned = with_start(learned, took_s)
+    assert 13.0 < learned.start_s < 20.0
+
+
+@pytest.mark.parametrize("took_s", [math.nan, math.inf, -1.0, -math.inf])
+def test_a_start_that_cannot_be_teaches_nothing(took_s: float) -> None:
+    assert with_start(Learned(), took_s) == Learned()
+
+
+def test_a_start_without_end_is_bounded() -> None:
+    assert with_start(Learned(), 1e300).start_s == LONGEST_START_S
+
+
+def test_a_rate_is_between_what_was_done_and_what_the_rest_of_the_target_allows() -> None:
+    learned = seen(Learned(), 40.0, 2.0)
+    assert learned.rate_rps is not None
+    assert 40.0 < learned.rate_rps < 160.0
+    assert not learned.is_sure
+
+
+def test_the_nearer_to_the_target_the_surer() -> None:
+    learned = seen(seen(Learned(), 40.0, 2.0), 75.0, 7.0)
+    assert learned.rate_rps is not None
+    assert 75.0 <= learned.rate_rps <= 75.0 * 8.0 / 7.0
+    assert learned.is_sure
+
+
+def test_a_service_that_became_slower_is_noticed_before_it_is_full() -> None:
+    learned = seen(Learned(rate_rps=100.0, is_sure=True), 20.0, 4.0)
+    assert learned.rate_rps == 40.0
+
+
+def test_full_replicas_show_their_rate() -> None:
+    learned = Learned(rate_rps=100.0, is_sure=True)
+    for _ in range(30):
+        learned = seen(learned, 50.0, 30.0)
+    assert learned.rate_rps == pytest.approx(50.0, rel=0.01)
+    assert seen(Learned(), 50.0, 30.0).rate_rps == 50.0
+
+
+def test_a_slow_request_alone_does_not_make_a_replica_full() -> None:
+    assert seen(Learned(), 0.5, 1.0, drain_s=2.0).rate_rps != 0.5
+    assert seen(Learned(), 0.5, 3.0, drain_s=6.0).rate_rps == 0.5
+
+
+@given(st.floats(), st.floats(), st.floats(), st.none() | st.floats(1e-6, 1e6))
+def test_nothing_makes_a_rate_that_cannot_be(
+    rate_rps: float, in_flight: float, drain_s: float, known: float | None
+) -> None:
+    learned = seen(Learned(rate_rps=known), rate_rps, in_flight, drain_s)
+    assert learned.rate_rps is None or learned.rate_rps > 0.0
+    assert learned.rate_rps is None or not math.isnan(learned.rate_rps)
