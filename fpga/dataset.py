@@ -29,10 +29,12 @@ MOST_JSON_BYTES = 64 << 20
 LABELS = "y"
 _NPY, _ZIP = b"\x93NUMPY", b"PK"
 _FAILURES = (
-    ValueError, EOFError, NotImplementedError, RuntimeError, KeyError, MemoryError,
+    ValueError, EOFError, NotImplementedError, RuntimeError, KeyError, OSError, OverflowError,
     zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
-"""What numpy and zipfile raise for files that are no such thing, damaged or encrypted."""
+"""What zipfile raises for archives that are none, damaged or encrypted."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""As numpy writes them."""
 
 
 def read_inputs(path: Path, name: str) -> Array:
@@ -61,6 +63,8 @@ def read_labelled(path: Path, name: str) -> tuple[Array, Array | None]:
 
 def _opened(path: Path) -> IO[bytes]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end, or never begin
+            raise DataError(f"'{path.name}' is no plain file")
         return path.open("rb")
     except OSError as error:
         raise DataError(f"'{path.name}' cannot be read: {error.strerror}") from None
@@ -84,15 +88,19 @@ def _members(path: Path, file: IO[bytes]) -> dict[str, Callable[[], Array]]:
     try:
         archive = zipfile.ZipFile(file)
     except _FAILURES as error:
-        raise DataError(f"'{path.name}' is a damaged .npz: {error}") from None
+        raise DataError(f"'{path.name}' is a damaged .npz: {_reason(error)}") from None
 
     def reader(member: zipfile.ZipInfo) -> Callable[[], Array]:
         def read() -> Array:
+            if member.compress_type not in _METHODS:
+                raise DataError(f"'{path.name}' is compressed otherwise than numpy does it")
             try:
                 with archive.open(member) as stream:
                     return _npy(path, stream, member.file_size)
             except _FAILURES as error:
-                raise DataError(f"'{path.name}': {member.filename[:40]!a}: {error}") from None
+                raise DataError(
+                    f"'{path.name}' is damaged at {member.filename[:40]!a}: {_reason(error)}"
+                ) from None
 
         return read
 
@@ -103,10 +111,10 @@ def _npy(path: Path, stream: IO[bytes], available: int) -> Array:
     """One array. ``available``: bytes that can be there, header included."""
     try:
         shape, is_fortran, dtype = _header(stream)
-    except DataError:
-        raise
-    except _FAILURES as error:
-        raise DataError(f"'{path.name}' is no .npy file: {error}") from None
+    except Exception as error:  # of a header that means harm, numpy raises this and that
+        raise DataError(f"'{path.name}' is no .npy file: {_reason(error)}") from None
+    if any(length < 0 for length in shape):
+        raise DataError(f"'{path.name}' claims a negative size")
     if dtype.hasobject:
         raise DataError(f"'{path.name}' holds pickled Python objects, which are never read")
     if dtype.kind not in "fiub":
@@ -133,6 +141,10 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Python 2
         return readers[version](stream)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _json_arrays(path: Path, file: IO[bytes]) -> dict[str, Callable[[], Array]]:

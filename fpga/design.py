@@ -99,6 +99,8 @@ def _described(bit: bytes, board: str, provenance: str, clock_mhz: float = CLOCK
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise BitstreamError(f"'{path.name}' is no plain file")
         if path.stat().st_size > bitfile.MOST_BYTES:
             raise BitstreamError(f"'{path.name}' is larger than {bitfile.MOST_BYTES >> 20} MiB")
         return path.read_bytes()
