@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ import msgspec
 
 from runtime.balance import configuration, maps
 from runtime.balance.certificate import certificate_text
-from runtime.balance.configuration import AGAIN, certificate_file, lane_name, slot_name
+from runtime.balance.configuration import AGAIN, certificate_file, lane_name, place_of, slot_name
 from runtime.balance.declared import Balance, Replica
 from runtime.balance.errors import RefusedError, RuntimeApiError
 from runtime.balance.keeper import Keeper, Told
@@ -43,6 +44,7 @@ from runtime.balance.runtime_api import RuntimeApi
 from runtime.balance.states import Server, Stats
 
 LAYOUT = "layout.json"
+OLDER_S = 2.0
 Now = Callable[[], datetime.datetime]
 
 
@@ -119,7 +121,7 @@ class Balancer:
         """Returns when it is so. Raises CertificateError, RefusedConfigError, StartError or
         RuntimeApiError; after the first three everything is as it was before."""
         with self._guard:
-            layout = arranged(balance, self._layout)
+            layout = arranged(balance, self._layout, self._busy())
             certificates = self._certificates(balance)
             files = configuration.files(layout) | certificates
             is_running = self.keeper.is_running
@@ -177,6 +179,18 @@ class Balancer:
             if service.certificate is not None
         }
 
+    def _busy(self) -> set[tuple[str, int, int]]:
+        """What cannot be asked ends just now, or is dead: then all of it is new anyway."""
+        found = set()
+        for api in self.keeper.apis():
+            with contextlib.suppress(RuntimeApiError):
+                found |= {
+                    place_of(server)
+                    for server in api.stats().servers
+                    if server.in_flight or server.queued
+                }
+        return found
+
     def _renew(self, certificates: Mapping[str, str]) -> None:
         current, *older = self.keeper.apis()
         for name, pem in certificates.items():
@@ -186,17 +200,25 @@ class Balancer:
                     api.replace_certificate(name, pem)
 
     def _tell_all(self, layout: Layout) -> int:
-        """The steps of the process in force; those that finish are told the same, as far as they
-        still hear it: a key that was withdrawn opens nothing there either."""
+        """The steps of the run in force; those that finish are told the same, as long as they hear
+        it: a key that was withdrawn opens nothing there either."""
         current, *older = self.keeper.apis()
         steps = _tell(current, layout)
         for api in older:
+            self._tell_older(api, layout)
+        return steps
+
+    def _tell_older(self, api: RuntimeApi, layout: Layout) -> None:
+        """Until it has heard, or has ended."""
+        deadline = time.monotonic() + OLDER_S
+        while api in self.keeper.apis():
             try:
                 _tell(api, layout)
+                return
             except RuntimeApiError:
-                if api in self.keeper.apis():
+                if time.monotonic() > deadline:
                     raise
-        return steps
+                time.sleep(0.02)
 
 
 def _tell(api: RuntimeApi, layout: Layout) -> int:

@@ -20,8 +20,9 @@ import json
 from dataclasses import replace
 
 from runtime.balance import holding, maps
-from runtime.balance.declared import Balance, Limits, Replica, Service, Version
+from runtime.balance.declared import NO_LIMIT, Balance, Limits, Replica, Service, Version
 from runtime.balance.layout import Lane, Layout, Placed
+from runtime.balance.states import Server
 
 FILE = "haproxy.cfg"
 AGAIN = "again"
@@ -40,9 +41,14 @@ _ERRORS = (
 )
 
 
-def api_socket(generation: str) -> str:
-    """The command socket's name; each process that HAProxy starts as has its own."""
-    return f"api.{generation}.sock"
+def master_socket(generation: int) -> str:
+    """Where HAProxy is told what to do; each of its processes has its own."""
+    return f"master.{generation}.sock"
+
+
+def listeners_socket(generation: int | str) -> str:
+    """Where it hands over its listening sockets."""
+    return f"listeners.{generation}.sock"
 
 
 def again_socket(service: str) -> str:
@@ -65,11 +71,17 @@ def slot_name(slot: int) -> str:
     return f"s{slot + 1}"
 
 
+def place_of(server: Server) -> tuple[str, int, int]:
+    """Service, lane and slot: ``lane_name`` and ``slot_name`` backwards."""
+    service, _, lane = server.backend.rpartition(".")
+    return service, int(lane), int(server.name.removeprefix("s")) - 1
+
+
 def files(layout: Layout) -> dict[str, str]:
     """By name, relative to HAProxy's folder."""
     return {
         FILE: configuration(layout),
-        holding.FILE: holding.LUA,
+        holding.FILE: holding.lua([placed.service.name for placed in layout.services]),
         **{name: maps.map_text(entries) for name, entries in maps.maps(layout).items()},
     }
 
@@ -101,19 +113,18 @@ def configuration(layout: Layout) -> str:
 
 def _global(layout: Layout) -> list[str]:
     balance = layout.balance
-    names = " ".join(placed.service.name for placed in layout.services)
     return [
         "global",
         f"maxconn {balance.connections}",
         f"hard-stop-after {_ms(balance.finish_s)}",
-        f'stats socket "unix@./{api_socket("${GENERATION}")}" mode 600 level admin '
+        f'stats socket "unix@./{listeners_socket("${GENERATION}")}" mode 600 level admin '
         "expose-fd listeners",
         "stats timeout 10s",
         # Sockets are handed over; a port that somebody else has is an error, not shared.
         "noreuseport",
         "ssl-default-bind-options ssl-min-ver TLSv1.2",
         *([f"nbthread {balance.threads}"] if balance.threads else []),
-        *([f"lua-load {holding.FILE} {names}"] if names else []),
+        f"lua-load {holding.FILE}",
     ]
 
 
@@ -225,8 +236,8 @@ def _choice(sticky_header: str | None) -> list[str]:
 
 def _server(slot: int, replica: Replica | None, version: Version | None) -> str:
     if replica is None or version is None:
-        return f"server {slot_name(slot)} {EMPTY} disabled"
-    limit = f" maxconn {version.max_requests}" if version.max_requests else ""
+        return f"server {slot_name(slot)} {EMPTY} maxconn {NO_LIMIT} disabled"
+    limit = f" maxconn {version.most_requests}"
     state = " disabled" if replica.is_draining else ""
     place = _joined(*replica.place)
     return f"server {slot_name(slot)} {place} weight {replica.weight}{limit}{state}"

@@ -26,6 +26,7 @@ from runtime.balance.errors import InvalidBalanceError
 
 KEY_CHARACTERS = 32
 """A key's least length: it is kept as a plain SHA-256, which only protects what nobody guesses."""
+NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,13 @@ class Version:
     def __post_init__(self) -> None:
         words.version_name(self.name)
         words.whole(self.share, 0, 10_000, "share")
-        words.whole(self.max_requests, 0, 1_000_000, "max_requests")
+        words.whole(self.max_requests, 0, NO_LIMIT, "max_requests")
         _once((replica.place for replica in self.replicas), f"replica of version {self.name}")
+
+    @property
+    def most_requests(self) -> int:
+        """As HAProxy is told it."""
+        return self.max_requests or NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ over from another; versions differ across an upgrade, so the exchange does not c
 asks too and holds what it gets, so that the ports stay open when HAProxy is killed: connections
 wait in the kernel. To the process that comes next it then plays HAProxy's part:
 
-    held = receive(folder, "api.3.sock")
+    held = receive(folder, "listeners.3.sock")
     with Giver(held, folder, "handover.sock"):     # haproxy -x handover.sock
 
 The exchange: "_getsocks\\n"; the number of sockets (a C int); the sockets, up to 252 in one message

@@ -10,17 +10,16 @@ lines of Lua do; they run only for such requests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from runtime.balance import maps
+
 FILE = "hold.lua"
 HEADER = "inferry-hold-until"
 """When the wait ends, in milliseconds since 1970: a request that comes back a second time waits no
 longer for it. Clients cannot set it."""
 
-LUA = """\
-local shares = {}
-for _, service in ipairs(table.pack(...)) do
-  shares[service] = Map.new("maps/" .. service .. ".lanes", Map._int)
-end
-
+_LUA = """\
 local function now_ms()
   local now = core.now()
   return now.sec * 1000 + now.usec // 1000
@@ -43,7 +42,7 @@ local function choose(txn, service, lanes)
 end
 
 core.register_action("hold", { "http-req" }, function(txn, service, lanes, hold_ms)
-  local until_ms = tonumber(txn.sf:req_hdr("inferry-hold-until"))
+  local until_ms = tonumber(txn.sf:req_hdr(header))
   if until_ms == nil then until_ms = now_ms() + tonumber(hold_ms) end
   txn:set_var("txn.until", tostring(until_ms))
   while true do
@@ -57,3 +56,11 @@ core.register_action("hold", { "http-req" }, function(txn, service, lanes, hold_
   end
 end, 3)
 """
+
+
+def lua(services: Sequence[str]) -> str:
+    """The program for services of these names."""
+    shares = "".join(
+        f'shares["{name}"] = Map.new("{maps.lanes_file(name)}", Map._int)\n' for name in services
+    )
+    return f'local header = "{HEADER}"\nlocal shares = {{}}\n{shares}\n{_LUA}'

@@ -9,14 +9,15 @@
 A new process takes the listening sockets of the one before (handover.py), is waited for until it
 answers, and then the old one is told to finish: no connection is refused meanwhile. One that dies
 is started again at once; the keeper holds its sockets too, so whoever connects in between waits.
-(HAProxy's own master process could reload as well, but when either it or its worker is killed, both
-end and their ports close; and it cannot be found again by a keeper that was killed itself.)
+(HAProxy's master could reload its worker as well; but when one of the two is killed both end, and
+their ports close. So each run of HAProxy has a master of its own, and the keeper is above them.)
 
 The folder, which only HAProxy's account can read:
 
     lock                   of the one keeper
     haproxy.cfg, maps/, certificates/, hold.lua
-    api.N.sock             the command socket of the N-th process
+    master.N.sock          where the N-th run of HAProxy is told what to do
+    listeners.N.sock       where it hands its listening sockets over
     NAME.again.sock        requests that found no server
     generation             N of the last one
     haproxy.log            what it says
@@ -38,7 +39,7 @@ from types import TracebackType
 from typing import Self
 
 from runtime.balance import handover
-from runtime.balance.configuration import api_socket
+from runtime.balance.configuration import listeners_socket, master_socket
 from runtime.balance.errors import BalanceError, FolderError, RuntimeApiError, StartError
 from runtime.balance.handover import Giver, Held
 from runtime.balance.process import Account, Process, Starter, usual_account
@@ -143,7 +144,8 @@ class Keeper:
         """For the next start, or for when the one in force dies."""
         with self._guard:
             for name, text in files.items():
-                self._write(self.folder, name, text)
+                if self.read(name) != text:
+                    self._write(self.folder, name, text)
 
     def read(self, name: str) -> str | None:
         """One of its files; None when there is none."""
@@ -196,7 +198,7 @@ class Keeper:
         for generation in range(max(1, last - 20), last + 1):
             process = self._starter.found(generation)
             if process is None:
-                (self.folder / api_socket(str(generation))).unlink(missing_ok=True)
+                self._forget(generation)
                 continue
             with contextlib.suppress(RuntimeApiError):
                 if process.api.info().is_stopping or generation != last:
@@ -211,7 +213,7 @@ class Keeper:
         before = self._current
         alive = before is not None and not before.has_ended()
         down = _down(before) if before is not None and alive else []
-        process = self._start(before.api.name if before is not None and alive else None)
+        process = self._start(before if alive else None)
         for server in down:
             with contextlib.suppress(RuntimeApiError):
                 process.api.set_down(server)
@@ -222,10 +224,11 @@ class Keeper:
             self._finishing.append(before)
         self._wake_up()
 
-    def _start(self, inherit: str | None) -> Process:
+    def _start(self, before: Process | None) -> Process:
         generation = self._generation() + 1
         self._write(self.folder, "generation", str(generation))
-        if inherit is not None or self._held is None:
+        if before is not None or self._held is None:
+            inherit = listeners_socket(before.generation) if before is not None else None
             return self._starter.start(generation, inherit=inherit, timeout_s=self._start_timeout_s)
         ids = self._starter.account.ids
         with Giver(self._held, self.folder, HANDOVER, owner=ids[0] if ids else None):
@@ -237,7 +240,7 @@ class Keeper:
         assert self._current is not None
         self._release()
         with contextlib.suppress(RuntimeApiError):
-            self._held = handover.receive(self.folder, self._current.api.name)
+            self._held = handover.receive(self.folder, listeners_socket(self._current.generation))
 
     def _release(self) -> None:
         if self._held is not None:
@@ -249,7 +252,11 @@ class Keeper:
         self._finishing = [process for process in self._finishing if process not in ended]
         for process in ended:
             process.close()
-            (self.folder / process.api.name).unlink(missing_ok=True)
+            self._forget(process.generation)
+
+    def _forget(self, generation: int) -> None:
+        for name in (master_socket(generation), listeners_socket(generation)):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _watch(self) -> None:
         failures = 0

@@ -3,13 +3,14 @@ its lane.
 
 HAProxy is configured with more lanes and slots than are used. A version or replica that comes or
 goes fills or empties one over the runtime API; only when they do not suffice, or a service itself
-changes, HAProxy is reloaded. What has a place keeps it; what is new gets one that was free before
-too, where there is one, so that nothing of its last owner is still on its way.
+changes, HAProxy is reloaded. What has a place keeps it. A replica that is new never gets the slot
+of one that leaves now, nor one that still works on a request of its last owner: when that ends,
+HAProxy keeps its connection, and would send a request of the new replica down it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -46,46 +47,70 @@ class Layout:
     services: tuple[Placed, ...] = ()
 
 
-def arranged(balance: Balance, before: Layout | None = None) -> Layout:
+Busy = Set[tuple[str, int, int]]
+"""Slots that work on requests: service, lane, slot."""
+
+
+def arranged(balance: Balance, before: Layout | None = None, busy: Busy = frozenset()) -> Layout:
     """The places for ``balance``, with as little moved against ``before`` as can be."""
     known = {placed.service.name: placed for placed in before.services} if before else {}
-    return Layout(balance, tuple(_placed(s, known.get(s.name)) for s in balance.services))
+    return Layout(balance, tuple(_placed(s, known.get(s.name), busy) for s in balance.services))
 
 
-def _placed(service: Service, before: Placed | None) -> Placed:
+def _placed(service: Service, before: Placed | None, busy: Busy) -> Placed:
     old = before.lanes if before else ()
-    count = max(LANES, len(old), _power_of_two(len(service.versions)))
-    size = max([SLOTS, *(len(lane.slots) for lane in old)])
-    size = max([size, *(_power_of_two(len(version.replicas)) for version in service.versions)])
     owners = [lane.version.name if lane.version else None for lane in old]
     wanted = {version.name: version for version in service.versions}
-    places = _places(owners, list(wanted), count)
+    places = _places(owners, list(wanted), least=LANES)
     lanes = []
     for index, name in enumerate(places):
         slots = old[index].slots if index < len(old) else ()
-        lanes.append(_lane(wanted[name] if name is not None else None, slots, size))
-    return Placed(service, tuple(lanes))
+        taken = {slot for at, lane, slot in busy if (at, lane) == (service.name, index)}
+        lanes.append(_lane(wanted[name] if name is not None else None, slots, taken))
+    size = max(len(lane.slots) for lane in lanes)
+    return Placed(service, tuple(_grown(lane, size) for lane in lanes))
 
 
-def _lane(version: Version | None, before: tuple[Replica | None, ...], size: int) -> Lane:
+def _lane(version: Version | None, before: tuple[Replica | None, ...], busy: Set[int]) -> Lane:
     owners = [replica.place if replica else None for replica in before]
     wanted = {replica.place: replica for replica in version.replicas} if version else {}
-    places = _places(owners, list(wanted), size)
+    leaving = {at for at, owner in enumerate(owners) if owner is not None}
+    places = _places(owners, list(wanted), least=SLOTS, closed=leaving | busy)
     return Lane(version, tuple(wanted[place] if place is not None else None for place in places))
 
 
-def _places(owners: list[_Owner | None], wanted: list[_Owner], count: int) -> list[_Owner | None]:
-    """Each of ``wanted`` once, those among ``owners`` where they were."""
-    owners = owners + [None] * (count - len(owners))
-    places = [owner if owner in wanted else None for owner in owners]
-    free = sorted(
-        (at for at in range(count) if places[at] is None),
-        key=lambda at: owners[at] is not None,  # those that nobody had come first
-    )
-    kept = set(places)
-    for owner, at in zip((one for one in wanted if one not in kept), free, strict=False):
+def _grown(lane: Lane, size: int) -> Lane:
+    return Lane(lane.version, lane.slots + (None,) * (size - len(lane.slots)))
+
+
+def _places(
+    owners: list[_Owner | None],
+    wanted: list[_Owner],
+    *,
+    least: int,
+    closed: Set[int] = frozenset(),
+) -> list[_Owner | None]:
+    """Each of ``wanted`` once: where it was among ``owners``, or else in a place that is not
+    ``closed``; there are as many places as before, or more."""
+    kept = {owner for owner in owners if owner in wanted}
+    new = [owner for owner in wanted if owner not in kept]
+    count = max(least, len(owners))
+    while len(free := _free(owners, kept, count, closed)) < len(new):
+        count = _power_of_two(count + 1)
+    places = [owner if owner in kept else None for owner in owners]
+    places += [None] * (count - len(owners))
+    for owner, at in zip(new, free, strict=False):
         places[at] = owner
     return places
+
+
+def _free(
+    owners: list[_Owner | None], kept: Set[_Owner], count: int, closed: Set[int]
+) -> list[int]:
+    """Those that nobody had come first."""
+    former = dict(enumerate(owners))
+    open_ones = (at for at in range(count) if at not in closed and former.get(at) not in kept)
+    return sorted(open_ones, key=lambda at: former.get(at) is not None)
 
 
 def _power_of_two(number: int) -> int:

@@ -89,7 +89,7 @@ def plan(
 def _wanted(layout: Layout) -> Iterator[tuple[tuple[str, str], Replica | None, int]]:
     for placed in layout.services:
         for index, lane in enumerate(placed.lanes):
-            limit = lane.version.max_requests if lane.version else 0
+            limit = lane.version.most_requests if lane.version else 0
             for slot, replica in enumerate(lane.slots):
                 name = lane_name(placed.service.name, index)
                 yield (name, slot_name(slot)), replica, limit

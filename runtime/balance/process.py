@@ -1,4 +1,4 @@
-"""One process of HAProxy: how it is started, that it answers, and how it ends.
+"""One run of HAProxy, a master and its worker: how it starts, that it answers, and how it ends.
 
 It is a session of its own and outlives whoever started it: requests go on while a controller is
 away. Who comes later finds it by its command socket (``found``). Signals go through a descriptor of
@@ -64,7 +64,8 @@ def usual_account() -> Account:
 
 @dataclass(slots=True)
 class Process:
-    """``generation``: its number in its folder, which names its command socket."""
+    """``pid``: the master's, which ends with its worker, as that does with it; ``generation``: its
+    number in its folder, which names its sockets."""
 
     pid: int
     generation: int
@@ -134,6 +135,8 @@ class Starter:
         """Returns once it answers. ``inherit``: the socket where it gets the listening sockets of
         the one before. Raises StartError."""
         user, group = self.account.ids or (None, None)
+        name = configuration.master_socket(generation)
+        master = f"unix@./{name},mode,600"
         options = [] if inherit is None else ["-x", f"./{inherit}"]
         path = self.folder / LOG
         with path.open("ab") as log:
@@ -142,7 +145,7 @@ class Starter:
             before = log.tell()
             try:
                 child = subprocess.Popen(
-                    [self.command, "-db", "-f", configuration.FILE, *options],
+                    [self.command, "-W", "-S", master, "-f", configuration.FILE, *options],
                     cwd=self.folder,
                     env=_environment(generation),
                     stdin=subprocess.DEVNULL,
@@ -155,7 +158,7 @@ class Starter:
                 )
             except (FileNotFoundError, PermissionError) as error:
                 raise _not_started(error, self.command, self.folder) from None
-        api = RuntimeApi(self.folder, configuration.api_socket(str(generation)))
+        api = RuntimeApi(self.folder, name)
         process = Process(child.pid, generation, api, os.pidfd_open(child.pid))
         child.returncode = 0  # it may outlive us: Popen is not to warn of that
         if not _answers(process, timeout_s):
@@ -170,12 +173,12 @@ class Starter:
 
     def found(self, generation: int) -> Process | None:
         """The one that runs in this folder with that number, if it does."""
-        api = RuntimeApi(self.folder, configuration.api_socket(str(generation)))
+        api = RuntimeApi(self.folder, configuration.master_socket(generation))
         descriptor = -1
         try:
-            pid = api.info().pid
+            pid = api.master_pid()
             descriptor = os.pidfd_open(pid)
-            if api.info().pid == pid:  # still: so the descriptor is of this process
+            if api.master_pid() == pid:  # still: so the descriptor is of this process
                 return Process(pid, generation, api, descriptor)
         except (RuntimeApiError, OSError):
             pass
@@ -198,7 +201,7 @@ def _answers(process: Process, timeout_s: float) -> bool:
         if process.has_ended(POLL_S):
             return False
         with contextlib.suppress(RuntimeApiError):
-            return process.api.info().pid == process.pid
+            return not process.api.info().is_stopping
     return False
 
 

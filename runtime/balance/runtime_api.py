@@ -1,13 +1,15 @@
 """HAProxy's command socket: one connection for each command, each with a deadline.
 
-    api = RuntimeApi(folder, "api.3.sock", timeout_s=2.0)
+    api = RuntimeApi(folder, "master.3.sock", timeout_s=2.0)
     api.set_place("digits.0/s1", "127.0.0.1", 9001)
     api.set_state("digits.0/s1", "ready")
     api.stats().servers
 
-HAProxy answers in words: with ``set severity-output`` each begins with its severity, and whatever
-is graver than a notice is a refusal. What is in a command was checked before (words.py); a line's
-end or a semicolon in one is refused here all the same.
+The socket is the master's, which passes commands on to its worker: a worker that is finishing what
+it had begun hears them there, while it has closed its own socket. HAProxy answers in words, and
+says no in words: each command knows what it is answered when it is done, and all else is a refusal.
+What is in a command was checked before (words.py); a line's end or a semicolon in one is refused
+here all the same.
 """
 
 from __future__ import annotations
@@ -23,15 +25,19 @@ from runtime.balance.errors import LateError, RefusedError, UnreachableError
 from runtime.balance.states import Admin, Info, Stats
 
 TIMEOUT_S = 2.0
-WARNING, NOTICE = 4, 5
-"""Severities of syslog: a notice and what has a higher number is no refusal."""
-_MOVED = re.compile(r"changed from '|^no need to change ")
-"""A server's new address is told as a warning, as is an address that is none."""
-_SEVERITY = re.compile(r"^\[(\d)\]:", re.M)
-_UNKNOWN = "Unknown command"
-_NEW_VERSION = re.compile(r"New version created: (\d+)")
+WORKER = "@1 "
+"""Before a command that the master passes on."""
 _SAFE = re.compile(r"[A-Za-z0-9 _./:@#%+-]*", re.ASCII)
 _ADMIN = {"ready": "ready", "drain": "drain", "maintenance": "maint"}
+_NOTHING = re.compile(r"")
+_MOVED = re.compile(r"(?s).*\bchanged from '.*|no need to change .*")
+_NEW_VERSION = re.compile(r"New version created: (\d+)")
+_STAGED = re.compile(r"Transaction (created|updated) for certificate .*")
+_COMMITTED = re.compile(r"(?s)Committing .*Success!")
+_TABLE = re.compile(r"(?s)# .*")
+_LINES = re.compile(r"(?s)Name: .*")
+_ENTRIES = re.compile(r"(?s)(0x.*)?")
+_MASTER = re.compile(r"(?ms).*^(\d+)\s+master\b.*")
 
 
 class RuntimeApi:
@@ -45,69 +51,69 @@ class RuntimeApi:
     def __repr__(self) -> str:
         return f"RuntimeApi({str(self.folder / self.name)!r})"
 
-    def ask(self, command: str, payload: str = "") -> str:
-        """What HAProxy answers to one command, without the severity."""
+    def ask(self, command: str, done: re.Pattern[str], payload: str = "") -> re.Match[str]:
+        """What HAProxy answers to one command, when it is all of ``done``."""
         if _SAFE.fullmatch(command) is None:
             raise RefusedError(ascii(command), "it has characters that no command has")
-        asked = f"set severity-output number;{command}"
+        asked = command
         if payload:
             # An empty line would end the payload.
             lines = [line for line in payload.splitlines() if line.strip()]
-            asked = "\n".join([f"{asked} <<", *lines, ""])
-        said = self._exchange(f"{asked}\n")
-        worst = min((int(number) for number in _SEVERITY.findall(said)), default=NOTICE)
-        answer = _SEVERITY.sub("", said).strip("\n")
-        is_moved = worst == WARNING and _MOVED.search(answer)
-        if (worst < NOTICE and not is_moved) or answer.startswith(_UNKNOWN):
-            raise RefusedError(command, " ".join(answer.split())[:300])
+            asked = "\n".join([f"{command} <<", *lines, ""])
+        said = self._exchange(f"{asked}\n").strip("\n")
+        answer = done.fullmatch(said)
+        if answer is None:
+            raise RefusedError(command.removeprefix(WORKER), " ".join(said.split())[:300] or "-")
         return answer
 
     def set_place(self, server: str, address: str, port: int) -> None:
         """Where it listens; what it has begun goes on at its old place."""
-        self.ask(f"set server {server} addr {address} port {port}")
+        self.ask(f"{WORKER}set server {server} addr {address} port {port}", _MOVED)
 
     def set_state(self, server: str, state: Admin) -> None:
         """``drain`` and ``maintenance``: no new requests; those that it has are finished."""
-        self.ask(f"set server {server} state {_ADMIN[state]}")
+        self.ask(f"{WORKER}set server {server} state {_ADMIN[state]}", _NOTHING)
 
     def set_down(self, server: str) -> None:
         """Until its next good answer to a check."""
-        self.ask(f"set server {server} health down")
+        self.ask(f"{WORKER}set server {server} health down", _NOTHING)
 
     def set_weight(self, server: str, weight: int) -> None:
         """1 to 256; relative to the others of its backend."""
-        self.ask(f"set server {server} weight {weight}")
+        self.ask(f"{WORKER}set server {server} weight {weight}", _NOTHING)
 
     def set_max_requests(self, server: str, number: int) -> None:
-        """At a time; 0: no limit."""
-        self.ask(f"set maxconn server {server} {number}")
+        """At a time. (0 would be no limit, and leave those that wait waiting.)"""
+        self.ask(f"{WORKER}set maxconn server {server} {number}", _NOTHING)
 
     def stats(self) -> Stats:
         """Of all servers, queues and ports."""
-        return states.stats(self.ask("show stat"))
+        return states.stats(self.ask(f"{WORKER}show stat", _TABLE)[0])
 
     def info(self) -> Info:
-        """Of the process."""
-        return states.info(self.ask("show info"))
+        """Of the worker."""
+        return states.info(self.ask(f"{WORKER}show info", _LINES)[0])
+
+    def master_pid(self) -> int:
+        """Of the process whose socket this is."""
+        return int(self.ask("show proc", _MASTER)[1])
 
     def map_entries(self, file: str) -> tuple[tuple[str, str], ...]:
         """In order."""
-        return states.map_entries(self.ask(f"show map {file}"))
+        return states.map_entries(self.ask(f"{WORKER}show map {file}", _ENTRIES)[0])
 
     def replace_map(self, file: str, entries: tuple[tuple[str, str], ...]) -> None:
         """All of it in one step: no request sees a part of the old and a part of the new."""
-        found = _NEW_VERSION.search(said := self.ask(f"prepare map {file}"))
-        if found is None:
-            raise RefusedError(f"prepare map {file}", said)
+        version = self.ask(f"{WORKER}prepare map {file}", _NEW_VERSION)[1]
         if entries:
             lines = "\n".join(f"{key} {value}" for key, value in entries)
-            self.ask(f"add map @{found[1]} {file}", lines)
-        self.ask(f"commit map @{found[1]} {file}")
+            self.ask(f"{WORKER}add map @{version} {file}", _NOTHING, lines)
+        self.ask(f"{WORKER}commit map @{version} {file}", _NOTHING)
 
     def replace_certificate(self, file: str, pem: str) -> None:
         """For connections that begin from now on."""
-        self.ask(f"set ssl cert {file}", pem)
-        self.ask(f"commit ssl cert {file}")
+        self.ask(f"{WORKER}set ssl cert {file}", _STAGED, pem)
+        self.ask(f"{WORKER}commit ssl cert {file}", _COMMITTED)
 
     def _exchange(self, text: str) -> str:
         deadline = time.monotonic() + self.timeout_s
