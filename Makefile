@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 JOBS ?= 2
 
-.PHONY: demo demo-edge test check bench bench-fpga setup lock clean
+.PHONY: demo demo-edge test check bench bench-fpga bench-fpga-long setup lock clean
 
 demo:
 	@scripts/setup demo
@@ -30,6 +30,11 @@ bench-fpga:
 	@$(PY) -m benchmarks.fpga.networks $(ARGS)
 	@$(PY) -m benchmarks.fpga.walltime
 	@$(PY) -m benchmarks.fpga.faults
+	@$(PY) -m benchmarks.fpga.hls4ml
+
+bench-fpga-long:
+	@scripts/setup dev
+	@nice -n 19 $(PY) -m benchmarks.fpga.million $(ARGS)
 
 setup:
 	@scripts/setup dev

@@ -26,8 +26,11 @@ NAMED = (
 )  # fmt: skip
 
 
-def make(part: str, *, name: str = "inferry", clock_mhz: float = 100.0) -> bytes:
-    """Of a simulated design on a Zynq-7000. FCLK0 is 1000 MHz divided twice."""
+def make(
+    part: str, *, name: str = "inferry", clock_mhz: float = 100.0, dma: str = "axi_dma_0"
+) -> bytes:
+    """Of a simulated design on a Zynq-7000. FCLK0 is 1000 MHz divided twice. dma: where it is, as
+    hier_0/axi_dma_0 for a design that has it in a block of its own."""
     first, second = _divisors(clock_mhz)
     device, _, package = part.removeprefix("xc").partition("clg")
     package = "clg" + package.split("-")[0]
@@ -41,7 +44,7 @@ def make(part: str, *, name: str = "inferry", clock_mhz: float = 100.0) -> bytes
             f"PCW_FPGA_FCLK{number}_ENABLE": 0, f"PCW_FCLK{number}_PERIPHERAL_CLKSRC": "IO PLL",
         }  # fmt: skip
     clocks[FREQUENCY] = f"{clock_mhz:.6f}"
-    modules = [_system(clocks), _dma(), _leds(), _engine()]
+    modules = [_system(clocks, _instance(dma)), _dma(dma), _leds(), _engine()]
     text = (
         '<?xml version="1.0" encoding="UTF-8" standalone="no" ?>\n'
         '<EDKSYSTEM EDWVERSION="1.2" TIMESTAMP="Thu Jan  1 00:00:00 2026" VIVADOVERSION="2022.1">\n'
@@ -61,8 +64,13 @@ def _divisors(clock_mhz: float) -> tuple[int, int]:
     raise BitstreamError(f"a clock of {clock_mhz} MHz is no whole part of 1000 MHz")
 
 
+def _instance(path: str) -> str:
+    """As Vivado names what lies in a block."""
+    return path.replace("/", "_")
+
+
 def _module(
-    instance: str, vlnv: str, kind: str, parameters: dict[str, object], inside: str, *, ip: str = ""
+    path: str, vlnv: str, kind: str, parameters: dict[str, object], inside: str, *, ip: str = ""
 ) -> str:
     lines = "".join(
         f"        <PARAMETER NAME={quoteattr(key)} VALUE={quoteattr(str(value))}/>\n"
@@ -70,8 +78,8 @@ def _module(
     )
     version = vlnv.rsplit(":", 1)[1]
     return (
-        f'    <MODULE COREREVISION="1" FULLNAME="/{instance}" HWVERSION="{version}"'
-        f' INSTANCE="{instance}" IPTYPE="{ip or "PERIPHERAL"}" IS_ENABLE="1"'
+        f'    <MODULE COREREVISION="1" FULLNAME="/{path}" HWVERSION="{version}"'
+        f' INSTANCE="{_instance(path)}" IPTYPE="{ip or "PERIPHERAL"}" IS_ENABLE="1"'
         f' MODCLASS="{"PROCESSOR" if kind == "processing_system7" else "PERIPHERAL"}"'
         f' MODTYPE="{kind}" VLNV="{vlnv}">\n'
         f"{inside}      <PARAMETERS>\n{lines}      </PARAMETERS>\n"
@@ -79,7 +87,7 @@ def _module(
     )
 
 
-def _system(clocks: dict[str, object]) -> str:
+def _system(clocks: dict[str, object], dma: str) -> str:
     ranges = "".join(
         f'        <MEMRANGE ADDRESSBLOCK="{block}" BASENAME="C_BASEADDR" BASEVALUE="0x{base:08X}"'
         f' HIGHNAME="C_HIGHADDR" HIGHVALUE="0x{base + registers.SPAN_BYTES - 1:08X}"'
@@ -87,7 +95,7 @@ def _system(clocks: dict[str, object]) -> str:
         f'MASTERBUSINTERFACE="M_AXI_GP0"'
         f' MEMTYPE="REGISTER" SLAVEBUSINTERFACE="{bus}"/>\n'
         for instance, block, base, bus in (
-            ("axi_dma_0", "Reg", registers.DMA_BASE, "S_AXI_LITE"),
+            (dma, "Reg", registers.DMA_BASE, "S_AXI_LITE"),
             ("leds_gpio", "Reg", registers.LEDS_BASE, "S_AXI"),
             ("engine_0", "reg0", registers.ENGINE_BASE, "s_axil"),
         )
@@ -114,7 +122,7 @@ def _slave(name: str) -> str:
     )
 
 
-def _dma() -> str:
+def _dma(path: str) -> str:
     inside = (
         "      <BUSINTERFACES>\n"
         + _slave("S_AXI_LITE")
@@ -132,7 +140,7 @@ def _dma() -> str:
         "c_addr_width": 32, "C_BASEADDR": f"0x{registers.DMA_BASE:08X}",
         "C_HIGHADDR": f"0x{registers.DMA_BASE + registers.SPAN_BYTES - 1:08X}",
     }  # fmt: skip
-    return _module("axi_dma_0", "xilinx.com:ip:axi_dma:7.1", "axi_dma", parameters, inside)
+    return _module(path, "xilinx.com:ip:axi_dma:7.1", "axi_dma", parameters, inside)
 
 
 def _leds() -> str:

@@ -31,7 +31,7 @@ from pynqmetadata.frontends import Metadata
 
 from benchmarks.fpga import faults, walltime
 from fpga import artifact as artifacts
-from fpga.board import bitstream
+from fpga.board import bitstream, hwh
 from fpga.board.inprocess import attach
 from fpga.board.machine import MANAGER, Machine
 from fpga.board.remote import serve
@@ -88,6 +88,17 @@ def in_process() -> None:
     assert machine.logic is not None
     assert machine.logic.leds == 0b0110
     machine.close()
+
+
+def a_dma_in_a_block_of_its_own() -> None:
+    """As designs of hls4ml have it: benchmarks.fpga.hls4ml runs their driver."""
+    device = attach(Machine("pynq-z2"))
+    with tempfile.TemporaryDirectory() as name:
+        bit = Path(name) / "x.bit"
+        shutil.copy(FOLDER / "design.bit", bit)
+        described = hwh.make("xc7z020clg400-1", dma="hier_0/axi_dma_0")
+        bit.with_suffix(".hwh").write_bytes(described)
+        infer(pynq.Overlay(str(bit), device=device).hier_0, device)
 
 
 def remote_two_boards() -> None:
@@ -460,7 +471,8 @@ def _quiet(act: Callable[[], None]) -> None:
 
 
 CHECKS: tuple[Callable[[], None], ...] = (
-    in_process, remote_two_boards, selftest_of_pynq, defect_1_no_frequency_for_zynq_7000,
+    in_process, a_dma_in_a_block_of_its_own, remote_two_boards,
+    selftest_of_pynq, defect_1_no_frequency_for_zynq_7000,
     defect_2_a_file_of_the_same_name_is_not_sent_again, defect_3_a_changed_description_is_read_anew,
     remote_a_slow_sender_holds_nobody_up, defect_4_a_wrong_part_is_no_error,
     driver_in_process,

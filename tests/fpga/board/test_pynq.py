@@ -19,7 +19,8 @@ from fpga.simulation.board import library
 
 ROOT = Path(__file__).parents[3]
 NAMES = (
-    "in_process", "remote_two_boards", "selftest_of_pynq", "defect_1_no_frequency_for_zynq_7000",
+    "in_process", "a_dma_in_a_block_of_its_own", "remote_two_boards",
+    "selftest_of_pynq", "defect_1_no_frequency_for_zynq_7000",
     "defect_2_a_file_of_the_same_name_is_not_sent_again",
     "defect_3_a_changed_description_is_read_anew", "remote_a_slow_sender_holds_nobody_up",
     "defect_4_a_wrong_part_is_no_error",
