@@ -22,7 +22,7 @@ import numpy as np
 from fpga import report as reports
 from fpga.artifact import BIT, HWH, Artifact
 from fpga.compiler import reference
-from fpga.compiler.accuracy import integers
+from fpga.compiler.accuracy import as_the_model, integers
 from fpga.compiler.compilation import (
     MOST_BATCH,
     Compiled,
@@ -165,7 +165,7 @@ def _try(compiled: Compiled, artifact: Artifact, rows: Array | None) -> None:
     engine.send(artifact.load)
     (beats,) = engine.send(artifact.run_packet(artifact.quantise(few)))
     found = artifact.unpack(beats.reshape(TRIED, -1))
-    expected = reference.run(graph, integers(graph, few))[graph.output]
+    expected = as_the_model(graph, reference.run(graph, integers(graph, few))[graph.output])
     if (found.reshape(expected.shape) != expected).any():
         raise ModelError(
             "the program does not compute what the model does: this is a defect of Inferry, please"

@@ -55,15 +55,22 @@ def compare(
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(f"the model does not take these inputs: {reason}") from None
         found = reference.run(graph, integers(graph, rows))[graph.output]
-        whole.append(found.reshape(len(rows), -1))
+        whole.append(as_the_model(graph, found).reshape(len(rows), -1))
     return _accuracy(graph, np.concatenate(real), np.concatenate(whole), labels)
 
 
 def integers(graph: Graph, inputs: Array) -> Array:
-    """Real inputs [B, ...] to the graph's int8 [B, C, H, W]."""
+    """Real inputs [B, ...] as the model has them to the graph's int8 [B, C, H, W]."""
     tensor = graph.tensors[graph.input]
+    if graph.layouts[0] == "NHWC":
+        inputs = np.moveaxis(np.asarray(inputs), 3, 1)
     number = np.rint(np.asarray(inputs, np.float32) / np.float32(tensor.scale)) + tensor.zero_point
     return np.clip(number, -128, 127).astype(np.int8).reshape(len(inputs), *tensor.shape)
+
+
+def as_the_model(graph: Graph, values: Array) -> Array:
+    """The graph's output [B, C, H, W] in the model's own layout."""
+    return np.moveaxis(values, 1, 3) if graph.layouts[1] == "NHWC" else values
 
 
 def _accuracy(graph: Graph, real: Array, whole: Array, labels: Array | None) -> Accuracy:

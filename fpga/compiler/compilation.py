@@ -204,5 +204,6 @@ def artifact_of(
 
 def _port(graph: Graph, tensor: str, name: str, end: int) -> Port:
     found, layout = graph.tensors[tensor], graph.layouts[end]
-    shape = found.shape[:1] if layout == "NC" else found.shape
+    channels, height, width = found.shape
+    shape = {"NC": (channels,), "NHWC": (height, width, channels)}.get(layout, found.shape)
     return Port(name, tuple(shape), layout, float(np.float32(found.scale)), found.zero_point)

@@ -114,7 +114,7 @@ Node = Conv | Average | Max | Add | Concat
 @dataclass(frozen=True, slots=True)
 class Graph:
     """Nodes in an order in which they can be computed. ``layouts``: how the model itself lays its
-    input and its output: NC or NCHW. ``tail``: what the host does with the real output."""
+    input and its output: NC, NCHW or NHWC. ``tail``: what the host does with the real output."""
 
     name: str
     tensors: dict[str, Tensor]

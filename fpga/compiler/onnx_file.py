@@ -19,10 +19,10 @@ class OnnxFile:
         self._graph = model.graph
         self._constants = {each.name: each for each in model.graph.initializer}
         self.producers = {name: node for node in model.graph.node for name in node.output if name}
-        self._uses: dict[str, int] = {}
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in model.graph.node:
             for name in node.input:
-                self._uses[name] = self._uses.get(name, 0) + 1
+                self._readers.setdefault(name, []).append(node)
 
     def __repr__(self) -> str:
         return f"OnnxFile({self.name!r}, {len(self._graph.node)} nodes)"
@@ -38,12 +38,20 @@ class OnnxFile:
     def input(self) -> onnx.ValueInfoProto:
         """The only one that is no constant. Raises ModelError where there are more, or outputs."""
         found = [each for each in self._graph.input if each.name not in self._constants]
-        if len(found) != 1 or len(self._graph.output) != 1:
-            raise ModelError("a model with one input and one output is needed")
+        check_ends([each.name for each in found], [each.name for each in self._graph.output])
         return found[0]
+
+    def batch(self) -> int | None:
+        """The number of samples that the model is made for; None: any."""
+        sizes = self.input().type.tensor_type.shape.dim
+        return (sizes[0].dim_value or None) if sizes else None
 
     def output(self) -> str:
         return str(self._graph.output[0].name)
+
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes that read it, each as often as it does."""
+        return self._readers.get(name, [])
 
     def is_constant(self, name: str) -> bool:
         return name in self._constants
@@ -65,10 +73,21 @@ class OnnxFile:
 
     def single(self, name: str) -> None:
         """Raises ModelError where a real tensor is read by more than one node."""
-        if self._uses.get(name, 0) != 1:
+        if len(self.readers(name)) != 1:
             raise ModelError(
                 f"{named(self.producers[name])}: its real output is used more than once;"
                 " quantise it first"
+            )
+
+
+def check_ends(inputs: list[str], outputs: list[str]) -> None:
+    """Raises ModelError where a model has not one input and one output."""
+    for names, kind in ((inputs, "input"), (outputs, "output")):
+        if len(names) != 1:
+            listed = ", ".join(names)[:200]
+            raise ModelError(
+                f"a model with one input and one output is needed: this one has {len(names)}"
+                f" {kind}s ({listed}); export it with one of them"
             )
 
 

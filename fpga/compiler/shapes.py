@@ -1,7 +1,8 @@
-"""Sizes in an ONNX graph: the input's, the output's rank, windows, and what makes a vector."""
+"""Sizes in an ONNX graph: the input's, and windows that go over pictures."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -12,15 +13,16 @@ from fpga.errors import ModelError
 
 MOST_SIZE = 1023
 MOST_KERNEL = 15
-_VECTORS = ("Gemm", "MatMul", "Flatten", "Reshape")
-_PICTURES = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool")
 
 
-def input_sizes(file: OnnxFile) -> tuple[tuple[int, int, int], str]:
-    """(channels, height, width) of the input, and its layout. Raises ModelError."""
+def input_sizes(file: OnnxFile) -> tuple[int, ...]:
+    """Of the input, without the batch: (C,), or three. Raises ModelError."""
     sizes = file.input().type.tensor_type.shape.dim
     if len(sizes) not in (2, 4):
-        raise ModelError(f"the input is [N, C] or [N, C, H, W], not of rank {len(sizes)}")
+        raise ModelError(
+            f"the input is [N, C] or [N, C, H, W], not of rank {len(sizes)}: reshape it before the"
+            " model"
+        )
     if any(size.dim_value > MOST_SIZE for size in sizes[2:]):
         raise ModelError(f"the input is at most {MOST_SIZE} x {MOST_SIZE}")
     if any(size.dim_value < 1 for size in sizes[1:]):
@@ -28,34 +30,7 @@ def input_sizes(file: OnnxFile) -> tuple[tuple[int, int, int], str]:
             "the input's sizes must be known, but for the batch: export the model with fixed"
             " height, width and channels"
         )
-    if len(sizes) == 2:
-        return (sizes[1].dim_value, 1, 1), "NC"
-    return (sizes[1].dim_value, sizes[2].dim_value, sizes[3].dim_value), "NCHW"
-
-
-def output_rank(file: OnnxFile, end: str) -> int:
-    """What the nodes say, since files often do not."""
-    while end in file.producers:
-        node = file.producers[end]
-        if node.op_type in _VECTORS:
-            return 2
-        if node.op_type in _PICTURES:
-            return 4
-        if node.op_type == "ReduceMean":
-            return 4 if attributes(node).get("keepdims", 1) else 2
-        end = node.input[0]
-    return 2 if input_sizes(file)[1] == "NC" else 4
-
-
-def check_flat(file: OnnxFile, node: onnx.NodeProto) -> None:
-    """Raises ModelError where a Flatten or Reshape makes anything but a vector of each sample."""
-    if node.op_type == "Flatten":
-        if attributes(node).get("axis", 1) != 1:
-            raise ModelError(f"{named(node)}: from axis 1 only")
-        return
-    sizes = file.array(node.input[1], node).tolist()
-    if len(sizes) != 2:
-        raise ModelError(f"{named(node)}: to a vector only, not {sizes}")
+    return tuple(size.dim_value for size in sizes[1:])
 
 
 def reduced_axes(file: OnnxFile, node: onnx.NodeProto) -> list[int]:
@@ -66,27 +41,84 @@ def reduced_axes(file: OnnxFile, node: onnx.NodeProto) -> list[int]:
     return [axis % 4 for axis in axes or []]
 
 
-def window_of(node: onnx.NodeProto, kernel: Any, source: Tensor) -> tuple[Window, tuple[int, int]]:
-    """The window, and height and width of what comes out. Raises ModelError, naming the node."""
+@dataclass(frozen=True, slots=True)
+class Going:
+    """How a window goes over a picture: ``after``: padding below and to the right."""
+
+    window: Window
+    after: tuple[int, int]
+    sizes: tuple[int, int]
+
+    @property
+    def is_padded(self) -> bool:
+        return self.window.pads != (0, 0) or self.after != (0, 0)
+
+
+def going(
+    node: onnx.NodeProto, kernel: Any, source: Tensor, *, may_dilate: bool = False,
+    may_exceed: bool = False,
+) -> Going:  # fmt: skip
+    """Of a Conv or a pool. may_dilate: a dilated kernel is one with gaps; may_exceed: with
+    ceil_mode the last window may leave the padding. Raises ModelError, naming the node."""
     found = attributes(node)
-    strides, pads = found.get("strides", [1, 1]), found.get("pads", [0, 0, 0, 0])
-    if found.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise ModelError(f"{named(node)}: auto_pad is not supported; export explicit pads")
-    if any(each != 1 for each in found.get("dilations", [1, 1])):
-        raise ModelError(f"{named(node)}: dilations are not supported")
-    if found.get("ceil_mode", 0):
-        raise ModelError(f"{named(node)}: ceil_mode is not supported")
-    if kernel is None or len(kernel) != 2 or len(strides) != 2 or len(pads) != 4:
+    strides, dilations = found.get("strides", [1, 1]), found.get("dilations", [1, 1])
+    if kernel is None or not len(kernel) == len(strides) == len(dilations) == 2:
         raise ModelError(f"{named(node)}: two-dimensional windows only")
-    is_possible = all(1 <= each <= MOST_KERNEL for each in [*kernel, *strides])
-    if not is_possible or not all(0 <= each <= MOST_KERNEL for each in pads):
-        raise ModelError(f"{named(node)}: kernels, strides and pads are at most {MOST_KERNEL}")
-    _, height, width = source.shape
-    sizes = (
-        (height + pads[0] + pads[2] - kernel[0]) // strides[0] + 1,
-        (width + pads[1] + pads[3] - kernel[1]) // strides[1] + 1,
-    )
+    if list(dilations) != [1, 1] and not may_dilate:
+        raise ModelError(f"{named(node)}: dilations are not supported; use a Conv, or none")
+    spread = [(size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True)]
+    is_possible = all(1 <= each <= MOST_KERNEL for each in [*spread, *strides])
+    pads = _pads(node, spread, strides, source) if is_possible else []
+    if len(pads) != 4 or not all(0 <= each <= MOST_KERNEL for each in pads):
+        raise ModelError(
+            f"{named(node)}: kernels (with their gaps), strides and pads are at most {MOST_KERNEL};"
+            f" this one has kernel {spread}, strides {list(strides)}, pads {list(pads)}"
+        )
+    sizes = [
+        (size + pads[at] + pads[at + 2] - spread[at]) // strides[at] + 1
+        for at, size in enumerate(source.shape[1:])
+    ]
+    if found.get("ceil_mode", 0):
+        ceil = [
+            _ceil(size, spread[at], strides[at], pads[at], pads[at + 2])
+            for at, size in enumerate(source.shape[1:])
+        ]
+        if ceil != sizes and not may_exceed:
+            raise ModelError(f"{named(node)}: ceil_mode, and a window that leaves the picture")
+        sizes = ceil
+    height, width = source.shape[1:]
     if min(sizes) < 1:
         raise ModelError(f"{named(node)}: its window is larger than {height} x {width}")
-    window = Window((kernel[0], kernel[1]), (strides[0], strides[1]), (pads[0], pads[1]))
-    return window, sizes
+    if not all(
+        _meets(size, count, spread[at], strides[at], pads[at])
+        for at, (size, count) in enumerate(zip((height, width), sizes, strict=True))
+    ):
+        raise ModelError(f"{named(node)}: its window meets padding only: make its pads smaller")
+    window = Window((spread[0], spread[1]), (strides[0], strides[1]), (pads[0], pads[1]))
+    return Going(window, (pads[2], pads[3]), (sizes[0], sizes[1]))
+
+
+def _pads(node: onnx.NodeProto, spread: list[int], strides: list[int], source: Tensor) -> list[int]:
+    """Above, to the left, below, to the right."""
+    found = attributes(node)
+    way = found.get("auto_pad", b"NOTSET")
+    if way == b"VALID":
+        return [0, 0, 0, 0]
+    if way not in (b"SAME_UPPER", b"SAME_LOWER"):
+        return list(found.get("pads", [0, 0, 0, 0]))
+    both = [
+        max(0, (-(-size // stride) - 1) * stride + kernel - size)
+        for size, stride, kernel in zip(source.shape[1:], strides, spread, strict=True)
+    ]
+    less, more = [each // 2 for each in both], [each - each // 2 for each in both]
+    return [*less, *more] if way == b"SAME_UPPER" else [*more, *less]
+
+
+def _ceil(size: int, kernel: int, stride: int, before: int, after: int) -> int:
+    """A last window that would begin behind the picture and its padding before is left out."""
+    count = -(-(size + before + after - kernel) // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + before else count
+
+
+def _meets(size: int, count: int, kernel: int, stride: int, pad: int) -> bool:
+    return any(at * stride - pad < size and at * stride - pad + kernel > 0 for at in range(count))
