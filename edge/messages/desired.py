@@ -55,9 +55,10 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a new version comes into service. ``beside``: it is started beside the old one, and
     tested, before that is stopped; ``replace``: the old one is stopped first (half the memory, and
     nobody answers meanwhile); None: beside, but replace for an FPGA image, as two processes cannot
-    have one board. ``start_s``: bound of start and gate. ``watch_s``: how long after the
-    switch a crash or bad health still brings the old one back. ``latency_factor``: the new version
-    may take this many times the old one's time for the golden inputs; None: not compared.
+    have one board (when both are such images, the running server takes the new one, and clients
+    wait). ``start_s``: bound of start and gate. ``watch_s``: how long after the switch a crash or
+    bad health still brings the old one back. ``latency_factor``: the new version may take this many
+    times the old one's time for the golden inputs; None: not compared.
     ``shadow_s``: for so long requests are answered by the old version and copied to the new one,
     whose answers must agree in ``shadow_agreement`` of the cases; 0: no shadow run. ``windows``:
     when a switch may happen; none: always. ``when_ready``: the switch waits until the application

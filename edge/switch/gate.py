@@ -202,16 +202,21 @@ class Gate:
         why = f"it ended with exit code {seen.exit_code}"
         if seen.is_out_of_memory:
             why = "it was killed: out of memory"
-        try:
-            lines = self._host.logs(seen.id, LOG_LINES).strip().splitlines()
-        except Exception:  # what it said is an extra
-            lines = []
-        return why + (f"; its last words: {' | '.join(lines)[-400:]}" if lines else "")
+        return why + last_words(self._host, seen.id)
 
 
 def find(host: ModuleHost, id: InstanceId) -> Observed | None:
     """The instance as it is; None when there is none. Raises HostError."""
     return next((each for each in host.list() if each.id == id), None)
+
+
+def last_words(host: ModuleHost, id: InstanceId) -> str:
+    """What an instance said last, as the end of a sentence."""
+    try:
+        lines = host.logs(id, LOG_LINES).strip().splitlines()
+    except Exception:  # what it said is an extra
+        lines = []
+    return f"; its last words: {' | '.join(lines)[-400:]}" if lines else ""
 
 
 def _quick(values: list[float]) -> float:

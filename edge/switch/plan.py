@@ -64,7 +64,7 @@ def instance(release: Release, slot: Slot, folders: ModuleFolders) -> Instance:
         env=module.env,
         args=(*module.args, *capture_arguments(release.host, folder)),
         limits=module.limits,
-        bundle=None if release.kind == "fpga" else folders.slot(slot),
+        bundle=folders.slot(slot),
         run_folder=folders.run,
         capture_folder=folder,
     )
@@ -79,10 +79,10 @@ def is_served_alike(old: Release, new: Release) -> bool:
 
 def has_equal_packages(old: StoredImage, new: StoredImage) -> bool:
     """Whether only the bundle's layers differ, so that what was started from ``old`` can serve the
-    bundle of ``new``."""
-    if old.kind != new.kind or new.kind == "fpga":
+    bundle of ``new``. An FPGA image is all bundle."""
+    if old.kind != new.kind:
         return False
-    return _below(old) == _below(new) and _config(old) == _config(new)
+    return new.kind == "fpga" or (_below(old) == _below(new) and _config(old) == _config(new))
 
 
 def _below(image: StoredImage) -> list[str]:

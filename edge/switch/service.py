@@ -15,7 +15,7 @@ from edge.keeping.keeper import LiveKeeper
 from edge.keeping.port import LiveView
 from edge.messages.desired import HostKind, Module
 from edge.switch.bundles import ModuleFolders
-from edge.switch.gate import find
+from edge.switch.gate import find, last_words
 from edge.switch.plan import instance, is_served_alike
 from edge.switch.record import Record, Release
 from edge.switch.tools import Tools
@@ -234,7 +234,8 @@ class Service:
                 return True
             seen = find(host, self.live_id)
             if seen is None or seen.state == "exited":
-                raise GateError("health", "it ended when it read its new bundle")
+                said = last_words(host, self.live_id)
+                raise GateError("health", f"it ended when it read its new bundle{said}")
             self._stopping.wait(min(0.1, self._tools.pace.look_s))
         if not self._stopping.is_set():
             if release.strategy == "replace":  # nobody saw it start before
