@@ -3,9 +3,10 @@ its lane.
 
 HAProxy is configured with more lanes and slots than are used. A version or replica that comes or
 goes fills or empties one over the runtime API; only when they do not suffice, or a service itself
-changes, HAProxy is reloaded. What has a place keeps it. A replica that is new never gets the slot
-of one that leaves now, nor one that still works on a request of its last owner: when that ends,
-HAProxy keeps its connection, and would send a request of the new replica down it.
+changes, HAProxy is reloaded. What has a place keeps it. What is new never gets the place of
+one that leaves now: for a moment each would get requests of the other. Nor does a replica get a
+slot that still works on a request of its last owner: when that ends, HAProxy keeps the connection,
+and would send a request of the new replica down it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _placed(service: Service, before: Placed | None, busy: Busy) -> Placed:
     old = before.lanes if before else ()
     owners = [lane.version.name if lane.version else None for lane in old]
     wanted = {version.name: version for version in service.versions}
-    places = _places(owners, list(wanted), least=LANES)
+    places = _places(owners, list(wanted), least=LANES, busy=set())
     lanes = []
     for index, name in enumerate(places):
         slots = old[index].slots if index < len(old) else ()
@@ -74,8 +75,7 @@ def _placed(service: Service, before: Placed | None, busy: Busy) -> Placed:
 def _lane(version: Version | None, before: tuple[Replica | None, ...], busy: Set[int]) -> Lane:
     owners = [replica.place if replica else None for replica in before]
     wanted = {replica.place: replica for replica in version.replicas} if version else {}
-    leaving = {at for at, owner in enumerate(owners) if owner is not None}
-    places = _places(owners, list(wanted), least=SLOTS, closed=leaving | busy)
+    places = _places(owners, list(wanted), least=SLOTS, busy=busy)
     return Lane(version, tuple(wanted[place] if place is not None else None for place in places))
 
 
@@ -84,33 +84,25 @@ def _grown(lane: Lane, size: int) -> Lane:
 
 
 def _places(
-    owners: list[_Owner | None],
-    wanted: list[_Owner],
-    *,
-    least: int,
-    closed: Set[int] = frozenset(),
+    owners: list[_Owner | None], wanted: list[_Owner], *, least: int, busy: Set[int]
 ) -> list[_Owner | None]:
-    """Each of ``wanted`` once: where it was among ``owners``, or else in a place that is not
-    ``closed``; there are as many places as before, or more."""
-    kept = {owner for owner in owners if owner in wanted}
-    new = [owner for owner in wanted if owner not in kept]
+    """Each of ``wanted`` once: where it was among ``owners``, or else in a place that nobody had
+    and that is not ``busy``. There are as many places as before, or more."""
+    new = [owner for owner in wanted if owner not in owners]
     count = max(least, len(owners))
-    while len(free := _free(owners, kept, count, closed)) < len(new):
+    while len(free := _free(owners, count, busy)) < len(new):
         count = _power_of_two(count + 1)
-    places = [owner if owner in kept else None for owner in owners]
+    places = [owner if owner in wanted else None for owner in owners]
     places += [None] * (count - len(owners))
     for owner, at in zip(new, free, strict=False):
         places[at] = owner
     return places
 
 
-def _free(
-    owners: list[_Owner | None], kept: Set[_Owner], count: int, closed: Set[int]
-) -> list[int]:
-    """Those that nobody had come first."""
-    former = dict(enumerate(owners))
-    open_ones = (at for at in range(count) if at not in closed and former.get(at) not in kept)
-    return sorted(open_ones, key=lambda at: former.get(at) is not None)
+def _free(owners: list[_Owner | None], count: int, busy: Set[int]) -> list[int]:
+    return [
+        at for at in range(count) if at not in busy and (at >= len(owners) or owners[at] is None)
+    ]
 
 
 def _power_of_two(number: int) -> int:

@@ -135,13 +135,14 @@ def map_entries(text: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    cells: dict[str, str]
+    columns: dict[str, int]
+    cells: list[str]
 
     def text(self, column: str) -> str:
-        value = self.cells.get(column)
-        if value is None:
+        at = self.columns.get(column, len(self.cells))
+        if at >= len(self.cells):
             raise RuntimeApiError(f"HAProxy's statistics have no column {column}")
-        return value
+        return self.cells[at]
 
     def number(self, column: str) -> int:
         text = self.text(column) or "0"
@@ -153,8 +154,9 @@ class _Row:
 def _rows(text: str) -> Iterator[_Row]:
     if not text.startswith("# "):
         raise RuntimeApiError(f"these are no statistics of HAProxy: {text[:60]!r}")
-    for cells in csv.DictReader(text[2:].splitlines()):
-        yield _Row({key: value for key, value in cells.items() if key and value is not None})
+    table = csv.reader(text[2:].splitlines())
+    columns = {name: at for at, name in enumerate(next(table)) if name}
+    return (_Row(columns, cells) for cells in table if cells)
 
 
 def _server(row: _Row) -> Server:
