@@ -47,7 +47,11 @@ module engine #(
     localparam DA = $clog2(D_WORDS), PA = $clog2(P_WORDS), WA = $clog2(W_WORDS);
     localparam XA = $clog2(X_WORDS), AA = $clog2(A_WORDS), BA = $clog2(B_WORDS);
     wire soft_reset;
-    wire rst = !rst_n || soft_reset;
+    reg  hard_rst, rst;
+    always @(posedge clk) begin
+        hard_rst <= !rst_n;
+        rst      <= !rst_n || soft_reset;
+    end
 
     // In.
     wire [63:0] in_data;
@@ -73,7 +77,7 @@ module engine #(
     loader #(
         .N(N), .RQ(RQ), .W_WORDS(W_WORDS), .P_WORDS(P_WORDS), .D_WORDS(D_WORDS), .X_WORDS(X_WORDS)
     ) loader (
-        .clk(clk), .rst(rst), .hard_rst(!rst_n),
+        .clk(clk), .rst(rst), .hard_rst(hard_rst),
         .in_data(in_data), .in_last(in_last), .in_valid(in_valid), .in_take(in_take),
         .idle(!running), .run_start(run_start), .run_samples(run_samples),
         .release_x(released_x), .release_half(parity), .x_limit0(x_limit0), .x_limit1(x_limit1),
@@ -112,9 +116,12 @@ module engine #(
     );
 
     // Its taps, one by one.
-    wire        walker_active, t_valid, go, t_skip, t_slot_first, t_slot_last, t_word_first;
-    wire        t_word_last, t_res, t_streamed, t_release_x, t_is_max, t_waits_x, t_res_in_b;
-    wire        t_is_pad, t_x_there;
+    wire        walker_active, t_valid, moves, t_skip, t_slot_first, t_slot_last, t_word_first;
+    wire        t_word_last, t_res, t_streamed, t_release_x, t_is_max, t_res_in_b;
+    wire        t_is_pad, t_x_ok, t_to_output;
+    wire        f_valid, f_skip, f_slot_first, f_word_first, f_word_last, f_res, f_streamed;
+    wire        f_to_output, f_x_ok;  // of the tap that follows
+    wire [5:0]  f_in_flight;
     wire [DA-1:0] t_index;
     wire [5:0]  t_in_flight;
     wire [1:0]  t_src_bank;
@@ -139,27 +146,35 @@ module engine #(
         .n_pl(n_pl), .n_src_pixel(n_src_pixel), .n_src_row(n_src_row),
         .n_sx_words(n_sx_words), .n_sy_words(n_sy_words), .n_dst_pixel(n_dst_pixel),
         .n_res_pixel(n_res_pixel), .n_pad(n_pad),
-        .active(walker_active), .valid(t_valid), .take(go), .skip(t_skip),
+        .active(walker_active), .valid(t_valid), .moves(moves), .skip(t_skip),
         .slot_first(t_slot_first), .slot_last(t_slot_last),
         .word_first(t_word_first), .word_last(t_word_last),
         .parity(parity), .index(t_index), .res(t_res), .streamed(t_streamed),
         .release_x(t_release_x), .is_max(t_is_max), .in_flight(t_in_flight),
-        .src_bank(t_src_bank), .waits_x(t_waits_x), .x_there(t_x_there), .x_limit0(x_limit0),
-        .x_limit1(x_limit1), .released_x(released_x), .src(t_src),
+        .src_bank(t_src_bank), .to_output(t_to_output), .x_ok(t_x_ok),
+        .next_valid(f_valid), .next_skip(f_skip), .next_slot_first(f_slot_first),
+        .next_word_first(f_word_first), .next_word_last(f_word_last), .next_res(f_res),
+        .next_streamed(f_streamed), .next_in_flight(f_in_flight),
+        .next_to_output(f_to_output), .next_x_ok(f_x_ok),
+        .x_limit0(x_limit0), .x_limit1(x_limit1), .src(t_src),
         .a_addr(t_a_addr), .b_addr(t_b_addr), .res_in_b(t_res_in_b),
         .is_pad(t_is_pad), .pad(t_pad), .w_addr(t_w_addr), .p_addr(t_p_addr), .dst(t_dst)
     );
 
-    wire take, slot_done, reserve, has_room, complete, res_mode, stalls_input, stalls_output;
+    wire take, slot_done, reserve, output_full, output_nearly, complete, res_mode;
+    wire stalls_input, stalls_output;
     issue #(.R(R)) issue (
         .clk(clk), .rst(rst || run_start),
         .valid(t_valid), .skip(t_skip), .slot_first(t_slot_first), .slot_last(t_slot_last),
         .word_first(t_word_first), .word_last(t_word_last), .res(t_res),
         .streamed(t_streamed), .release_x(t_release_x), .in_flight(t_in_flight),
-        .waits_x(t_waits_x), .x_there(t_x_there), .to_output(t_dst[15:14] == 2'd3),
-        .block_done(block_done),
-        .output_has_room(has_room), .slot_done(slot_done),
-        .go(go), .take(take), .released_x(released_x), .block_used(block_used),
+        .to_output(t_to_output), .x_ok(t_x_ok),
+        .next_valid(f_valid), .next_skip(f_skip), .next_slot_first(f_slot_first),
+        .next_word_first(f_word_first), .next_word_last(f_word_last), .next_res(f_res),
+        .next_streamed(f_streamed), .next_in_flight(f_in_flight),
+        .next_to_output(f_to_output), .next_x_ok(f_x_ok), .block_done(block_done),
+        .output_full(output_full), .output_nearly(output_nearly), .slot_done(slot_done),
+        .moves(moves), .take(take), .released_x(released_x), .block_used(block_used),
         .reserve(reserve), .res_mode(res_mode), .complete(complete),
         .stalls_input(stalls_input), .stalls_output(stalls_output)
     );
@@ -215,8 +230,8 @@ module engine #(
     // Out.
     wire out_empty;
     output_fifo #(.N(N)) output_fifo (
-        .clk(clk), .rst(rst), .reserve(reserve), .has_room(has_room),
-        .push(write && write_to[15:14] == 2'd3), .word(result),
+        .clk(clk), .rst(rst), .reserve(reserve), .is_full(output_full),
+        .is_nearly(output_nearly), .push(write && write_to[15:14] == 2'd3), .word(result),
         .all_issued(all_issued), .is_empty(out_empty),
         .out_data(m_axis_tdata), .out_valid(m_axis_tvalid), .out_last(m_axis_tlast),
         .out_ready(m_axis_tready)
@@ -244,7 +259,7 @@ module engine #(
         .s_axil_araddr(s_axil_araddr), .s_axil_arvalid(s_axil_arvalid),
         .s_axil_arready(s_axil_arready), .s_axil_rdata(s_axil_rdata),
         .s_axil_rresp(s_axil_rresp), .s_axil_rvalid(s_axil_rvalid),
-        .s_axil_rready(s_axil_rready), .soft_reset(soft_reset),
+        .s_axil_rready(s_axil_rready), .soft_reset(soft_reset), .rst(rst),
         .idle(!running), .reading(reading), .error(error), .error_command(error_command),
         .run_start(run_start), .run_samples(run_samples), .run_end(run_end),
         .run_quiet(m_axis_tvalid && m_axis_tready && m_axis_tlast),

@@ -22,7 +22,7 @@ module loader #(
     output wire               in_take,
     // the run
     input  wire               idle,
-    output wire               run_start,
+    output reg                run_start, // the clock after
     output reg  [31:0]        run_samples,
     // halves of X: words below the limit are loaded, or will be in the next clock
     input  wire               release_x,
@@ -121,7 +121,7 @@ module loader #(
     wire cut_short = in_last && !final_beat;
     wire taken = in_valid && in_take;
 
-    assign run_start = granted && is_run;
+    always @(posedge clk) run_start <= granted && is_run && !rst;
     assign in_take = in_valid && state != CHECK;
     assign reading = in_packet || state == CHECK || state == LOAD;
 

@@ -1,4 +1,5 @@
-// Words of results on their way out. A place is reserved when the array begins a word. The last word
+// Words of results on their way out. A place is reserved when the array begins a word; a place that
+// becomes free is told of a clock later. The last word
 // of a run is known only when no other can come, so a word that is alone waits for that.
 `default_nettype none
 module output_fifo #(
@@ -8,7 +9,8 @@ module output_fifo #(
     input  wire           clk,
     input  wire           rst,
     input  wire           reserve,
-    output wire           has_room,
+    output wire           is_full,
+    output wire           is_nearly,     // full: a single place is left
     input  wire           push,
     input  wire [N*8-1:0] word,
     input  wire           all_issued,    // no slot of the run is to come
@@ -29,7 +31,8 @@ module output_fifo #(
     wire          pop = free && filled != 6'd0 && (all_issued || reserved > 6'd1);
     wire [N*8-1:0] head;
 
-    assign has_room = reserved != DEPTH[5:0];
+    assign is_full = reserved == DEPTH[5:0];
+    assign is_nearly = reserved == DEPTH[5:0] - 6'd1;
     assign is_empty = reserved == 6'd0 && !out_valid;
     assign out_data = going[63:0];
     assign out_last = is_final && last_beat;

@@ -30,7 +30,8 @@ module registers #(
     output wire [1:0]  s_axil_rresp,
     output reg         s_axil_rvalid,
     input  wire        s_axil_rready,
-    output reg         soft_reset,
+    output wire        soft_reset,     // asked for in this clock
+    input  wire        rst,            // of the engine, which follows
     // what happens
     input  wire        idle,
     input  wire        reading,
@@ -53,6 +54,7 @@ module registers #(
     wire writes = s_axil_awvalid && s_axil_wvalid && !s_axil_bvalid;
     assign s_axil_awready = writes;
     assign s_axil_wready = writes;
+    assign soft_reset = writes && s_axil_awaddr[7:2] == 6'h0C && s_axil_wstrb[0] && s_axil_wdata[0];
     wire reads = s_axil_arvalid && !s_axil_rvalid;
     assign s_axil_arready = reads;
 
@@ -64,17 +66,15 @@ module registers #(
 
     integer i;
     always @(posedge clk) begin
-        soft_reset <= 1'b0;
         if (writes) begin
             s_axil_bvalid <= 1'b1;
-            if (s_axil_awaddr[7:2] == 6'h0C && s_axil_wstrb[0]) soft_reset <= s_axil_wdata[0];
             for (i = 0; i < 4; i = i + 1)
                 if (s_axil_awaddr[7:2] == 6'h0F && s_axil_wstrb[i])
                     model[8*i +: 8] <= s_axil_wdata[8*i +: 8];
         end else if (s_axil_bready) s_axil_bvalid <= 1'b0;
 
-        // Cycles: the header of RUN came two clocks before the run starts; both ends count.
-        counting <= run_start ? 64'd4 : counting + 64'd1;
+        // Cycles: the header of RUN came three clocks before the run starts; both ends count.
+        counting <= run_start ? 64'd5 : counting + 64'd1;
         arrays <= run_start ? 32'd0 : arrays + {31'd0, takes};
         stalls_in <= run_start ? 32'd0 : stalls_in + {31'd0, stalls_input};
         stalls_out <= run_start ? 32'd0 : stalls_out + {31'd0, stalls_output};
@@ -94,7 +94,7 @@ module registers #(
         beats_in  <= beats_in + {31'd0, beat_in};
         beats_out <= beats_out + {31'd0, beat_out};
 
-        if (soft_reset) begin
+        if (rst) begin
             model        <= 32'd0;
             cycles       <= 64'd0;
             array_cycles <= 32'd0;
@@ -105,10 +105,7 @@ module registers #(
             beats_out    <= 32'd0;
             ended        <= 1'b1;
         end
-        if (!rst_n) begin
-            soft_reset    <= 1'b1;
-            s_axil_bvalid <= 1'b0;
-        end
+        if (!rst_n) s_axil_bvalid <= 1'b0;
     end
 
     reg [31:0] value;

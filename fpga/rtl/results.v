@@ -40,7 +40,7 @@ module results #(
     output wire             write,
     output wire [15:0]      write_to,
     output wire [N*8-1:0]   word,
-    output wire             slot_done
+    output reg              slot_done    // a clock before the slot's last word is written
 );
     localparam A = N == 8 ? 6 : 7;
     localparam R = N / RQ;
@@ -48,19 +48,23 @@ module results #(
     localparam ADDED = PLAIN + 7;
 
     // The word's way. Those without a residual are not to be seen beyond their end.
-    reg  [ADDED:1] ends, slot_ends;
+    reg  [ADDED:1] ends;
+    reg  [ADDED-2:1] slot_ends;
     always @(posedge clk) begin
         ends      <= {ends[ADDED-1:1], word_end};
-        slot_ends <= {slot_ends[ADDED-1:1], slot_end};
+        slot_ends <= {slot_ends[ADDED-3:1], slot_end};
         ends[PLAIN+1]      <= ends[PLAIN] && res_mode;
-        slot_ends[PLAIN+1] <= slot_ends[PLAIN] && res_mode;
+        slot_ends[PLAIN-1] <= slot_ends[PLAIN-2] && res_mode;
         if (rst) begin
             ends      <= {ADDED{1'b0}};
-            slot_ends <= {ADDED{1'b0}};
+            slot_ends <= {(ADDED-2){1'b0}};
         end
     end
     assign write = res_mode ? ends[ADDED] : ends[PLAIN];
-    assign slot_done = res_mode ? slot_ends[ADDED] : slot_ends[PLAIN];
+    always @(posedge clk) begin
+        slot_done <= res_mode ? slot_ends[ADDED-2] : slot_ends[PLAIN-2];
+        if (rst) slot_done <= 1'b0;
+    end
 
     fifo #(.WIDTH(16), .DEPTH(32)) targets (
         .clk(clk), .rst(rst), .push(word_end), .word(dst), .pop(write), .head(write_to)

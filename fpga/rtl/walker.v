@@ -1,5 +1,6 @@
-// Walks over a slot: one tap (a word to read and a weight word) a clock, for each output word all its
-// taps, in the order of docs/reference/fpga-engine.md, section 2. It runs one tap ahead of the issue.
+// Walks over a slot: one tap (a word to read and a weight word) a clock, for each output word all
+// its taps, in the order of docs/reference/fpga-engine.md, section 2. It runs one tap ahead of the
+// issue and tells it of that tap (`next_`): whether it may go is found out a clock ahead.
 //
 // Pointers instead of multiplications: one for each loop, each set to the new address when its loop
 // or one outside of it steps.
@@ -54,7 +55,7 @@ module walker #(
     // the tap, a register
     output wire          active,
     output reg           valid,
-    input  wire          take,
+    input  wire          moves,         // it goes, or there is none
     output reg           skip,
     output reg           slot_first,
     output reg           slot_last,
@@ -68,11 +69,20 @@ module walker #(
     output reg           is_max,
     output reg  [5:0]    in_flight,
     output reg  [1:0]    src_bank,
-    output reg           waits_x,       // reads X, and no padding
-    output reg           x_there,       // the word of X is loaded
+    output wire          to_output,
+    output wire          x_ok,          // its word of X is loaded, or it reads none
+    output wire          next_valid,
+    output wire          next_skip,
+    output wire          next_slot_first,
+    output wire          next_word_first,
+    output wire          next_word_last,
+    output wire          next_res,
+    output wire          next_streamed,
+    output wire [5:0]    next_in_flight,
+    output wire          next_to_output,
+    output wire          next_x_ok,     // if the present tap goes
     input  wire [14:0]   x_limit0,
     input  wire [14:0]   x_limit1,
-    input  wire          released_x,    // by the tap that goes now
     output reg  [13:0]   src,
     output reg  [13:0]   a_addr,        // source or residual
     output reg  [13:0]   b_addr,
@@ -109,7 +119,7 @@ module walker #(
     wire line_end  = pixel_end && ox_end;
     wire slot_end  = line_end && oy_end;
 
-    wire step = on && (!valid || take);
+    wire step = on && moves;
     assign n_take = n_valid && (!on || (step && slot_end));
     assign active = on || valid;
 
@@ -279,16 +289,26 @@ module walker #(
         if (rst) on <= 1'b0;
     end
 
-    // Is the word of X there? Found out a clock ahead: the limits tell of what will be there then.
-    wire x_next_there = {1'b0, addr} < (c_parity ? x_limit1 : x_limit0);
-    wire x_same_there = {1'b0, src} < (parity ? x_limit1 : x_limit0);
-    always @(posedge clk) begin
-        if (!valid || take) x_there <= x_next_there && !(released_x && parity == c_parity);
-        else x_there <= x_same_there;
-    end
+    // Is the word of X there in the next clock? The limits tell of what will be there then.
+    reg  waits_x;                       // it reads X, and no padding
+    wire next_there = {1'b0, addr} < (c_parity ? x_limit1 : x_limit0);
+    wire releases = valid && !skip && slot_last && release_x && parity == c_parity;
+    assign x_ok = !waits_x || {1'b0, src} < (parity ? x_limit1 : x_limit0);
+    assign next_x_ok = c_src_bank != X || outside || (next_there && !releases);
+
+    assign to_output = dst[15:14] == 2'd3;
+    assign next_valid = on;
+    assign next_skip = c_skip;
+    assign next_slot_first = at_slot_start;
+    assign next_word_first = at_word_start;
+    assign next_word_last = word_end;
+    assign next_res = c_res;
+    assign next_streamed = c_streamed;
+    assign next_in_flight = c_in_flight;
+    assign next_to_output = c_dst_bank == 2'd3;
 
     always @(posedge clk) begin
-        if (!valid || take) begin
+        if (moves) begin
             valid      <= on;
             skip       <= c_skip;
             slot_first <= at_slot_start;

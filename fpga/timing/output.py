@@ -7,7 +7,7 @@ to come.
 
 from __future__ import annotations
 
-from fpga.timing.pipeline import OUTPUT_WORDS
+from fpga.timing.pipeline import OUTPUT_WORDS, ROOM_TOLD
 from fpga.timing.walk import Door, Walk
 
 
@@ -62,7 +62,7 @@ class Output:
         if word < OUTPUT_WORDS:
             return 0
         self._leave(word - OUTPUT_WORDS + 1)
-        return self.leaves[word - OUTPUT_WORDS] + 1
+        return self.leaves[word - OUTPUT_WORDS] + ROOM_TOLD
 
     def _leave(self, count: int) -> None:
         """When the first `count` words leave. The one after each has begun."""

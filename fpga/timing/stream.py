@@ -12,7 +12,7 @@ import numpy as np
 from fpga.errors import ProgramError
 from fpga.isa import packet
 from fpga.isa.shape import EngineShape
-from fpga.timing.pipeline import BEAT_TO_LOADER, WORD_TO_READ
+from fpga.timing.pipeline import BEAT_TO_LOADER, CHECK_TO_START, WORD_TO_READ
 
 Array = Any
 
@@ -48,7 +48,7 @@ class Stream:
             check = max(check, idle_from)
             if command.op == packet.RUN:
                 self._free = check + 1
-                return check, command.samples
+                return check + CHECK_TO_START, command.samples
             self._payload(command, check)
 
     def has_run(self) -> bool:
