@@ -1,7 +1,7 @@
 """A float model and some of its inputs to int8: onnxruntime's `quantize_static`, and what the
 engine needs beyond that.
 
-Batch normalisation is folded, MatMul and Add become Gemm. Weights have 7 bits by default
+Before, the model is prepared (see preparation). Weights have 7 bits by default
 (reduce_range): kernels of CPUs without VNNI saturate with 8, so only then does onnxruntime agree.
 Tensors that are added get scales with few bits and power-of-two ratios: such an Add is exact in
 float32 and in the engine alike.
@@ -12,8 +12,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,19 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from fpga.compiler.admission import admit
+from fpga.compiler.batches import batch_of, batches
+from fpga.compiler.onnx_file import OnnxFile
+from fpga.compiler.preparation import prepared
+from fpga.compiler.shapes import input_sizes
+from fpga.compiler.view import SHAPES
 from fpga.errors import ModelError
 
 Array = Any
 SCALE_BITS = 8
 """Of the significand of scales around an Add: products with int8 and their sum stay exact."""
-ROWS = 32
+_PATH = re.compile(r"/\S*/(\S+)")
+"""A place on this machine, which is nobody's business; its last part may help."""
 
 
 def quantise(
@@ -37,53 +46,64 @@ def quantise(
     calibration: real inputs [rows, ...], a hundred or more. Raises ModelError.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    calibration = np.asarray(calibration, np.float32)
+    if len(calibration) < 1 or not np.isfinite(calibration).all():
+        raise ModelError("calibration needs inputs without nan or infinity")
+    admit(model)
+    input_sizes(OnnxFile(model))
+    with _reported():
+        plain = prepared(_checked(model))
+        return harmonise(_quantised(plain, calibration, reduce_range))
+
+
+def _quantised(model: onnx.ModelProto, rows: Array, reduce_range: bool) -> onnx.ModelProto:
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
         QuantType,
         quantize_static,
     )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    calibration = np.asarray(calibration, np.float32)
-    if len(calibration) < 1 or not np.isfinite(calibration).all():
-        raise ModelError("calibration needs inputs without nan or infinity")
-    if len(model.graph.input) != 1 or len(model.graph.output) != 1:
-        raise ModelError("a model with one input and one output is needed")
-    model = _without_matmul(_checked(model))
-    name = model.graph.input[0].name
+    name, size = model.graph.input[0].name, batch_of(model)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._rows: Iterator[Array] = iter(
-                calibration[at : at + ROWS] for at in range(0, len(calibration), ROWS)
-            )
+            self._batches = batches(rows, size)
 
         def get_next(self) -> dict[str, Array] | None:
-            rows = next(self._rows, None)
-            return None if rows is None else {name: rows}
+            found = next(self._batches, None)
+            return None if found is None else {name: found[0]}
 
     with tempfile.TemporaryDirectory(prefix="inferry-quantise-") as folder:
         source, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        plain = Path(folder) / "plain.onnx"
         onnx.save(model, source)
-        quiet = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)  # it advises on the root logger
-        try:
-            quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
-            quantize_static(
-                str(plain), str(made), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                reduce_range=reduce_range, activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-            )  # fmt: skip
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
-            raise ModelError(
-                f"onnxruntime cannot quantise the model: {type(error).__name__}: {reason}"
-            ) from None
-        finally:
-            logging.getLogger().setLevel(quiet)
-        return harmonise(onnx.load(made))
+        quantize_static(
+            str(source), str(made), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+            reduce_range=reduce_range, activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            # Pools and reshapes of what is not quantised, as the input is not, are so too.
+            extra_options={"ForceQuantizeNoInputCheck": True},
+        )  # fmt: skip
+        return onnx.load(made)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """onnxruntime's errors in a line, and its advice not at all."""
+    quiet = logging.getLogger().level
+    logging.getLogger().setLevel(logging.CRITICAL)  # it advises, and prints tracebacks
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        reason = _PATH.sub(r"\1", lines[0])[:200]
+        raise ModelError(
+            f"onnxruntime cannot quantise the model: {type(error).__name__}: {reason}"
+        ) from None
+    finally:
+        logging.getLogger().setLevel(quiet)
 
 
 def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -94,36 +114,6 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
         ):
             raise ModelError(f"the weights {tensor.name} hold nan or infinity")
     return model
-
-
-def _without_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
-    """MatMul with a constant and Add of a constant vector are one Gemm."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    graph = made.graph
-    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    uses: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            uses.setdefault(name, []).append(node)
-    for node in list(graph.node):
-        if node.op_type != "MatMul" or constants.get(node.input[1], np.zeros(0)).ndim != 2:
-            continue
-        after = uses.get(node.output[0], [])
-        if len(after) == 1 and after[0].op_type == "Add":
-            add = after[0]
-            other = add.input[1] if add.input[0] == node.output[0] else add.input[0]
-            if other in constants and constants[other].size == constants[node.input[1]].shape[1]:
-                flat = numpy_helper.from_array(constants[other].reshape(-1), f"{other}:bias")
-                graph.initializer.append(flat)
-                gemm = onnx.helper.make_node(
-                    "Gemm", [node.input[0], node.input[1], flat.name], [add.output[0]],
-                    name=node.name or add.name,
-                )  # fmt: skip
-                graph.node.insert(list(graph.node).index(node), gemm)
-                graph.node.remove(node)
-                graph.node.remove(add)
-    return made
 
 
 def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -152,7 +142,7 @@ def harmonise(model: onnx.ModelProto) -> onnx.ModelProto:
         added.update(scales)
     # A MaxPool or a Reshape has one scale for what comes in and goes out, under two names.
     for node in graph.node:
-        if node.op_type in ("MaxPool", "Flatten", "Reshape") and node.input[0] in behind:
+        if node.op_type in ("MaxPool", *SHAPES) and node.input[0] in behind:
             names = [behind[node.input[0]].input[1]]
             if node.output[0] in quantised:
                 names.append(quantised[node.output[0]].input[1])
