@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from fpga import report as reports
-from fpga.artifact import BIT, HWH, Artifact
+from fpga.artifact import BIT, HWH, Artifact, load
 from fpga.compiler import reference
 from fpga.compiler.accuracy import as_the_model, integers
 from fpga.compiler.compilation import (
@@ -42,6 +42,8 @@ Array = Any
 Say = Callable[[str], None]
 SHAPES = {8: SMALL, 16: LARGE, 32: replace(LARGE, n=32, rq=8, w_words=512)}
 """By lanes. 32 are more than any board that is known here has room for: for simulation."""
+MOST_NAME = 200
+"""Characters of a model's name, which may be any text."""
 TRIED = 3
 """Inputs for the emulated engine: odd and even samples, and one more round."""
 
@@ -65,8 +67,8 @@ class Order:
 def build(order: Order, folder: Path, say: Say = lambda line: None) -> reports.Report:
     """Into ``folder``, which is made, or is there and empty.
 
-    say: is told each phase, a line each. Raises ModelError, DataError, CapacityError and
-    BitstreamError, each saying what to do.
+    say: is told each phase, a line each. Raises ModelError, DataError, CapacityError,
+    BitstreamError and ProgramError, each saying what to do.
     """
     shape = shape_of(order.lanes)
     design = design_of(order)  # first: it is quick, and may be for another board
@@ -74,7 +76,8 @@ def build(order: Order, folder: Path, say: Say = lambda line: None) -> reports.R
         say(f"Note: {remark}")
     say(f"Reading {order.source.name}")
     compiled, rows = _compiled(order, shape, design.build, say)
-    artifact = replace(compiled.artifact, bitstream=design.described)
+    name = compiled.artifact.name[:MOST_NAME]
+    artifact = replace(compiled.artifact, bitstream=design.described, name=name)
     say(f"Trying the program on the emulated engine, with {TRIED} inputs")
     _try(compiled, artifact, rows)
     report = _report(compiled, artifact, order.board, 0 if rows is None else len(rows))
@@ -82,6 +85,7 @@ def build(order: Order, folder: Path, say: Say = lambda line: None) -> reports.R
     (folder / BIT).write_bytes(design.bit)
     (folder / HWH).write_bytes(design.hwh)
     reports.write(report, folder)
+    load(folder)  # as a board will: what it refuses shall not leave this machine
     return report
 
 
@@ -178,6 +182,7 @@ def _report(compiled: Compiled, artifact: Artifact, board: str, calibration: int
     return msgspec.convert(
         {
             **compiled.report.as_dict(),
+            "name": artifact.name,
             "hardware": {
                 "board": board,
                 "part": bits.part,

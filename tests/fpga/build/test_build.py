@@ -20,7 +20,14 @@ from fpga.compiler import reference
 from fpga.compiler.compilation import compile_model
 from fpga.compiler.graph import Graph
 from fpga.design import Given
-from fpga.errors import BitstreamError, CapacityError, DataError, FpgaError, ModelError
+from fpga.errors import (
+    BitstreamError,
+    CapacityError,
+    DataError,
+    FpgaError,
+    ModelError,
+    ProgramError,
+)
 from fpga.isa.shape import SMALL
 from tests.fpga.build import networks
 from tests.fpga.build.bitstreams import vivado_bit, vivado_hwh
@@ -205,6 +212,20 @@ def test_a_program_that_computes_something_else_is_never_written(
     with pytest.raises(ModelError, match="defect of Inferry"):
         build(order, tmp_path / "fpga")
     assert not (tmp_path / "fpga").exists()
+
+
+def test_a_name_of_any_length_is_cut_and_a_folder_that_no_board_reads_is_refused(
+    order: Order, tmp_path: Path
+) -> None:
+    model = networks.tiny()
+    model.graph.name = "n" * 5000
+    onnx.save(model, order.source)
+    report = build(order, tmp_path / "a")
+    assert load(tmp_path / "a").name == report.name == "n" * 200
+    model.graph.input[0].name = model.graph.node[0].input[0] = "i" * 5000
+    onnx.save(model, order.source)
+    with pytest.raises(ProgramError, match="no text"):
+        build(order, tmp_path / "b")
 
 
 def test_one_onnx_file_is_found_in_a_folder(tmp_path: Path) -> None:
