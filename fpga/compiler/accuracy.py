@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 
 from fpga.compiler import reference
+from fpga.compiler.batches import batch_of, batches
 from fpga.compiler.graph import Graph
 from fpga.errors import ModelError
 
 Array = Any
-ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,15 @@ def compare(
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     real, whole = [], []
-    for at in range(0, len(inputs), ROWS):
-        rows = inputs[at : at + ROWS]
+    for rows, count in batches(inputs, batch_of(model)):
         try:
-            real.append(np.asarray(session.run(None, {name: rows})[0]).reshape(len(rows), -1))
+            found = np.asarray(session.run(None, {name: rows})[0])
+            real.append(found.reshape(len(rows), -1)[:count])
         except Exception as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(f"the model does not take these inputs: {reason}") from None
-        found = reference.run(graph, integers(graph, rows))[graph.output]
-        whole.append(as_the_model(graph, found).reshape(len(rows), -1))
+        found = reference.run(graph, integers(graph, rows[:count]))[graph.output]
+        whole.append(as_the_model(graph, found).reshape(count, -1))
     return _accuracy(graph, np.concatenate(real), np.concatenate(whole), labels)
 
 

@@ -147,7 +147,10 @@ def _checked(model: onnx.ModelProto) -> onnx.ModelProto:
     """What no step after this one needs to look at again."""
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise ModelError("a model with its weights in other files: save it as one file")
+            raise ModelError(
+                "a model with its weights in other files: save it as one file"
+                " (torch.onnx.export with external_data=False)"
+            )
     try:
         onnx.checker.check_model(model)
     except Exception as error:

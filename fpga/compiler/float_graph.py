@@ -1,0 +1,88 @@
+"""A float ONNX graph that is written anew: shapes, constants, who reads what, nodes in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Array = Any
+
+
+class FloatGraph:
+    """A copy of a model. Names of constants and tensors that it adds are new."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = onnx.ModelProto()
+        self.model.CopyFrom(model)
+        self._graph = self.model.graph
+        self._count = 0
+        self._sizes = _sizes(model)
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        return list(self._graph.node)
+
+    def constant(self, name: str) -> Array | None:
+        """The values of an initialiser; None for anything else."""
+        for each in self._graph.initializer:
+            if each.name == name:
+                return numpy_helper.to_array(each)
+        return None
+
+    def sizes(self, name: str) -> tuple[int, ...] | None:
+        """Without the batch, where they are known."""
+        return self._sizes.get(name)
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        return next((node for node in self._graph.node if name in node.output), None)
+
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes that read it; the model's output is read by one more, which is no node."""
+        return [node for node in self._graph.node if name in node.input]
+
+    def only_reader(self, name: str) -> onnx.NodeProto | None:
+        """The one node that reads it, where nothing else does."""
+        found = self.readers(name)
+        is_output = any(each.name == name for each in self._graph.output)
+        return found[0] if len(found) == 1 and not is_output else None
+
+    def add_constant(self, values: Array) -> str:
+        """The name of a new initialiser."""
+        self._count += 1
+        name = f"inferry constant {self._count}"
+        self._graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def new_name(self, like: str) -> str:
+        """Of a tensor that there was not."""
+        self._count += 1
+        return f"{like} inferry {self._count}"
+
+    def replace(self, old: list[onnx.NodeProto], new: list[onnx.NodeProto]) -> None:
+        """The new ones stand where the last of the old ones stood."""
+        at = max(place for place, node in enumerate(self._graph.node) if node in old)
+        for place, node in enumerate(new, at + 1):
+            self._graph.node.insert(place, node)
+        for node in old:
+            self._graph.node.remove(node)
+
+
+def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    try:
+        whole = onnx.shape_inference.infer_shapes(model).graph
+    except Exception:  # it says more when onnxruntime reads the model
+        return {}
+    found = {}
+    for value in (*whole.input, *whole.output, *whole.value_info):
+        dims = value.type.tensor_type.shape.dim
+        if dims and all(dim.dim_value > 0 for dim in dims[1:]):
+            found[value.name] = tuple(dim.dim_value for dim in dims[1:])
+    return found
+
+
+def make(kind: str, inputs: list[str], output: str, name: str, **attributes: Any) -> onnx.NodeProto:
+    """A node with one output."""
+    return helper.make_node(kind, inputs, [output], name=name, **attributes)
