@@ -12,6 +12,7 @@ from fpga.driver.handoff import FREQUENCY
 from fpga.errors import BitstreamError
 from fpga.isa import registers
 
+SYSTEM = "processing_system7"
 NAMED = (
     ("ID", registers.ID), ("VERSION", registers.VERSION), ("SHAPE", registers.SHAPE),
     ("W_WORDS", registers.W_WORDS), ("P_D_WORDS", registers.P_D_WORDS),
@@ -77,10 +78,11 @@ def _module(
         for key, value in parameters.items()
     )
     version = vlnv.rsplit(":", 1)[1]
+    mark = 'IS_PL="FALSE"' if kind == SYSTEM else 'MODCLASS="PERIPHERAL"'
     return (
         f'    <MODULE COREREVISION="1" FULLNAME="/{path}" HWVERSION="{version}"'
         f' INSTANCE="{_instance(path)}" IPTYPE="{ip or "PERIPHERAL"}" IS_ENABLE="1"'
-        f' MODCLASS="{"PROCESSOR" if kind == "processing_system7" else "PERIPHERAL"}"'
+        f" {mark}"
         f' MODTYPE="{kind}" VLNV="{vlnv}">\n'
         f"{inside}      <PARAMETERS>\n{lines}      </PARAMETERS>\n"
         "      <PORTS/>\n    </MODULE>\n"
@@ -110,7 +112,7 @@ def _system(clocks: dict[str, object], dma: str) -> str:
         f"      <MEMORYMAP>\n{ranges}      </MEMORYMAP>\n"
     )
     return _module(
-        "processing_system7_0", "xilinx.com:ip:processing_system7:5.5", "processing_system7",
+        f"{SYSTEM}_0", f"xilinx.com:ip:{SYSTEM}:5.5", SYSTEM,
         clocks, inside,
     )  # fmt: skip
 

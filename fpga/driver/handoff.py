@@ -1,9 +1,9 @@
 """A .hwh of any origin, as pynq can read it.
 
 pynq 4.0.0 looks for the clock's frequency of a Zynq-7000 under the name that UltraScale+ has for
-it, needs <EXTERNALPORTS/> and versions with a point, and says TypeError, AttributeError or
-IndexError where they are missing. Each is mended here, and what is no description of an engine is
-refused, before pynq sees it.
+it, needs <EXTERNALPORTS/> and versions with a point, older ones (pynqmetadata 0.1) need IS_PL, and
+they say TypeError, AttributeError or IndexError where it is missing. Each is mended here, and what
+is no description of an engine is refused, before pynq sees it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fpga.isa import registers
 
 FREQUENCY = "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ"
 MOST_BYTES = 16 << 20
+SYSTEM = "processing_system7"
 NEEDED = (registers.DMA_BASE, registers.ENGINE_BASE)
 
 
@@ -26,9 +27,9 @@ def mended(text: bytes, clock_mhz: float | None = None) -> bytes:
     root = _parsed(text)
     changes = [_with_ports(root), *(_with_version(each) for each in root.iter("MODULE"))]
     changes += [
-        _with_frequency(each, clock_mhz)
+        _with_system(each, clock_mhz)
         for each in root.iter("MODULE")
-        if each.get("MODTYPE") == "processing_system7"
+        if each.get("MODTYPE") == SYSTEM
     ]
     if not any(changes):
         return text
@@ -41,7 +42,7 @@ def check(text: bytes) -> None:
     at the addresses that the driver uses: they would not answer, which a process does not survive.
     """
     root = _parsed(text)
-    if not any(each.get("MODCLASS") == "PROCESSOR" for each in root.iter("MODULE")):
+    if not any(each.get("MODTYPE") == SYSTEM for each in root.iter("MODULE")):
         raise BitstreamError("design.hwh describes no processing system: take Vivado's .hwh")
     bases = set()
     for found in root.iter("MEMRANGE"):
@@ -96,13 +97,15 @@ def _with_version(module: ElementTree.Element) -> bool:
     return True
 
 
-def _with_frequency(module: ElementTree.Element, clock_mhz: float | None) -> bool:
+def _with_system(module: ElementTree.Element, clock_mhz: float | None) -> bool:
     parameters = module.find("PARAMETERS")
     if parameters is None:
         raise BitstreamError("a .hwh whose processing system has no parameters")
     named = {each.get("NAME"): each.get("VALUE") for each in parameters}
+    is_marked = module.get("IS_PL") == "FALSE"
+    module.set("IS_PL", "FALSE")
     if FREQUENCY in named:
-        return False
+        return not is_marked
     try:
         said = named.get("PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ") or named.get(
             "PCW_FPGA0_PERIPHERAL_FREQMHZ"

@@ -24,6 +24,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pynq
+import pynqmetadata
 import pytest
 from pynq.pl_server.remote_device import RemoteDevice
 from pynq.remote import buffer_pb2, buffer_pb2_grpc, mmio_pb2, mmio_pb2_grpc
@@ -134,8 +135,6 @@ def selftest_of_pynq() -> None:
 def defect_1_no_frequency_for_zynq_7000() -> None:
     """A .hwh without UltraScale+'s parameter breaks Overlay(); the patched one does not. Vivado's
     own sample, which comes with pynq, lacks it too."""
-    import pynqmetadata
-
     sample = Path(pynqmetadata.__file__).parent / "tests/hwhs/resizer.hwh"
     assert handoff.FREQUENCY.encode() not in sample.read_bytes()
     assert Metadata(input=str(sample))
@@ -376,6 +375,16 @@ def driver_mends_a_foreign_description() -> None:
     machine = Machine("pynq-z2")
     with Session(made, bit, foreign, PynqHardware(attach(machine))) as session:
         _answers(session)
+    # Vivado's own, of another design, which comes with pynq: it can be read once it is mended.
+    sample = Path(pynqmetadata.__file__).parent / "tests/hwhs/resizer.hwh"
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "x.bit"
+        shutil.copy(FOLDER / "design.bit", path)
+        described = handoff.mended(sample.read_bytes())
+        handoff.check(described)  # it happens to have its registers where ours are
+        path.with_suffix(".hwh").write_bytes(described)
+        overlay = pynq.Overlay(str(path), device=attach(Machine("pynq-z2")))
+        assert "axi_dma_0" in overlay.ip_dict
     for wrong in (hwh.replace(b"0x43C00000", b"0x43D00000"), b"<EDKSYSTEM/>", b"x"):
         with pytest.raises(BitstreamError):
             Session(made, bit, wrong, PynqHardware(attach(Machine("pynq-z2")))).open()

@@ -32,6 +32,18 @@ def test_a_frequency_that_is_missing_is_what_vivado_says_elsewhere() -> None:
         handoff.mended(broken)
 
 
+def test_the_processing_system_is_marked_for_older_parsers() -> None:
+    mark = b'IS_PL="FALSE" MODTYPE="processing_system7"'
+    assert MINE.count(mark) == 1
+    without = MINE.replace(mark, b'MODTYPE="processing_system7"')
+    (system,) = (
+        module
+        for module in ElementTree.fromstring(handoff.mended(without)).iter("MODULE")
+        if module.get("MODTYPE") == "processing_system7"
+    )
+    assert system.get("IS_PL") == "FALSE"
+
+
 def test_external_ports_that_are_missing_are_none() -> None:
     without = MINE.replace(b"<EXTERNALPORTS/>", b"")
     root = ElementTree.fromstring(handoff.mended(without))
