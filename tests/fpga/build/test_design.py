@@ -62,7 +62,9 @@ def test_a_bitstream_that_does_not_say_its_engine_is_taken_with_a_remark(tmp_pat
     (remark,) = given(files(tmp_path), SMALL, "pynq-z2").remarks
     assert "seen on the board" in remark
     openxc7 = files(tmp_path, vivado_bit(part="xc7z020clg400-1"))
-    assert given(replace(openxc7, provenance="openxc7"), SMALL, "pynq-z2").remarks == (remark,)
+    found = given(replace(openxc7, provenance="openxc7"), SMALL, "pynq-z2")
+    assert found.remarks == (remark,)
+    bitfile.check(found.bit, "Pynq-Z2", None, False, "openxc7")
 
 
 @pytest.mark.parametrize(
