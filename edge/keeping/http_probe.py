@@ -14,6 +14,7 @@ import time
 from typing import IO, cast
 
 MAX_ANSWER_BYTES = 64 * 1024
+MAX_SAID_CHARS = 300
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -26,8 +27,8 @@ def probe(address: str, port: int, path: str, timeout_s: float) -> str | None:
             answer = http.client.HTTPResponse(cast("socket.socket", Timed(to, deadline)))
             try:
                 answer.begin()
-                size = len(answer.read(MAX_ANSWER_BYTES))
-                if answer.length and size < MAX_ANSWER_BYTES:
+                body = answer.read(MAX_ANSWER_BYTES)
+                if answer.length and len(body) < MAX_ANSWER_BYTES:
                     raise http.client.IncompleteRead(b"")
                 status = answer.status
             finally:
@@ -44,7 +45,14 @@ def probe(address: str, port: int, path: str, timeout_s: float) -> str | None:
         return f"port {port} cannot be asked"
     except (http.client.HTTPException, ValueError):
         return f"the answer to GET {path} is no HTTP"
-    return None if status == 200 else f"GET {path} answers {status}"
+    return None if status == 200 else f"GET {path} answers {status}{_said(body)}"
+
+
+def _said(body: bytes) -> str:
+    """What an answer says of the reason, such as a board that does not work: in one line."""
+    text = " ".join(body[: 4 * MAX_SAID_CHARS].decode("utf-8", "replace").split())
+    kept = "".join(char for char in text if char.isprintable())[:MAX_SAID_CHARS]
+    return f": {kept}" if kept else ""
 
 
 def _request(address: str, port: int, path: str) -> bytes:

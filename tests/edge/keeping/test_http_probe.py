@@ -62,6 +62,14 @@ def dripping(data: bytes) -> Talk:
         (OK, None),
         (b"HTTP/1.0 200 OK\r\n\r\nno length", None),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "GET /readyz answers 503"),
+        (
+            b"HTTP/1.1 503 Busy\r\nContent-Length: 26\r\n\r\nthe board\r\n\x1b[2J\xff\0is lost. ",
+            "GET /readyz answers 503: the board [2J\ufffdis lost.",
+        ),
+        (
+            b"HTTP/1.1 500 X\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50000,
+            "GET /readyz answers 500: " + "x" * 300,
+        ),
         (b"HTTP/1.1 204 None\r\n\r\n", "GET /readyz answers 204"),
         (b"SSH-2.0-OpenSSH\r\n", "the answer to GET /readyz is no HTTP"),
         (b"", "it hung up at GET /readyz"),
