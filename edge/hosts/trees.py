@@ -25,7 +25,7 @@ from typing import IO, cast
 
 import msgspec
 
-from edge.errors import HostError
+from edge.errors import EdgeError, HostError
 from edge.hosts.durability import sync_file_system
 from edge.hosts.run_folder import remove_tree, write_whole
 from edge.stock.port import Stock, StoredImage
@@ -102,9 +102,13 @@ class Trees:
         return Ready(trees, bundle, prepared.is_container, prepared.is_fpga)
 
     def is_fpga(self, digest: str) -> bool:
-        """Whether the prepared image needs a board."""
+        """Whether the image needs a board; False for one that is not here."""
         prepared = self._prepared(self._record(digest))
-        return prepared is not None and prepared.is_fpga
+        if prepared is not None:
+            return prepared.is_fpga
+        with contextlib.suppress(EdgeError):  # a damaged disk must not make it another instance
+            return self._stock.image(digest).kind == "fpga"
+        return False
 
     def discard(self, keep: Sequence[str]) -> None:
         """Remove what none of these images needs."""

@@ -121,7 +121,14 @@ def test_what_would_be_root_is_not_started_with_the_code_of_others(place: Proces
     [
         *("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME"),
         *("PYTHONSTARTUP", "PYTHONSAFEPATH", "PATH", "HOME", "TMPDIR", "CXX", "GCONV_PATH"),
-        *("GLIBC_TUNABLES", "inferry_x", "X INFERRY_A", "INFERRY_A\nLD_PRELOAD", ""),
+        *(
+            "GLIBC_TUNABLES",
+            "INFERRY_CACHE",
+            "inferry_x",
+            "X INFERRY_A",
+            "INFERRY_A\nLD_PRELOAD",
+            "",
+        ),
     ],
 )
 def test_an_environment_that_loads_other_code_is_refused(name: str) -> None:
@@ -177,3 +184,6 @@ def test_an_image_for_a_board_needs_no_container(tmp_path: Path) -> None:
     again = ProcessHost(tmp_path / "processes", stock)
     assert again._trees.is_fpga(digest)
     assert not again._trees.is_fpga("sha256:" + "1" * 64)
+    for record in (tmp_path / "processes" / "images").iterdir():
+        record.unlink()
+    assert again._trees.is_fpga(digest)
