@@ -32,14 +32,11 @@ def certificate_text(path: Path, now: datetime.datetime) -> str:
     shown = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if key.public_key().public_bytes(*shown) != chain[0].public_key().public_bytes(*shown):
         raise CertificateError(f"the private key in {path} is not its first certificate's")
-    if chain[0].not_valid_after_utc <= now:
-        raise CertificateError(
-            f"the certificate in {path} expired at {chain[0].not_valid_after_utc}"
-        )
-    if chain[0].not_valid_before_utc > now:
-        raise CertificateError(
-            f"the certificate in {path} is not valid before {chain[0].not_valid_before_utc}"
-        )
+    begins, ends = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+    if ends <= now:
+        raise CertificateError(f"the certificate in {path} expired on {ends:%Y-%m-%d %H:%M} UTC")
+    if begins > now:
+        raise CertificateError(f"the certificate in {path} begins on {begins:%Y-%m-%d %H:%M} UTC")
     blocks = [one.public_bytes(Encoding.PEM).decode() for one in chain]
     return "".join([*blocks, _key_block(data).decode()])
 

@@ -356,8 +356,9 @@ def _down(process: Process) -> list[str]:
 
 
 def _locked(folder: Path, account: Account) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
     _own_folder(folder, account)
+    folder.chmod(0o700)
+    _require_way(folder.resolve(), account)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -369,8 +370,24 @@ def _locked(folder: Path, account: Account) -> int:
 
 def _own_folder(folder: Path, account: Account) -> None:
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         if (ids := account.ids) is not None:
             os.chown(folder, *ids)
     except OSError as error:
         raise FolderError(f"cannot use the folder {folder}: {error.strerror}") from None
+
+
+def _require_way(folder: Path, account: Account) -> None:
+    """HAProxy must be able to walk to its folder."""
+    ids = account.ids
+    if ids is None or ids[0] == 0:
+        return
+    for parent in folder.parents:
+        found = parent.stat()
+        bit = 0o100 if found.st_uid == ids[0] else 0o010 if found.st_gid == ids[1] else 0o001
+        if not found.st_mode & bit:
+            raise FolderError(
+                f"HAProxy's account '{account.name}' cannot enter {parent}; choose a folder for it "
+                "elsewhere, such as under /run, or another account"
+            )

@@ -155,7 +155,9 @@ def _rows(text: str) -> Iterator[_Row]:
     if not text.startswith("# "):
         raise RuntimeApiError(f"these are no statistics of HAProxy: {text[:60]!r}")
     table = csv.reader(text[2:].splitlines())
-    columns = {name: at for at, name in enumerate(next(table)) if name}
+    columns = {name: at for at, name in enumerate(next(table, [])) if name}
+    if "svname" not in columns:
+        raise RuntimeApiError(f"these are no statistics of HAProxy: {text[:60]!r}")
     return (_Row(columns, cells) for cells in table if cells)
 
 

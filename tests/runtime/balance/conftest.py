@@ -46,6 +46,10 @@ class Server:
         """Ids of the requests that it began."""
         return set(self.log.read_text().split()) if self.log.exists() else set()
 
+    def begun(self) -> int:
+        """How many those were."""
+        return len(self.log.read_text().split()) if self.log.exists() else 0
+
     def set_ready(self, is_ready: bool) -> None:
         mark = self.log.with_name(f"{self.log.name}.unready")
         mark.unlink(missing_ok=True) if is_ready else mark.touch()
