@@ -128,7 +128,9 @@ def test_missing_files_and_unknown_tools_are_refused(tmp_path: Path) -> None:
 
 
 @drawn(at=st.integers(0, 400), bit=st.integers(0, 7))
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 def test_damage_is_refused_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
 ) -> None:
