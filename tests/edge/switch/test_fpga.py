@@ -16,10 +16,11 @@ from edge.stock.port import ImageKind, StoredImage, StoredLayer
 from edge.switch.golden import made_from_signature
 from registry.fpga_artifact import ENGINE, PARTS
 from tests.edge.switch.device import GOOD, Device, answers, digest, stored_image
+from tests.edge.switch.test_crash import killed_at, without_next
 
 LIVE = InstanceId("digits", "live")
 CAUSE = "this image was made for simulation and cannot run on a real board"
-OTHERS = 10
+OTHERS = 1000
 """Images from this number on are no FPGA images."""
 
 
@@ -61,7 +62,8 @@ class BoardHost(MemoryHost):
             super().reload(id)
             return
         self._called("reload", str(id))
-        module.say(f"reload failed, the old generation goes on: error: {CAUSE}")
+        tries = sum("reload failed" in line for line in module.log)
+        module.say(f"reload failed, the old generation goes on: error: {CAUSE} ({tries})")
 
     def logs(self, id: InstanceId, lines: int) -> str:
         said = super().logs(id, lines)
@@ -202,6 +204,30 @@ def test_a_restarted_agent_finds_it_in_service(tmp_path: Path) -> None:
         device.restart_agent()
         assert device.settle(1).phase == "idle"
         assert device.host.list()[0].started_at_s == started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_good", [True, False], ids=["good", "refused"])
+def test_a_kill_at_every_step_leaves_one_version_with_the_board(
+    is_good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = GOOD if is_good else Behaviour(exit_code=1)
+    update = Update(watch_s=0.05, start_s=2.0)
+    with FpgaDevice(tmp_path, {1: GOOD} | dict.fromkeys(range(2, 100), new)) as device:
+        device.settle(1, update=update)
+        at, is_over = 1, False
+        while not is_over:
+            number = at + 1
+            device.unit.stop()
+            is_over = killed_at(at, device, number, update, monkeypatch)
+            device.unit = device._unit()  # the next process
+            report = device.settle(number, update=update)
+            assert report.image == f"digits:{number if is_good else 1}", (at, report)
+            device.wait(without_next(device))
+            assert device.board.users == {LIVE}
+            at += 1
+        assert at > 10
+        assert device.board.refused == []
 
 
 def test_zeros_are_made_of_the_signature_of_an_fpga_image_too() -> None:
