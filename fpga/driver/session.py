@@ -45,6 +45,7 @@ class Session:
         board: Hardware,
         *,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
         lock: BoardLock | None = None,
         max_batch: int | None = None,
     ) -> None:
@@ -52,10 +53,9 @@ class Session:
         self._lock = lock or BoardLock(board.lock_name)
         self.max_batch = min(artifact.max_batch, max_batch or artifact.max_batch)
         self._packing = Packing(artifact)
-        self._dma = Dma(board, clock)
+        self._dma = Dma(board, clock, sleep)
         self._buffers: _Buffers | None = None
         self._is_sound = False
-        self._is_loaded = False
         self.recoveries = 0
         self.downloads = 0
         self.loads = 0
@@ -139,7 +139,7 @@ class Session:
         assert self._buffers is not None
         out, samples = self._packing.fill(self._buffers.packet, payloads), len(payloads)
         size = samples * self._packing.answer_beats
-        clocks = self.artifact.latency_cycles + self.artifact.interval_cycles * samples
+        clocks = self.artifact.latency_cycles + self.artifact.interval_cycles * (samples - 1)
         self._transfer(out, self._buffers.back, size, clocks)
         self.samples += samples
         return self._buffers.answer[:size].copy().reshape(samples, -1)
@@ -148,9 +148,11 @@ class Session:
         assert self._buffers is not None
         whole = clocks + 4 * (out + size)  # and what memory takes
         deadline_s = LEAST_DEADLINE_S + SLACK * whole * self._board.seconds_per_clock
+        # A simulated board's clock stands still while nobody asks.
+        real_mhz = 0.0 if self._board.is_simulated else self.artifact.bitstream.clock_mhz
         try:
             self._dma.start(self._buffers.out, out, back, size, deadline_s)
-            self._dma.finish()
+            self._dma.finish(clocks / real_mhz / 1e6 if real_mhz else 0.0)
         except BaseException:
             self._is_sound = False
             raise

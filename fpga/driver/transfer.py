@@ -16,14 +16,18 @@ IDLE, ERRORS = 2, 0x70
 MOST_BYTES = (1 << 26) - 8
 RESET_S = 0.2
 """The DMA drains what memory owes it before its reset ends: microseconds, where memory answers."""
+LEAST_REST_S = 1e-3
+"""Below it, waking up takes longer than asking."""
 _SAID = {0x10: "an internal error", 0x20: "a slave error", 0x40: "a decode error"}
 
 
 class Dma:
     """The DMA of a board. `start` and `finish` make a transfer; only one is under way at a time."""
 
-    def __init__(self, board: Hardware, clock: Callable[[], float]) -> None:
-        self._board, self._clock = board, clock
+    def __init__(
+        self, board: Hardware, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._board, self._clock, self._sleep = board, clock, sleep
         self._addresses: dict[int, int] = {}
         self._back: Buffer | None = None
         self._back_beats = 0
@@ -66,12 +70,15 @@ class Dma:
         self._arm(READ, out.address, 8 * out_beats)
         self._end = self._clock() + deadline_s
 
-    def finish(self) -> None:
-        """Wait until the packet is taken, and its answer is there.
+    def finish(self, rest_s: float = 0.0) -> None:
+        """Wait until the packet is taken, and its answer is there. ``rest_s``: it cannot be done
+        sooner, so that the processor may do something else meanwhile.
 
         Raises EngineError for what DMA or engine report, DeadlineError when it takes longer.
         """
         board, back = self._board, self._back
+        if rest_s > LEAST_REST_S:
+            self._sleep(rest_s)
         if back is not None:
             self._wait(WRITE, READ)
         self._wait(READ, None)

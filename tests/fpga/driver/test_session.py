@@ -212,6 +212,24 @@ def test_two_processes_do_not_share_a_board(
         pass
 
 
+def test_a_real_boards_long_run_is_slept_through_at_its_own_clock(
+    artifact: Artifact, board: EmulatedHardware
+) -> None:
+    slow = replace(
+        artifact,
+        latency_cycles=300_000,
+        bitstream=Bitstream("vivado", "xc7z020clg400-1", "", (), 50),
+    )
+    slept: list[float] = []
+    for simulated in (True, False):
+        with Session(slow, BIT, HWH, board, sleep=slept.append) as session:
+            board.is_simulated = simulated
+            session.run(models.digits()[0][:2])
+            board.is_simulated = True
+    assert len(slept) == 1
+    assert 0.006 <= slept[0] < 0.0061
+
+
 def test_input_that_cannot_be_is_refused_and_costs_nothing(session: Session) -> None:
     for wrong in (np.zeros((2, 65)), np.full((1, 64), np.nan), np.zeros(64)):
         with pytest.raises(ProgramError):

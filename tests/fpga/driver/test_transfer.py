@@ -84,7 +84,7 @@ def board() -> Registers:
 @pytest.fixture
 def dma(board: Registers) -> Dma:
     clock = ticking()
-    return Dma(board, lambda: next(clock))
+    return Dma(board, lambda: next(clock), lambda _: None)
 
 
 def test_a_second_run_writes_two_registers_and_reads_four(board: Registers, dma: Dma) -> None:
@@ -181,3 +181,13 @@ def test_packets_that_the_dma_cannot_count_are_refused_before_it_starts(
     with pytest.raises(EngineError, match="a packet of more than"):
         dma.start(Memory(0), 1 << 23, None, 0, 1.0)
     assert board.written == []
+
+
+def test_what_takes_long_is_slept_through_and_what_does_not_is_not(board: Registers) -> None:
+    slept: list[float] = []
+    clock = ticking()
+    dma = Dma(board, lambda: next(clock), slept.append)
+    for rest_s in (0.0, 0.0005, 0.2):
+        dma.start(Memory(0), 1, Memory(0), 1, 1.0)
+        dma.finish(rest_s)
+    assert slept == [0.2]
