@@ -139,24 +139,23 @@ class FpgaEngine:
         """Raises InputError, EngineError, and EngineLostError where nobody could have answered."""
         if self._input not in inputs:
             raise InputError(f"input '{self._input}' is missing")
+        values = np.asarray(inputs[self._input])
+        if values.shape == (0, *self._artifact.input.shape):
+            return {self._output: _outputs_of_nothing(self._artifact)}
         try:
-            payloads = self._artifact.quantise(inputs[self._input])
+            payloads = self._artifact.quantise(values)
         except ProgramError as error:
             raise InputError(str(error)) from None
         if len(payloads) <= MOST_ROWS:
-            return {self._output: self._outputs(payloads)}
-        starts = range(0, len(payloads), MOST_ROWS)
-        parts = [self._outputs(payloads[at : at + MOST_ROWS]) for at in starts]
-        return {self._output: np.concatenate(parts)}
+            beats = self._beats(payloads)
+        else:
+            starts = range(0, len(payloads), MOST_ROWS)
+            beats = np.concatenate([self._beats(payloads[at : at + MOST_ROWS]) for at in starts])
+        return {self._output: self._artifact.dequantise(beats)}
 
     def close(self) -> None:
         """End the board's process; the board stays as it is. Idempotent."""
         self._keeper.close()
-
-    def _outputs(self, payloads: Array) -> Array:
-        if not len(payloads):
-            return _outputs_of_nothing(self._artifact)
-        return self._artifact.dequantise(self._beats(payloads))
 
     def _beats(self, payloads: Array) -> Array:
         child = self._keeper.child()
