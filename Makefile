@@ -1,9 +1,10 @@
 # make demo: the main job on real input. make demo-edge: two devices, their hub and a rollout.
+# make demo-fpga: a model compiled for an FPGA, on a board that is simulated.
 # make test: the tests. All set themselves up.
 PY := .venv/bin/python
 JOBS ?= 2
 
-.PHONY: demo demo-edge test check bench bench-fpga bench-fpga-long setup lock clean
+.PHONY: demo demo-edge demo-fpga test check bench bench-fpga bench-fpga-long setup lock clean
 
 demo:
 	@scripts/setup demo
@@ -12,6 +13,10 @@ demo:
 demo-edge:
 	@scripts/setup demo
 	@$(PY) examples/edge/demo.py
+
+demo-fpga:
+	@scripts/setup demo
+	@$(PY) examples/fpga/demo.py
 
 test:
 	@scripts/setup dev

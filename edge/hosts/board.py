@@ -18,11 +18,13 @@ from edge.errors import HostError
 from edge.hosts.port import Instance
 
 PYTHON = "INFERRY_FPGA_PYTHON"
-FROM_AGENT = re.compile(r"INFERRY_FPGA_[A-Z0-9_]+|PYNQ_[A-Z0-9_]+|XILINX_XRT|BOARD")
-"""What goes on from the agent's environment: which board, and what the profile of a PYNQ image
-sets."""
-NAMES = re.compile(FROM_AGENT.pattern + r"|(INFERRY|AML|OMP|OTEL|LC)_[A-Z0-9_]+|LANG|TZ")
-"""What a module may say: nothing that makes a program load other code."""
+OF_BOARD = r"INFERRY_FPGA_[A-Z0-9_]+|PYNQ_[A-Z0-9_]+|XILINX_XRT|BOARD"
+FROM_AGENT = re.compile(OF_BOARD + "|INFERRY_CACHE")
+"""What goes on from the agent's environment: which board, what the profile of a PYNQ image sets,
+and where simulated boards are kept once they are built."""
+NAMES = re.compile(OF_BOARD + r"|(?!INFERRY_CACHE)(INFERRY|AML|OMP|OTEL|LC)_[A-Z0-9_]+|LANG|TZ")
+"""What a module may say: nothing that makes a program load other code, as a cache of built
+libraries would."""
 ARGUMENTS = ("--ca", "--sh")
 """How --capture, which writes a file anywhere, and --shadow, which serves any bundle, begin."""
 
