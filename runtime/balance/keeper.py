@@ -261,6 +261,7 @@ class Keeper:
     def _watch(self) -> None:
         failures = 0
         while not self._is_closing:
+            self._starter.trim_log()
             with self._guard:
                 self._reap()
                 current = self._current

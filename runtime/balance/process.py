@@ -139,9 +139,8 @@ class Starter:
         master = f"unix@./{name},mode,600"
         options = [] if inherit is None else ["-x", f"./{inherit}"]
         path = self.folder / LOG
+        self.trim_log()
         with path.open("ab") as log:
-            if log.tell() > LOG_BYTES:
-                log.truncate(0)
             before = log.tell()
             try:
                 child = subprocess.Popen(
@@ -170,6 +169,13 @@ class Starter:
                 said = log.read(100_000).decode(errors="replace")
             raise StartError(f"HAProxy did not start: {complaint(said)}")
         return process
+
+    def trim_log(self) -> None:
+        """HAProxy appends to it for as long as it lives: too long a one begins anew."""
+        path = self.folder / LOG
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > LOG_BYTES:
+                os.truncate(path, 0)
 
     def found(self, generation: int) -> Process | None:
         """The one that runs in this folder with that number, if it does."""

@@ -170,6 +170,32 @@ def test_haproxy_that_is_killed_again_and_again_comes_back(front: Front, servers
     assert front.apply(one_version(server)) == "nothing"
 
 
+def test_haproxy_that_cannot_start_again_is_said_and_mended(front: Front, servers: Servers) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    keeper = front.balancer.keeper
+    (keeper.folder / "haproxy.cfg").write_text("global\n  nonsense\n")
+    pid = keeper.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: sum("unknown keyword 'nonsense'" in line for line in front.told) > 2)
+    assert not keeper.is_running
+    assert all("\n" not in line for line in front.told)
+    assert front.apply(one_version(server)) == "started"
+    assert front.ask()[0] == 200
+
+
+def test_a_log_that_grows_begins_anew(front: Front, servers: Servers) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    log = front.balancer.keeper.folder / "haproxy.log"
+    with log.open("ab") as file:
+        file.truncate(5 << 20)
+    wait_until(lambda: log.stat().st_size < 1 << 20)
+    server.kill()
+    wait_until(lambda: "a.0/s1 is DOWN" in log.read_text())
+
+
 def test_after_a_kill_a_reload_hands_the_ports_over_as_before(
     front: Front, servers: Servers
 ) -> None:

@@ -53,6 +53,21 @@ def test_a_killed_replica_costs_only_what_it_had_begun(front: Front, servers: Se
     assert served[0] - killed_s <= 1
 
 
+def test_a_replica_that_hangs_gets_nothing_more(front: Front, servers: Servers) -> None:
+    first, second = servers(), servers()
+    front.apply(one_version(first, second))
+    with Load(front.port) as load:
+        load.wait_for(50)
+        first.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: not replica_is_up(front, first))
+        down_s = time.monotonic()
+        wait_until(lambda: front.ask()[1]["replica"] == second.port)
+        assert {front.ask()[1]["replica"] for _ in range(10)} == {second.port}
+        first.process.send_signal(signal.SIGCONT)
+        load.wait(lambda: any(r.replica == first.port and r.sent_s > down_s for r in load.results))
+    assert load.failed() == []
+
+
 def test_what_may_be_run_twice_survives_a_killed_replica(front: Front, servers: Servers) -> None:
     first, second = servers(), servers()
     front.apply(one_version(first, second), is_repeatable=True)
