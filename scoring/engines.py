@@ -6,6 +6,8 @@ model = engine.load(path, threads=1)
 A class that is named like this has ``load(path, *, threads=None) -> LoadedModel`` and may say
 ``is_exclusive = True``: one process at most can have it, as it holds a board. Then there is one
 server process, and a reload ends it before the next one loads.
+
+The supervisor imports such a class, before it forks: its module must start no threads.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scoring.errors import BundleError
-from scoring.model_engine import LoadedModel
+
+if TYPE_CHECKING:  # numpy must not be imported before serve() has told it to start no threads
+    from scoring.model_engine import LoadedModel
 
 ONNX, SCRIPT = "onnx", "script"
 _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)", re.ASCII)

@@ -134,6 +134,7 @@ def test_answers_are_exact_and_nothing_of_onnxruntime_is_there(
         assert server.score(infinite).status_code == 400
         assert _ready(server)[0] == 200
         (process,) = _children(server.process.pid)
+        assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1, "it forks"
         for pid in (server.process.pid, process, _driver(server)):
             mapped = Path(f"/proc/{pid}/maps").read_text()
             assert "numpy" in mapped
