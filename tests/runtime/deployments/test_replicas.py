@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pytest
+
 from edge.hosts.port import Instance
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
@@ -15,6 +17,7 @@ from registry.deployments import Health, Revision, RevisionSettings
 from runtime.deployments.replicas import Replicas, instance_of, revision_of
 from tests.runtime.deployments.waiting import eventually, score
 
+pytestmark = pytest.mark.slow
 HEALTH = Health(start_s=60.0, interval_s=0.1, failures=3)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
+def eventually(ask: Callable[[], T | None], timeout_s: float = 60.0) -> T:
     """The first answer that is true. Raises AssertionError with the last one."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -1,0 +1,216 @@
+"""The controller: brings all deployments of a workspace to what is declared, and keeps them there.
+
+    with Controller(workspace, balancer, hosts) as controller:
+        controller.run(stopping)
+
+Each deployment has a thread of its own, so that a stuck one blocks no other; one more thread has
+the balancer. What runs goes on when the controller ends, in any way, and the next one finds it.
+Of two controllers of a workspace the second waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edge.hosts.port import ModuleHost
+from registry import Workspace
+from registry.errors import NotFoundError, RegistryError
+from runtime.balance.balancer import Balancer, ServiceState
+from runtime.balance.declared import Balance, Service
+from runtime.balance.errors import BalanceError
+from runtime.deployments.culprit import culprit
+from runtime.deployments.unit import Sample, Unit
+
+TICK_S = 0.5
+SLOW_TICK_S = 2.0
+"""After an error."""
+HostOf = Callable[[str], ModuleHost]
+"""The host of a target; raises EdgeError or RegistryError where it cannot be had."""
+
+logger = logging.getLogger("inferry.deployments")
+
+
+class Controller:
+    """``host_of`` is asked once for each deployment. ``tick_s``: how often each is looked at."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        balancer: Balancer,
+        host_of: HostOf,
+        *,
+        sample: Sample | None = None,
+        tick_s: float = TICK_S,
+        told: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._workspace, self._balancer, self._host_of = workspace, balancer, host_of
+        self._sample, self._tick_s, self._told = sample, tick_s, told
+        self._stopping = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+        self._state = threading.Lock()
+        self._services: dict[str, Service] = {}
+        self._balanced: Mapping[str, ServiceState] = {}
+        self._refused: dict[str, str] = {}
+        """Why the balancer has not what a deployment wants."""
+        self._held = contextlib.ExitStack()
+
+    def __repr__(self) -> str:
+        return f"Controller({self._workspace.root}, {len(self._threads)} deployments)"
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._balancer)
+            self._held = held.pop_all()
+        # What an earlier controller opened stays until its deployment has been looked at.
+        self._services = {each.name: each for each in self._balancer.declared.services}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Replicas and balancer go on."""
+        self.stop()
+        for thread in self._threads.values():
+            thread.join(60)
+        self._held.close()
+
+    def stop(self) -> None:
+        """``run`` returns soon."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        while not self._stopping.is_set():
+            try:
+                self._begin_units()
+                self._balance()
+            except (RegistryError, BalanceError) as error:
+                logger.warning("%s", error)
+                self._stopping.wait(SLOW_TICK_S)
+            self._stopping.wait(self._tick_s / 2)
+
+    # Threads.
+
+    def _begin_units(self) -> None:
+        names = self._workspace.deployments.changes()
+        with self._state:
+            for gone in [name for name in self._services if name not in names]:
+                del self._services[gone]
+        for name in names:
+            thread = self._threads.get(name)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(
+                    target=self._keep, args=(name,), name=f"deployment {name}", daemon=True
+                )
+                self._threads[name] = thread
+                thread.start()
+
+    def _keep(self, name: str) -> None:
+        """One deployment, until it is gone or the controller ends."""
+        unit: Unit | None = None
+        try:
+            while not self._stopping.is_set():
+                wait_s = self._tick_s
+                try:
+                    if unit is None:
+                        target = self._workspace.deployments.get(name).target
+                        unit = Unit(
+                            name,
+                            self._workspace.deployments,
+                            self._host_of(target),
+                            sample=self._sample,
+                        )
+                    if not self._tick(unit):
+                        return
+                except NotFoundError:
+                    return
+                except Exception:
+                    # One that fails in a way that nobody foresaw must not take others along.
+                    logger.exception("the deployment %s goes on after", name)
+                    wait_s = SLOW_TICK_S
+                self._stopping.wait(wait_s)
+        finally:
+            if unit is not None:
+                unit.close()
+
+    def _tick(self, unit: Unit) -> bool:
+        """False: it is gone."""
+        with self._state:
+            balanced, refused = self._balanced.get(unit.name), self._refused.get(unit.name, "")
+        unit.tick(time.monotonic(), balanced, refused)
+        with self._state:
+            if unit.service is None:
+                self._services.pop(unit.name, None)
+            else:
+                self._services[unit.name] = unit.service
+        if unit.is_gone:
+            self._told(f"{unit.name} is gone")
+        return not unit.is_gone
+
+    # The balancer.
+
+    def _balance(self) -> None:
+        with self._state:
+            services = dict(self._services)
+        refused = self._apply(services)
+        try:
+            balanced = self._balancer.services()
+        except BalanceError as error:
+            logger.warning("%s", error)
+            balanced = {}
+        with self._state:
+            self._refused, self._balanced = refused, balanced
+
+    def _apply(self, services: Mapping[str, Service]) -> dict[str, str]:
+        """All that can be had: what one of them lacks (a port, a certificate) the others must not
+        miss. Returns why some are left out."""
+        refused: dict[str, str] = {}
+        left = dict(services)
+        while True:
+            try:
+                self._balancer.apply(Balance(tuple(left[name] for name in sorted(left))))
+                return refused
+            except BalanceError as error:
+                now = datetime.datetime.now(datetime.UTC)
+                found = culprit([left[name] for name in sorted(left)], self._balanced, now)
+                if found is None:
+                    return dict.fromkeys(services, str(error))
+                name, said = found
+                refused[name] = said or str(error)
+                del left[name]
+
+
+@contextlib.contextmanager
+def only_controller(root: Path, *, wait_s: float | None = None) -> Iterator[bool]:
+    """Hold the workspace's controller lock for the block; of two the second waits, at most
+    ``wait_s`` (None: for ever). False: another one has it still."""
+    folder = root / "deployments"
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / "controller.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = None if wait_s is None else time.monotonic() + wait_s
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(0.1)
+        yield True
+    finally:
+        os.close(handle)

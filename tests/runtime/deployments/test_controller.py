@@ -1,0 +1,166 @@
+"""The controller with real processes and a real HAProxy."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.hosts.processes import ProcessHost
+from registry import Workspace
+from registry.deployments import Deployment, Health, RevisionSettings, Rollout, ServiceSettings
+from runtime.balance.balancer import Balancer
+from runtime.deployments.controller import Controller
+from tests.engine import program
+from tests.runtime.deployments.waiting import eventually, score
+
+pytestmark = pytest.mark.slow
+SERVICE = ServiceSettings(rollout=Rollout(steps=(20.0, 100.0), step_s=0.5, least_requests=0))
+SETTINGS = RevisionSettings(health=Health(start_s=30.0, interval_s=0.1))
+
+
+@contextmanager
+def controlled(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[Controller]:
+    with Controller(made, Balancer(folder), lambda target: host, tick_s=0.1) as controller:
+        thread = threading.Thread(target=controller.run)
+        thread.start()
+        try:
+            yield controller
+        finally:
+            controller.stop()
+            thread.join(60)
+
+
+@contextmanager
+def removed(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[None]:
+    """Nothing is left behind, whatever happens within."""
+    try:
+        yield
+    finally:
+        for found in host.list():
+            host.stop(found.id, 1.0)
+        with Balancer(folder) as balancer:
+            balancer.stop(1.0)
+
+
+def state(made: Workspace, wanted: str) -> Deployment | None:
+    found = made.deployments.get("web")
+    if found.observed is None or found.observed.state != wanted:
+        return None
+    return found
+
+
+def cause_of(found: Deployment) -> str:
+    return (found.observed.cause or "") if found.observed is not None else ""
+
+
+def url_port(found: Deployment) -> int:
+    assert found.observed is not None
+    assert found.observed.url is not None
+    return int(found.observed.url.split(":")[2].split("/")[0])
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """HAProxy's account must reach it, and pytest's folders are for their owner alone."""
+    program("haproxy")
+    with tempfile.TemporaryDirectory(prefix="inferry-balance-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name) / "balance"
+
+
+def test_from_declared_to_answers_to_a_new_revision_to_nothing(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="ada")
+    with removed(made, host, folder), controlled(made, host, folder):
+        port = url_port(eventually(lambda: state(made, "running")))
+        assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+
+        made.deployments.update("web", image="adder:2", actor="ada")
+        answers: set[float] = set()
+
+        def is_over() -> bool:
+            answers.add(score("127.0.0.1", port, [[1, 2, 3]])["y"][0][0])
+            found = state(made, "running")
+            return found is not None and [s.revision for s in found.traffic] == [2]
+
+        eventually(is_over)
+        assert answers == {2, 3}
+        eventually(lambda: [each.id.module.split(".")[1] for each in host.list()] == ["2"])
+
+        made.deployments.delete("web", actor="ada")
+        eventually(lambda: not made.deployments.list())
+        assert list(host.list()) == []
+        events = [entry.event for entry in made.deployments.ledger("web")]
+        assert events[0] == "created"
+        assert events[-1] == "deleted"
+        assert "rollout finished" in events
+
+
+def test_a_bad_release_is_taken_back_and_the_old_one_answers_on(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="ada")
+    with removed(made, host, folder), controlled(made, host, folder):
+        port = url_port(eventually(lambda: state(made, "running")))
+        bad = RevisionSettings({"PYTHONHASHSEED": "no number"}, health=SETTINGS.health)
+        made.deployments.update("web", settings=bad, actor="ada")
+
+        def taken_back() -> str:
+            assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+            found = state(made, "running")
+            return "" if found is None else cause_of(found)
+
+        cause = eventually(taken_back)
+        assert "revision 2 was taken back: it ended with exit code 1" in cause
+        assert "PYTHONHASHSEED" in cause
+        eventually(lambda: [each.id.module.split(".")[1] for each in host.list()] == ["1"])
+        assert [s.revision for s in made.deployments.get("web").traffic] == [1]
+        assert made.deployments.ledger("web")[-1].event == "rollout taken back"
+
+        made.deployments.rollback("web", None, actor="ada")
+        eventually(lambda: (found := state(made, "running")) and found.goal == 1)
+
+
+def test_the_next_controller_goes_on_and_nobody_noticed(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="ada")
+    with removed(made, host, folder):
+        with controlled(made, host, folder):
+            port = url_port(eventually(lambda: state(made, "running")))
+            before = host.list()
+        assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+        made.deployments.update("web", image="adder:2", actor="ada")
+        with controlled(made, host, folder):
+
+            def is_over() -> bool:
+                score("127.0.0.1", port, [[1, 2, 3]])
+                found = state(made, "running")
+                return found is not None and [s.revision for s in found.traffic] == [2]
+
+            assert before[0].started_at_s in [each.started_at_s for each in host.list()]
+            eventually(is_over)
+
+
+def test_one_broken_deployment_blocks_no_other(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        service = ServiceSettings(port=taken.getsockname()[1])
+        made.deployments.create("bad", "adder:1", service=service, settings=SETTINGS, actor="a")
+        made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
+        with removed(made, host, folder), controlled(made, host, folder):
+            port = url_port(eventually(lambda: state(made, "running")))
+            assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+            cause = eventually(lambda: cause_of(made.deployments.get("bad")))
+            assert str(service.port) in cause
