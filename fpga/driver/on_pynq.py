@@ -163,6 +163,7 @@ class PynqHardware:
     def _overlay(self, bit: bytes, hwh: bytes, name: str, *, is_download: bool) -> None:
         described = handoff.mended(hwh)
         handoff.check(described)
+        _forget()
         with tempfile.TemporaryDirectory(prefix="inferry-fpga-") as folder:
             path = Path(folder) / (name + ".bit")
             path.write_bytes(bit)
@@ -183,13 +184,11 @@ class PynqHardware:
         own, and where this pynq keeps none."""
         if self._is_remote:
             return None
-        try:
-            from pynq.pl_server import global_state
-        except ImportError:
+        folder = _folder_of_records()
+        if folder is None:
             return None
-        path = Path(global_state.__file__).parent / "global_pl_state_.json"
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return hashlib.sha256((folder / "global_pl_state_.json").read_bytes()).hexdigest()
         except OSError:
             return ""
 
@@ -232,6 +231,24 @@ class PynqHardware:
         except Exception:  # a file of the kernel that only takes, or one that just went
             return b""
         return found if isinstance(found, bytes) else str(found).encode()
+
+
+def _folder_of_records() -> Path | None:
+    """Where pynq notes what it loaded; None where this pynq does not."""
+    try:
+        from pynq.pl_server import global_state
+    except ImportError:
+        return None
+    return Path(global_state.__file__).parent
+
+
+def _forget() -> None:
+    """pynq keeps the last description, as a pickle, by the bitstream alone: with another .hwh for
+    the same bitstream, another clock for one, it would take the old one."""
+    folder = _folder_of_records()
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            (folder / "_current_metadata.pkl").unlink()
 
 
 def _active_device() -> Any:

@@ -321,6 +321,23 @@ def driver_remote() -> None:
         machine.close()
 
 
+def driver_remote_takes_a_changed_description() -> None:
+    """pynq itself would take the one that it kept for the same bitstream."""
+    machine = Machine("pynq-z2")
+    server = serve(machine, HOSTS[0])
+    made, hwh = artifacts.load(FOLDER), (FOLDER / "design.hwh").read_bytes()
+    bit = (FOLDER / "design.bit").read_bytes()
+    try:
+        for leds in (b"leds_gpio", b"lamps_gpio", b"leds_gpio"):  # it keeps each second one
+            device = RemoteDevice(0, HOSTS[0])
+            described = hwh.replace(b"leds_gpio", leds)
+            with Session(made, bit, described, PynqHardware(device)):
+                assert leds.decode() in device.ip_dict, sorted(device.ip_dict)
+    finally:
+        server.stop(0).wait()
+        machine.close()
+
+
 def driver_refuses_a_wrong_part_and_finds_a_stale_image() -> None:
     for kind, broken in (("arty-z7-10", {}), ("pynq-z2", {"stale_image": True})):
         machine = Machine(kind)
@@ -486,6 +503,7 @@ CHECKS: tuple[Callable[[], None], ...] = (
     remote_a_slow_sender_holds_nobody_up, defect_4_a_wrong_part_is_no_error,
     driver_in_process,
     driver_remote,
+    driver_remote_takes_a_changed_description,
     driver_refuses_a_wrong_part_and_finds_a_stale_image,
     driver_downloads_again_unless_it_is_certain_what_is_loaded,
     driver_asks_the_silicon_where_the_name_says_nothing,

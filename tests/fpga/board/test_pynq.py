@@ -26,6 +26,7 @@ NAMES = (
     "defect_4_a_wrong_part_is_no_error",
     "driver_in_process",
     "driver_remote",
+    "driver_remote_takes_a_changed_description",
     "driver_refuses_a_wrong_part_and_finds_a_stale_image",
     "driver_downloads_again_unless_it_is_certain_what_is_loaded",
     "driver_asks_the_silicon_where_the_name_says_nothing",
