@@ -26,7 +26,7 @@ from fpga.artifact import load as load_artifact
 from fpga.errors import FpgaError, ProgramError
 from fpga.serving import boards, interpreter
 from fpga.serving.boards import Choice
-from fpga.serving.child import Child, Launch, Lost, Unsound
+from fpga.serving.child import FAR, NEAR, Child, Launch, Lost, Unsound
 from fpga.serving.frames import Counts
 from fpga.serving.keeper import Keeper
 from scoring.errors import (
@@ -73,6 +73,8 @@ class FpgaEngine:
     """One model on one board, which no other process has. See scoring's MortalModel."""
 
     is_exclusive = True
+    platform = "inferry_fpga"
+    """What the Open Inference Protocol says of it."""
 
     def __init__(self, artifact: Artifact, keeper: Keeper[Child]) -> None:
         self._artifact, self._keeper = artifact, keeper
@@ -98,7 +100,11 @@ class FpgaEngine:
         try:
             settings = Settings.read(environ)
             launch = Launch(
-                settings.python, path.parent.absolute(), str(settings.choice), settings.environ
+                settings.python,
+                path.parent.absolute(),
+                str(settings.choice),
+                settings.environ,
+                FAR if settings.choice.kind == boards.REMOTE else NEAR,
             )
             keeper: Keeper[Child] = Keeper(
                 partial(Child.start, launch, artifact),

@@ -5,7 +5,8 @@ model = engine.load(path, threads=1)
 
 A class that is named like this has ``load(path, *, threads=None) -> LoadedModel`` and may say
 ``is_exclusive = True``: one process at most can have it, as it holds a board. Then there is one
-server process, and a reload ends it before the next one loads.
+server process, and a reload ends it before the next one loads. ``platform`` is what clients of the
+Open Inference Protocol are told (default: the class's name).
 
 The supervisor imports such a class, before it forks: its module must start no threads.
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # numpy must not be imported before serve() has told it to st
     from scoring.model_engine import LoadedModel
 
 ONNX, SCRIPT = "onnx", "script"
+PLATFORM = "onnxruntime_onnx"
 _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)", re.ASCII)
 
 
@@ -43,6 +45,8 @@ class ModelEngineKind:
     load: Load
     is_exclusive: bool = False
     is_ours: bool = False
+    platform: str = ""
+    """What the Open Inference Protocol calls it."""
 
 
 def find(name: str) -> ModelEngineKind:
@@ -50,7 +54,7 @@ def find(name: str) -> ModelEngineKind:
     if name == ONNX:
         from scoring.onnx_engine import OnnxEngine
 
-        return ModelEngineKind(name, OnnxEngine.load, is_ours=True)
+        return ModelEngineKind(name, OnnxEngine.load, is_ours=True, platform=PLATFORM)
     matched = _NAME.fullmatch(name)
     if matched is None:
         raise BundleError(
@@ -62,7 +66,10 @@ def find(name: str) -> ModelEngineKind:
         raise BundleError(
             f"the bundle wants the engine '{name}', which does not exist in its module"
         )
-    return ModelEngineKind(name, load, bool(getattr(found, "is_exclusive", False)))
+    platform = str(getattr(found, "platform", matched[2]))
+    return ModelEngineKind(
+        name, load, bool(getattr(found, "is_exclusive", False)), platform=platform
+    )
 
 
 def _module(name: str, module: str) -> Any:

@@ -16,8 +16,8 @@ from scoring.codec import ModelCodec
 from scoring.config import ServerConfig
 from scoring.cost import CostModel
 from scoring.dispatcher import Dispatcher, Observer, Recorder
+from scoring.engines import PLATFORM, ModelEngineKind, find
 from scoring.engines import SCRIPT as SCRIPT_ENGINE
-from scoring.engines import ModelEngineKind, find
 from scoring.errors import BundleError
 from scoring.metrics import Ledger
 from scoring.model_engine import INLINE_S, Answered, ModelEngine
@@ -42,9 +42,14 @@ class ModelService:
         version: int,
         engine: ModelEngine,
         dispatcher: Dispatcher[Tensors, Answered],
+        *,
+        platform: str = PLATFORM,
+        filename: str = "model.onnx",
     ) -> None:
         self.name = name
         self.version = version
+        self.platform = platform
+        self.filename = filename
         self.engine = engine
         self.dispatcher = dispatcher
         self.aside = threading.Lock()
@@ -210,7 +215,11 @@ def _model_service(
         quarantine=shared.quarantine,
         tell=shared.tell,
     )
-    return ModelService(name, version, engine, dispatcher)
+    if kind.is_ours:
+        return ModelService(name, version, engine, dispatcher)
+    return ModelService(
+        name, version, engine, dispatcher, platform=kind.platform, filename=path.name
+    )
 
 
 def _script_environment(bundle: Bundle, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -31,8 +31,6 @@ from fpga.serving import boot, frames
 from fpga.serving.frames import COUNTS, Counts, FrameError
 
 Array = Any
-GRACE_S = 0.3
-"""How much later than the driver's own deadline an answer may come."""
 LEAVE_S = 2.0
 """How long it may take to close the board after its socket was closed."""
 DIE_S = 5.0
@@ -49,6 +47,20 @@ class Unsound(FpgaError):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a run may take beyond the driver's own deadlines: once, and for what goes to the board
+    and back, of which those know nothing."""
+
+    grace_s: float = 0.3
+    bytes_per_s: float = 1e8
+
+
+NEAR = Allowance()
+FAR = Allowance(grace_s=2.0, bytes_per_s=4e6)
+"""Of a board behind a network, where every register takes a message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """``board``: as INFERRY_FPGA_BOARD, but auto. ``folder``: of the compiled model."""
 
@@ -56,6 +68,7 @@ class Launch:
     folder: Path
     board: str
     environ: Mapping[str, str]
+    allowance: Allowance = NEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +82,18 @@ class Opened:
     counts: Counts
 
 
-def deadline_s(artifact: Artifact, samples: int, opened: Opened) -> float:
-    """How long a run may take: what the driver allows for each of its packets, and GRACE_S."""
-    total = GRACE_S
+def deadline_s(
+    artifact: Artifact, samples: int, opened: Opened, allowance: Allowance = NEAR
+) -> float:
+    """How long a run may take: what the driver allows for each of its packets, and more."""
+    total = allowance.grace_s
     for at in range(0, samples, opened.max_batch):
         count = min(opened.max_batch, samples - at)
         answer = count * artifact.output_words * artifact.shape.word_beats
         clocks = artifact.latency_cycles + artifact.interval_cycles * count
-        clocks += 4 * (artifact.run_bytes(count) // 8 + answer)
-        total += LEAST_DEADLINE_S + SLACK * clocks * opened.seconds_per_clock
+        size = artifact.run_bytes(count) // 8 + answer
+        total += LEAST_DEADLINE_S + SLACK * (clocks + 4 * size) * opened.seconds_per_clock
+        total += 8 * size / allowance.bytes_per_s
     return total
 
 
@@ -85,9 +101,14 @@ class Child:
     """See the module. ``opened``: once it is ready."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], sock: socket.socket, artifact: Artifact
+        self,
+        process: subprocess.Popen[bytes],
+        sock: socket.socket,
+        artifact: Artifact,
+        allowance: Allowance = NEAR,
     ) -> None:
         self._process, self._sock, self._artifact = process, sock, artifact
+        self._allowance = allowance
         self._digest = artifact.digest()
         self._in_beats = artifact.input_words * artifact.shape.word_beats
         self._out_beats = artifact.output_words * artifact.shape.word_beats
@@ -119,7 +140,7 @@ class Child:
                 ours.close()
                 said = error.strerror or type(error).__name__
                 raise BoardError(f"cannot start '{launch.python}': {said}") from None
-        return cls(process, ours, artifact)
+        return cls(process, ours, artifact, launch.allowance)
 
     @property
     def pid(self) -> int:
@@ -147,7 +168,7 @@ class Child:
         """
         with self._busy:
             samples = len(payloads)
-            limit_s = deadline_s(self._artifact, samples, self.opened)
+            limit_s = deadline_s(self._artifact, samples, self.opened, self._allowance)
             until = time.monotonic() + limit_s
             self._number = (self._number + 1) & 0xFFFFFFFF
             self._send(payloads, until, limit_s)

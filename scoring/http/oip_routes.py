@@ -102,9 +102,18 @@ class OipRoutes:
         )
         signature = service.engine.signature
         if route.ask is Ask.METADATA:
-            return _json(documents.model_metadata(name, versions, signature))
+            return _json(documents.model_metadata(name, versions, signature, service.platform))
         batches = service.dispatcher.max_batch if service.engine.merging.allowed else 0
-        return _json(documents.model_config(name, versions, signature, max_batch_size=batches))
+        return _json(
+            documents.model_config(
+                name,
+                versions,
+                signature,
+                max_batch_size=batches,
+                filename=service.filename,
+                platform=service.platform,
+            )
+        )
 
     async def _change(self, models: ModelRepository[ModelService], route: Route) -> Answer:
         models.versions(route.model)  # raises when there is no such model

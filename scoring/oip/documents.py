@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scoring.engines import PLATFORM
 from scoring.oip.datatypes import datatype_of
 from scoring.signature import Signature, TensorSpec
 
 SERVER_NAME = "inferry"
 """What is told when nothing else is set. Some clients look for ``triton``."""
-PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",

@@ -265,6 +265,8 @@ def test_a_server_tells_the_truth_while_its_engine_is_lost_and_answers_after(fol
     with serve_model(folder, model=_bundle(folder)) as server:
         assert server.score(BODY).json() == {"y": [2.0, 4.0]}
         assert "1 server process" in server.log.read_text()
+        config = httpx.get(f"{server.url}/v2/models/m0/config", trust_env=False).json()
+        assert (config["platform"], config["default_model_filename"]) == ("FakeBoard", "model.json")
         state.write_text("lost")
         _until(lambda: _ready(server)[0] == 503)
         assert "the board is lost" in _ready(server)[1]

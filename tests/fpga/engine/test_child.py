@@ -16,7 +16,7 @@ import pytest
 
 from fpga.errors import BitstreamError, ProgramError
 from fpga.serving import frames
-from fpga.serving.child import GRACE_S, Child, Lost, Opened, Unsound, deadline_s
+from fpga.serving.child import FAR, NEAR, Child, Lost, Opened, Unsound, deadline_s
 from fpga.serving.frames import COUNTS, Counts
 from tests.fpga.engine.bundles import Digits
 
@@ -96,7 +96,8 @@ def test_a_deadline_is_under_a_second_on_a_board_and_grows_with_packets(digits: 
     assert deadline_s(made, 17, _opened()) > 1.0
     assert deadline_s(made, 64, _opened(batch=64)) < 1.0
     assert deadline_s(made, 1, _opened(clock_s=1e-3)) > 1.0
-    assert deadline_s(made, 1, _opened()) > GRACE_S + 0.5, "later than the driver's own"
+    assert deadline_s(made, 1, _opened()) > NEAR.grace_s + 0.5, "later than the driver's own"
+    assert deadline_s(made, 1, _opened(), FAR) > 2.0
 
 
 def test_it_is_opened_and_answers(desk: Desk) -> None:
