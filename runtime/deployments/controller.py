@@ -50,11 +50,13 @@ class Controller:
         host_of: HostOf,
         *,
         sample: Sample | None = None,
+        is_exclusive: Callable[[str], bool] = lambda digest: False,
         tick_s: float = TICK_S,
         told: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._workspace, self._balancer, self._host_of = workspace, balancer, host_of
         self._sample, self._tick_s, self._told = sample, tick_s, told
+        self._is_exclusive = is_exclusive
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self._state = threading.Lock()
@@ -132,6 +134,7 @@ class Controller:
                             self._workspace.deployments,
                             self._host_of(target),
                             sample=self._sample,
+                            is_exclusive=self._is_exclusive,
                         )
                     if not self._tick(unit):
                         return
@@ -150,7 +153,10 @@ class Controller:
         """False: it is gone."""
         with self._state:
             balanced, refused = self._balanced.get(unit.name), self._refused.get(unit.name, "")
+        before = unit.shown
         unit.tick(time.monotonic(), balanced, refused)
+        if unit.shown != before:
+            self._told(f"{unit.name} {unit.shown}")
         with self._state:
             if unit.service is None:
                 self._services.pop(unit.name, None)

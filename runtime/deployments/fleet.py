@@ -51,13 +51,20 @@ class Remove:
 Step = Start | Drain | Remove
 
 
-def wanted_replicas(deployment: Deployment, course: Course | None, scale: int) -> Mapping[int, int]:
+def wanted_replicas(
+    deployment: Deployment, course: Course | None, scale: int, *, is_exclusive: bool = False
+) -> Mapping[int, int]:
     """Replicas by revision. ``scale``: what all of the traffic needs. Old ones keep all theirs
-    until a rollout is finished: it may be taken back at any time."""
+    until a rollout is finished: it may be taken back at any time. ``is_exclusive``: there is room
+    for one replica, as there is one board; a new one comes in its place."""
     if not deployment.is_wanted:
         return {}
     rollout = deployment.service.rollout
     found: dict[int, int] = {}
+    if is_exclusive:
+        scale = min(scale, 1)
+        if course is not None and not course.is_over:
+            return {course.new: 1}
     if course is None or course.is_over:
         for share in deployment.traffic:
             found[share.revision] = _part(scale, share.percent)
@@ -77,10 +84,11 @@ def wanted_replicas(deployment: Deployment, course: Course | None, scale: int) -
 def steps(
     wanted: Mapping[int, int],
     seen: Sequence[Seen],
-    due_s: Mapping[int, float],
-    now_s: float,
+    *,
+    is_exclusive: bool = False,
 ) -> Sequence[Step]:
-    """What to do now. ``due_s``: when a revision whose replicas ended may be started again."""
+    """What to do now. What ended is its keeper's to start again. ``is_exclusive``: none starts
+    before all others are gone."""
     found: list[Step] = []
     for replica in seen:
         if replica.state in ("ended", "unhealthy"):
@@ -93,7 +101,7 @@ def steps(
             if replica.revision == revision and replica.state in ("starting", "ready")
         ]
         missing = wanted.get(revision, 0) - len(alive)
-        if missing > 0 and due_s.get(revision, -math.inf) <= now_s:
+        if missing > 0 and not (is_exclusive and seen):
             found += [Start(revision)] * missing
         elif missing < 0:
             found += [_end(replica) for replica in _least_missed(alive)[:-missing]]

@@ -14,10 +14,12 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from edge.errors import EdgeError
 from edge.hosts.port import Instance, ModuleHost
 from registry.clock import Clock, utc_now
-from registry.deployments import Deployment, Deployments, Health, Observed, Share
+from registry.deployments import Deployment, Deployments, Health, Observed, Rollout, Share
 from registry.errors import RegistryError
 from runtime.balance.balancer import ServiceState
 from runtime.balance.declared import Health as BalanceHealth
@@ -46,9 +48,9 @@ GRACE_S = 35.0
 """Of its server, which drains by itself too, on SIGTERM."""
 KEEP_S = 5.0
 """How old what is kept of a deployment may be where nothing but times changed."""
-Sample = Callable[[str, int, str], str | None]
-"""Asks a new replica at address and port something that the image (digest) knows the answer to;
-returns what is wrong."""
+Sample = Callable[[int, str, str, int], str | None]
+"""Asks a new replica of a revision and its digest, at address and port, what its image knows the
+answer to; returns what is wrong."""
 
 logger = logging.getLogger("inferry.deployments")
 
@@ -70,14 +72,20 @@ class Unit:
         host: ModuleHost,
         *,
         sample: Sample | None = None,
+        is_exclusive: Callable[[str], bool] = lambda digest: False,
         clock: Clock = utc_now,
     ) -> None:
+        """``is_exclusive``: whether the image of this digest needs a board, which one process has
+        at a time."""
         self.name = name
         self.service: Service | None = None
+        self.shown = ""
+        """How it is, as one line for people."""
         self.is_gone = False
         """It is deleted, and nothing of it runs any more."""
         self._deployments, self._host, self._clock = deployments, host, clock
-        self._sample = sample
+        self._sample, self._needs_board = sample, is_exclusive
+        self._is_exclusive = False
         self._replicas = Replicas(name, host)
         self._memory: Memory | None = None
         self._tally = Tally()
@@ -122,9 +130,10 @@ class Unit:
             self._replicas.adopt(self._describe(declared))
             self._was_adopted = True
         self._count(balanced)
+        self._is_exclusive = self._needs_board(declared.revision(declared.goal).digest)
         course = self._course(declared)
         scale = self._scale(declared)
-        wanted = wanted_replicas(declared, course, scale)
+        wanted = wanted_replicas(declared, course, scale, is_exclusive=self._is_exclusive)
         for revision in wanted:
             self._prepare(declared.revision(revision).digest)
         seen = self._replicas.seen()
@@ -169,7 +178,7 @@ class Unit:
         settings = declared.revision(course.new).settings
         after = advanced(
             course,
-            declared.service.rollout,
+            self._rollout(declared),
             settings.health.start_s,
             tick_s,
             Readiness(ready, needed, trouble),
@@ -189,7 +198,7 @@ class Unit:
             for found, address, port in self._replicas.addresses().values():
                 if found == revision:
                     digest = declared.revision(revision).digest
-                    self._sampled[revision] = self._sample(address, port, digest)
+                    self._sampled[revision] = self._sample(revision, digest, address, port)
                     break
         return self._sampled.get(revision)
 
@@ -197,7 +206,7 @@ class Unit:
         """The traffic as the course has it, in the record and the ledger."""
         if course is None or not declared.is_wanted:
             return
-        wanted = shares(course, declared.service.rollout)
+        wanted = shares(course, self._rollout(declared))
         shadows = tuple(
             share
             for share in declared.traffic
@@ -206,6 +215,12 @@ class Unit:
         if wanted and (*wanted, *shadows) != declared.traffic:
             why = course.cause or f"rollout of revision {course.new}: {course.phase}"
             self._deployments.set_traffic(self.name, [*wanted, *shadows], actor=ACTOR, why=why)
+
+    def _rollout(self, declared: Deployment) -> Rollout:
+        """Where there is one replica at a time, it gets all of the traffic at once: clients wait
+        meanwhile, held by the balancer."""
+        rollout = declared.service.rollout
+        return msgspec.structs.replace(rollout, steps=(100.0,)) if self._is_exclusive else rollout
 
     def _scale(self, declared: Deployment) -> int:
         service = declared.service
@@ -225,7 +240,7 @@ class Unit:
         now_s: float,
         balanced: ServiceState | None,
     ) -> None:
-        for step in steps(wanted, seen, {}, now_s):
+        for step in steps(wanted, seen, is_exclusive=self._is_exclusive):
             match step:
                 case Start(revision):
                     instance, health = self._describe(declared)(revision)
@@ -360,8 +375,11 @@ class Unit:
             self.is_gone = True
             return
         course = self._memory.course
-        wanted = wanted_replicas(declared, course, self._scale(declared))
+        wanted = wanted_replicas(
+            declared, course, self._scale(declared), is_exclusive=self._is_exclusive
+        )
         found = condition(declared, course, wanted, seen, trouble, is_served=is_served)
+        self.shown = found.state if found.cause is None else f"{found.state}: {found.cause}"
         self._observe(declared, found, now_s)
 
     def _observe(self, declared: Deployment, found: Condition, now_s: float) -> None:

@@ -76,25 +76,30 @@ def test_a_rollout_at_scale_zero_still_tries_the_new_one() -> None:
 
 
 def test_missing_ones_are_started_and_surplus_ones_go_gently() -> None:
-    assert list(steps({1: 2}, [seen("a")], {}, 0)) == [Start(1)]
+    assert list(steps({1: 2}, [seen("a")])) == [Start(1)]
     some = [seen("a", started_s=1), seen("b", started_s=2), seen("c", state="starting")]
-    assert list(steps({1: 1}, some, {}, 0)) == [Remove("c"), Drain("b")]
-    assert list(steps({}, [seen("a")], {}, 0)) == [Drain("a")]
+    assert list(steps({1: 1}, some)) == [Remove("c"), Drain("b")]
+    assert list(steps({}, [seen("a")])) == [Drain("a")]
 
 
-def test_what_ended_is_removed_and_started_again_when_it_is_due() -> None:
+def test_what_ended_for_good_is_removed_and_replaced() -> None:
     dead = [seen("a", state="ended"), seen("b", state="unhealthy")]
-    assert list(steps({1: 2}, dead, {1: 5.0}, 4.0)) == [Remove("a"), Remove("b")]
-    assert list(steps({1: 2}, dead, {1: 5.0}, 5.0)) == [
-        Remove("a"),
-        Remove("b"),
-        Start(1),
-        Start(1),
-    ]
+    assert list(steps({1: 2}, dead)) == [Remove("a"), Remove("b"), Start(1), Start(1)]
+
+
+def test_on_a_board_the_new_one_waits_until_the_old_one_is_gone() -> None:
+    found, course = deployment(Share(1, 100), goal=2), Course(2, ((1, 100.0),))
+    wanted = wanted_replicas(found, course, 3, is_exclusive=True)
+    assert wanted == {2: 1}
+    assert list(steps(wanted, [seen("a")], is_exclusive=True)) == [Drain("a")]
+    assert list(steps(wanted, [seen("a", state="draining")], is_exclusive=True)) == []
+    assert list(steps(wanted, [], is_exclusive=True)) == [Start(2)]
+    back = Course(2, ((1, 100.0),), "taken back")
+    assert wanted_replicas(found, back, 3, is_exclusive=True) == {1: 1}
 
 
 def test_one_that_drains_is_left_alone_and_does_not_count() -> None:
-    assert list(steps({1: 1}, [seen("a", state="draining")], {}, 0)) == [Start(1)]
+    assert list(steps({1: 1}, [seen("a", state="draining")])) == [Start(1)]
 
 
 def test_only_those_that_answer_are_ready() -> None:
@@ -116,7 +121,7 @@ def test_doing_what_it_says_leads_there_and_then_it_says_nothing(
 ) -> None:
     now = [seen(f"r{n}", revision, state, n) for n, (revision, state) in enumerate(found)]
     for round in range(2):
-        for number, step in enumerate(steps(wanted, now, {}, 0)):
+        for number, step in enumerate(steps(wanted, now)):
             if isinstance(step, Start):
                 now = [*now, seen(f"n{round}-{number}", step.revision, "ready")]
             else:
@@ -125,4 +130,4 @@ def test_doing_what_it_says_leads_there_and_then_it_says_nothing(
         assert ready_of(revision, now) + sum(
             each.revision == revision and each.state == "starting" for each in now
         ) == wanted.get(revision, 0)
-    assert list(steps(wanted, now, {}, 0)) == []
+    assert list(steps(wanted, now)) == []
