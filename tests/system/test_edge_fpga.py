@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -32,7 +33,7 @@ def fleet(
 ) -> Iterator[Fleet]:
     """A workspace with net:1 for processes and two versions of net-fpga, and two devices. The
     agents' environment says that the board is emulated."""
-    monkeypatch.setenv("INFERRY_FPGA_BOARD", "emulated:of-this-test")
+    monkeypatch.setenv("INFERRY_FPGA_BOARD", f"emulated:test-{os.getpid()}")
     with Fleet(tmp_path) as found:
         write(tmp_path)
         found.inferry("model", "register", "model.onnx", "--name", "net")
