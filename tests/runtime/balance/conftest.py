@@ -50,6 +50,10 @@ class Server:
         """How many those were."""
         return len(self.log.read_text().split()) if self.log.exists() else 0
 
+    def release(self) -> None:
+        """Answers what is held."""
+        self.log.with_name(f"{self.log.name}.release").touch()
+
     def set_ready(self, is_ready: bool) -> None:
         mark = self.log.with_name(f"{self.log.name}.unready")
         mark.unlink(missing_ok=True) if is_ready else mark.touch()

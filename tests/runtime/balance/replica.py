@@ -1,7 +1,8 @@
 """A small HTTP server to stand behind HAProxy: ``python replica.py PORT LOG``.
 
 It writes the X-Id of a request to LOG before it works on it, and says in its answer who it is and
-what headers it got. ``/wait/0.2`` takes 0.2 s; ``/readyz`` is 503 while LOG.unready exists.
+what headers it got. ``/wait/0.2`` takes 0.2 s, ``/hold`` until there is LOG.release; ``/readyz`` is
+503 while there is LOG.unready.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 async def main(port: int, log: Path) -> None:
     started = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    release = log.with_name(f"{log.name}.release")
     unready = log.with_name(f"{log.name}.unready")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,6 +31,8 @@ async def main(port: int, log: Path) -> None:
                     os.write(started, f"{headers.get('x-id', '-')}\n".encode())
                 if path.startswith("/wait/"):
                     await asyncio.sleep(float(path.removeprefix("/wait/")))
+                while path == "/hold" and not release.exists():
+                    await asyncio.sleep(0.01)
                 said = {"replica": port, "headers": headers, "bytes": len(body)}
                 data = json.dumps(said).encode()
                 writer.write(

@@ -254,15 +254,24 @@ def test_a_killed_haproxy_refuses_nobody(front: Front, servers: Servers) -> None
         load.wait_for(50)
         pid = front.balancer.keeper.pid
         worker = front.balancer.keeper.apis()[0].info().pid
-        in_flight = killed(lambda: end(worker))
         killed_s = time.monotonic()
+        end(worker)
         load.wait_for(100)
-    assert ids(load.failed()) <= in_flight(load)
+    assert ids(load.failed()) <= ids(next_of_each_connection(load, killed_s))
     served = [r.ended_s for r in load.results if r.status == 200 and r.sent_s > killed_s]
     assert served[0] - killed_s < 5
     assert front.balancer.keeper.pid != pid
     assert "started again" in front.told[0]
     assert front.apply(one_version(server)) == "nothing"
+
+
+def next_of_each_connection(load: Load, moment_s: float) -> list[Result]:
+    """A client may send one more down a connection that has just ended."""
+    found: dict[str, Result] = {}
+    for result in load.results:
+        if result.ended_s >= moment_s:
+            found.setdefault(result.id.partition("-")[0], result)
+    return list(found.values())
 
 
 def end(pid: int) -> None:
@@ -279,10 +288,11 @@ def test_a_request_that_waits_goes_on_when_haproxy_is_reloaded(
     server = servers()
     front.apply(one_version(server))
     found: list[tuple[int, dict[str, object]]] = []
-    asking = threading.Thread(target=lambda: found.append(front.ask("/wait/0.7")))
+    asking = threading.Thread(target=lambda: found.append(front.ask("/hold")))
     asking.start()
     wait_until(lambda: bool(server.started()))
     front.apply(one_version(server), limits=Limits(queue=7))
+    server.release()
     asking.join()
     assert found[0][0] == 200
 
@@ -349,7 +359,7 @@ def test_a_key_withdrawn_right_after_a_reload_opens_no_older_process(
     with Load(front.port, connections=1, headers=lambda: bearer(old)) as load:
         load.wait_for(10)
     options = {"limits": Limits(queue=9)}
-    asking = threading.Thread(target=lambda: front.ask("/wait/1", bearer(KEY)))
+    asking = threading.Thread(target=lambda: front.ask("/hold", bearer(KEY)))
     asking.start()  # keeps the older process
     wait_until(lambda: "-" in server.started())
     front.apply(one_version(server), **keys(KEY, old), **options)
@@ -358,6 +368,7 @@ def test_a_key_withdrawn_right_after_a_reload_opens_no_older_process(
     for api in front.balancer.keeper.apis():
         digests = {digest for digest, _ in api.map_entries("maps/a.keys")}
         assert key_digest_of(old).upper() not in digests
+    server.release()
     asking.join()
 
 
