@@ -31,6 +31,8 @@ FOLDED = frozenset(
 def admit(model: onnx.ModelProto) -> None:
     """Raises ModelError, naming the first node that can never be compiled."""
     for node in model.graph.node:
+        if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):
+            continue
         if node.domain not in ("", "ai.onnx") or node.op_type not in TAKEN | FOLDED:
             raise ModelError(f"{named(node)} is not supported; what is: {SUPPORTED}")
     given = {tensor.name for tensor in model.graph.initializer}

@@ -56,10 +56,13 @@ class FloatGraph:
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def new_name(self, like: str) -> str:
+    def new_name(self, like: str, sizes: tuple[int, ...] | None = None) -> str:
         """Of a tensor that there was not."""
         self._count += 1
-        return f"{like} inferry {self._count}"
+        name = f"{like} inferry {self._count}"
+        if sizes is not None:
+            self._sizes[name] = sizes
+        return name
 
     def replace(self, old: list[onnx.NodeProto], new: list[onnx.NodeProto]) -> None:
         """The new ones stand where the last of the old ones stood."""

@@ -26,6 +26,7 @@ from fpga.isa.shape import BANK_OUT, BANK_X, EngineShape, address
 Array = Any
 MOST_STAGES = 15
 MOST_FLIGHT = 63
+MOST_TILES = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,13 @@ class _Lowering:
         )  # fmt: skip
 
     def _check(self, descriptors: list[Descriptor]) -> None:
+        for layer in self._layers:
+            words_of = max(layer.descriptor.ict, layer.descriptor.oct)
+            if words_of > MOST_TILES:
+                raise CapacityError(
+                    f"{layer.step.name}: {words_of} words of {self._shape.n} channels; the engine"
+                    f" counts to {MOST_TILES}: fewer channels, or an engine with more lanes"
+                )
         try:
             check_program(descriptors, self._shape)
         except ProgramError as error:
@@ -331,11 +339,12 @@ class _Lowering:
     def _as_vector(self, layer: Descriptor, step: Step) -> Descriptor:
         """A kernel as large as the picture reads its words one after the other."""
         words_in = layer.ict * layer.kh * layer.kw
-        if words_in > 1023:
+        if words_in > MOST_TILES:
             if layer.kh <= 15 and layer.kw <= 15:
                 return layer
             raise CapacityError(
-                f"{step.name}: a fully connected layer on {words_in} words; the engine reads 1023"
+                f"{step.name}: a fully connected layer on {words_in} words; the engine counts to"
+                f" {MOST_TILES}"
             )
         return replace(
             layer, ih=1, iw=1, kh=1, kw=1, ict=words_in, src_pixel=words_in, src_row=words_in

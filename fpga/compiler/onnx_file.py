@@ -71,14 +71,6 @@ class OnnxFile:
                 f"{named(node)}: {name} cannot be read: {type(error).__name__}"
             ) from None
 
-    def single(self, name: str) -> None:
-        """Raises ModelError where a real tensor is read by more than one node."""
-        if len(self.readers(name)) != 1:
-            raise ModelError(
-                f"{named(self.producers[name])}: its real output is used more than once;"
-                " quantise it first"
-            )
-
 
 def check_ends(inputs: list[str], outputs: list[str]) -> None:
     """Raises ModelError where a model has not one input and one output."""
@@ -87,7 +79,7 @@ def check_ends(inputs: list[str], outputs: list[str]) -> None:
             listed = ", ".join(names)[:200]
             raise ModelError(
                 f"a model with one input and one output is needed: this one has {len(names)}"
-                f" {kind}s ({listed}); export it with one of them"
+                f" {kind}s ({listed}); keep one (onnx.utils.extract_model does)"
             )
 
 

@@ -49,6 +49,7 @@ class _Importer:
         self._tail = tail
         self._nodes: list[Node] = []
         self._source: Tensor | None = None
+        self._known: dict[tuple[str, End], tuple[Tensor, View]] = {}
 
     def graph(self) -> Graph:
         input_name, end = self._file.input().name, self._file.output()
@@ -76,6 +77,11 @@ class _Importer:
         """Nodes that nothing can take."""
         for node in self._file.nodes:
             if node.op_type not in _KNOWN or node.domain not in ("", "ai.onnx"):
+                if node.op_type.startswith(("QLinear", "QGemm")):
+                    raise ModelError(
+                        f"{named(node)} is not supported: quantise in the format QDQ, with"
+                        " QuantizeLinear and DequantizeLinear"
+                    )
                 raise ModelError(f"{named(node)} is not supported; what is: {SUPPORTED}")
 
     def _input_view(self, name: str, sizes: tuple[int, ...]) -> View:
@@ -134,7 +140,6 @@ class _Importer:
                 limits = within(file, maker, scale, zero, limits)
             else:
                 shapes.append(maker)
-            file.single(name)
             name = maker.input[0]
         end = End(target, scale, zero, *limits)
         if name == input_name:
@@ -179,8 +184,11 @@ class _Importer:
             return self._added(again(node, self._values, view, end))
         if node.op_type not in OPERATORS:
             raise ModelError(f"{named(node)} is not supported; what is: {SUPPORTED}")
-        self._file.single(name)
-        return self._added(OPERATORS[node.op_type](self._file, self._values, node, end))
+        known = name, replace(end, target="")
+        if known not in self._known:  # where two QuantizeLinears agree, it is computed once
+            made = OPERATORS[node.op_type](self._file, self._values, node, end)
+            self._known[known] = self._added(made)
+        return self._known[known]
 
     def _added(self, made: Made) -> tuple[Tensor, View]:
         node, tensor, view = made

@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 from onnx import version_converter
 
-from fpga.compiler.affine import fold_affine
+from fpga.compiler.affine import ARITHMETIC, fold_affine
 from fpga.compiler.float_graph import FloatGraph, make
-from fpga.compiler.onnx_file import attributes
+from fpga.compiler.limits import LIMITS
+from fpga.compiler.onnx_file import attributes, named
+from fpga.compiler.view import SHAPES
 from fpga.errors import ModelError
 
 LEAST_OPSET, NEW_OPSET = 13, 17
@@ -23,6 +25,9 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same function. Raises ModelError; onnxruntime's own errors go through."""
     model = _with_new_opset(model)
     graph = FloatGraph(_folded(model))
+    _refuse_turned(graph)
+    _limits_first(graph)
+    _transposes_first(graph)
     _means(graph)
     _pads(graph)
     _plain_gemms(graph)
@@ -53,6 +58,59 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
         onnx.save(model, source)
         quant_pre_process(str(source), str(made), skip_symbolic_shape=True)
         return onnx.load(made)
+
+
+def _refuse_turned(graph: FloatGraph) -> None:
+    """Samples are rows; onnxruntime would only say that some sizes differ."""
+    for node in graph.nodes:
+        if node.op_type == "Gemm" and attributes(node).get("transA", 0):
+            raise ModelError(f"{named(node)}: transA is not supported: each row is a sample")
+        if node.op_type == "MatMul" and graph.constant(node.input[0]) is not None:
+            raise ModelError(f"{named(node)}: the constant is its second input: x times weights")
+
+
+def _transposes_first(graph: FloatGraph) -> None:
+    """What is done to each channel of [N, H, W, C] before it becomes [N, C, H, W] is done after."""
+    while True:
+        for node in graph.nodes:
+            after = graph.only_reader(node.output[0]) if node.op_type in ARITHMETIC else None
+            if after is None or attributes(after).get("perm") != [0, 3, 1, 2]:
+                continue
+            place = 1 if graph.constant(node.input[0]) is None else 0
+            values = graph.constant(node.input[place])
+            if values is None or graph.constant(node.input[1 - place]) is not None:
+                continue
+            whole = values.reshape((1,) * (4 - values.ndim) + values.shape).transpose(0, 3, 1, 2)
+            inner = graph.new_name(after.output[0], graph.sizes(after.output[0]))
+            names = [inner, inner]
+            names[place] = graph.add_constant(np.ascontiguousarray(whole))
+            turn = make("Transpose", [node.input[1 - place]], inner, after.name, perm=[0, 3, 1, 2])
+            graph.replace(
+                [node, after], [turn, make(node.op_type, names, after.output[0], node.name)]
+            )
+            break
+        else:
+            return
+
+
+def _limits_first(graph: FloatGraph) -> None:
+    """A Relu after a MaxPool or a reshape goes before it, where an operator takes it along."""
+    while True:
+        for node in graph.nodes:
+            before = graph.maker(node.input[0]) if node.op_type in LIMITS else None
+            if before is None or before.op_type not in ("MaxPool", *SHAPES):
+                continue
+            if graph.only_reader(node.input[0]) is None or len(before.output) != 1:
+                continue
+            inner = graph.new_name(node.output[0], graph.sizes(before.input[0]))
+            first = make(node.op_type, [before.input[0], *node.input[1:]], inner, node.name)
+            first.attribute.extend(node.attribute)
+            then = make(before.op_type, [inner, *before.input[1:]], node.output[0], before.name)
+            then.attribute.extend(before.attribute)
+            graph.replace([before, node], [first, then])
+            break
+        else:
+            return
 
 
 def _means(graph: FloatGraph) -> None:

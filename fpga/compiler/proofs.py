@@ -59,9 +59,13 @@ def prove(graph: Graph, most_sums: int = MOST_SUMS) -> Proof:
             low, high, scale = _intervals(graph, node)
             most = int(max(np.abs(low).max(), np.abs(high).max()))
             if most >= LIMIT:
+                bias = int(np.abs(node.bias).max()) if isinstance(node, Conv) else 0
+                way = "fewer inputs, or weights of 7 bits (reduce_range)"
+                if 2 * bias > most:
+                    way = f"its bias is {bias:,} steps of input times weight: larger weight scales"
                 raise ModelError(
                     f"{node.name}: a sum may reach {most:,}, and float32 is exact below {LIMIT:,}:"
-                    " fewer inputs, or weights of 7 bits (reduce_range)"
+                    f" {way}"
                 )
             largest = max(largest, most)
             channels += len(low)

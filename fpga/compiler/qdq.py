@@ -76,8 +76,9 @@ class Values:
         tensor = self.tensors[view.name]
         if not view.is_picture(tensor):
             raise ModelError(
-                f"{named(node)}: its input is {view.layout}, {list(view.sizes)}, and a picture"
-                " [N, C, H, W] is needed: transpose or reshape it before"
+                f"{named(node)}: its input is {list(view.sizes)} ({view.layout}), and a picture"
+                f" [C, H, W] is needed; what the engine holds is {list(tensor.shape)}: give the"
+                " model the picture itself, or transpose it before"
             )
         return tensor
 
