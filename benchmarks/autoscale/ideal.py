@@ -33,7 +33,8 @@ BINS = 10
 BLOCK_S = 600
 NEVER = 1e3
 """Price of a missed request, in replica-seconds, at which none is worth missing."""
-PRICES = (0.01, 0.03, 0.1, 0.3)
+PRICES = (2.0, 4.0)
+"""Of the bound, in a request's own work. The best of many was always about there."""
 Values = NDArray[np.float64]
 
 
@@ -57,8 +58,8 @@ def ideal(load: Load, service: Service, *, least: int, most: int, allowed: float
 
 
 def _prices(service: Service) -> Sequence[float]:
-    """In work of a request: one that is missed for less than its own work is always missed."""
-    return [price * 100.0 / service.rate_rps for price in PRICES]
+    """In replica-seconds: one that is missed for less than its own work is always missed."""
+    return [price / service.rate_rps for price in PRICES]
 
 
 def _cost(load: Load, service: Service, *, least: int, most: int, price: float) -> float:

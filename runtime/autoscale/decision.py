@@ -4,8 +4,9 @@
     decision = decide(declared, history, wanted=3, now_s=now_s)     Decision(replicas=4, why=...)
 
 - More at once (or after ``up_s``), as many as the load needs when they are ready.
-- Fewer only when the highest need of the last ``down_s`` allows it, and only when every ready
-  replica has just said what it does. What is not known is not zero.
+- Fewer only when the highest need of the last ``down_s`` allows it (longer where replicas start
+  slowly), and only when every ready replica has just said what it does. What is not known is not
+  zero.
 - A load of ``panic_threshold`` times what the ready replicas can do does not wait for ``up_s``.
 - The last one goes when nobody has asked for ``zero_grace_s``, where none at all is declared.
 
@@ -21,6 +22,7 @@ from enum import Enum
 from runtime.autoscale.declared import Declared
 from runtime.autoscale.extremes import extreme
 from runtime.autoscale.history import History, since_boot
+from runtime.autoscale.learned import hold_s
 from runtime.autoscale.reading import Reading
 
 STEP = 0.25
@@ -118,10 +120,11 @@ def _fewer(
     if newest.unknown:
         why = f"{newest.unknown} of {newest.ready} ready replicas did not say what they do"
         return Decision(wanted, f"{why}, so none goes", Cause.UNKNOWN)
-    highest = extreme(history.highs, max, declared.down_s, now_s)
+    window_s = hold_s(declared, history.learned)
+    highest = extreme(history.highs, max, window_s, now_s)
     replicas = wanted if highest is None else max(least, _whole(highest))
     if highest is None or replicas >= wanted:
-        why = f"{now} would be enough now, but not yet for {declared.down_s:g} s"
+        why = f"{now} would be enough now, but not yet for {window_s:.0f} s"
         return Decision(wanted, why, Cause.WAITS)
     if newest.ready and newest.arrived_rps is None:
         return Decision(wanted, "The rate of requests is not known yet", Cause.UNKNOWN)
@@ -130,7 +133,7 @@ def _fewer(
             why = f"What a replica can do is not known yet, nor how {wanted} of them do"
             return Decision(wanted, why, Cause.WAITS)
         replicas = max(replicas, wanted - max(1, int(wanted * STEP)))
-    why = f"At most {_fraction(highest)} replicas were needed for {declared.down_s:g} s"
+    why = f"At most {_fraction(highest)} replicas were needed for {window_s:.0f} s"
     return Decision(declared.within(replicas), why, Cause.FEWER)
 
 

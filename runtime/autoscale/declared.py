@@ -28,7 +28,8 @@ class Declared:
     up_s: float = 0.0
     """More is needed for so long before replicas are added; 0: at once. Panic does not wait."""
     down_s: float = 60.0
-    """Fewer have been enough for so long before replicas are taken away."""
+    """Fewer have been enough for so long, at least, before replicas are taken away; longer where
+    they take long to start (learned.hold_s)."""
     panic_threshold: float = 2.0
     """So many times what the ready replicas can do is a panic."""
     panic_window_s: float = 6.0

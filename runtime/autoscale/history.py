@@ -17,7 +17,7 @@ from runtime.autoscale import extremes
 from runtime.autoscale.declared import Declared
 from runtime.autoscale.demand import LONGEST_WINDOW_S, Demand, demand
 from runtime.autoscale.extremes import Parts
-from runtime.autoscale.learned import Learned, with_rate, with_start
+from runtime.autoscale.learned import Learned, hold_s, with_rate, with_start
 from runtime.autoscale.reading import Counted, Reading, read
 from runtime.autoscale.sample import Sample
 
@@ -74,7 +74,9 @@ def observe_reading(
         newest=reading,
         readings=readings,
         demand=found,
-        highs=extremes.with_need(history.highs, max, declared.down_s, at_s, found.replicas),
+        highs=extremes.with_need(
+            history.highs, max, hold_s(declared, learned), at_s, found.replicas
+        ),
         lows=extremes.with_need(history.lows, min, declared.up_s, at_s, found.replicas),
         idle_since_s=_idle_since_s(history, reading),
         learned=learned,

@@ -19,6 +19,8 @@ from runtime.autoscale.declared import Declared
 START_S = 5.0
 """Assumed until the first replica was seen to start."""
 LONGEST_START_S = 3600.0
+HOLD_STARTS = 6.0
+LONGEST_HOLD_S = 900.0
 SLOWER = 0.5
 FASTER = 0.1
 """A start that takes longer than thought counts more than one that takes less: what is learned
@@ -44,6 +46,15 @@ class Learned:
     def __repr__(self) -> str:
         rate = "?" if self.rate_rps is None else f"{self.rate_rps:.3g}/s"
         return f"<Learned start {self.start_s:.3g} s, replica {'' if self.is_sure else '~'}{rate}>"
+
+
+def hold_s(declared: Declared, learned: Learned) -> float:
+    """Seconds for which fewer must have been enough before replicas go: as declared, and longer
+    where they would take long to come back. Bursts that come again and again are the reason: with
+    replicas that start slowly, keeping them costs less than any headroom that does as much."""
+    if not learned.starts_seen:
+        return declared.down_s
+    return max(declared.down_s, min(HOLD_STARTS * learned.start_s, LONGEST_HOLD_S))
 
 
 def with_start(learned: Learned, took_s: float) -> Learned:

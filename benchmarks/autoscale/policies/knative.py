@@ -13,11 +13,13 @@ from runtime.autoscale.reading import Reading
 
 @dataclass(slots=True)
 class Knative:
-    """``target``: requests in flight of a replica. It looks each 2 s."""
+    """``target``: requests in flight of a replica, or a second with ``by_rate`` (Knative has both).
+    It looks each 2 s."""
 
     target: float
     least: int
     most: int
+    by_rate: bool = False
     interval_s: int = 2
     stable_s: float = 60.0
     panic_s: float = 6.0
@@ -28,7 +30,8 @@ class Knative:
 
     def replicas(self, reading: Reading, wanted: int) -> int:
         now_s = reading.at_s
-        self._seen.append((now_s, reading.in_flight + reading.held))
+        found = reading.arrived_rps or 0.0 if self.by_rate else reading.in_flight
+        self._seen.append((now_s, found + reading.held))
         while self._seen[0][0] <= now_s - self.stable_s:
             self._seen.popleft()
         ready = max(1, reading.ready)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.autoscale.declared import Declared
-from runtime.autoscale.learned import LONGEST_START_S, Learned, with_rate, with_start
+from runtime.autoscale.learned import (
+    LONGEST_HOLD_S,
+    LONGEST_START_S,
+    Learned,
+    hold_s,
+    with_rate,
+    with_start,
+)
 
 DECLARED = Declared(target_in_flight=8.0, target_queue_s=0.5)
 
@@ -26,6 +33,14 @@ def test_slow_starts_count_more_than_fast_ones() -> None:
         for took_s in (10.0, 10.0, 10.0, 20.0):
             learned = with_start(learned, took_s)
     assert 13.0 < learned.start_s < 20.0
+
+
+def test_what_takes_long_to_start_is_kept_longer() -> None:
+    declared = Declared(down_s=60.0)
+    assert hold_s(declared, Learned()) == 60.0
+    assert hold_s(declared, with_start(Learned(), 1.0)) == 60.0
+    assert hold_s(declared, with_start(Learned(), 50.0)) == 300.0
+    assert hold_s(declared, with_start(Learned(), 3600.0)) == LONGEST_HOLD_S
 
 
 @pytest.mark.parametrize("took_s", [math.nan, math.inf, -1.0, -math.inf])
