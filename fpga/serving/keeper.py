@@ -103,8 +103,10 @@ class Keeper(Generic[D]):
         """Start the first process; it is returned when it is up. Raises FpgaError."""
         self._thread.start()
         with self._changed:
-            self._changed.wait_for(lambda: self._is_up or self._first_error is not None)
-            if self._first_error is None and self._current is not None:
+            self._changed.wait_for(
+                lambda: self._is_up or self._is_closed or self._first_error is not None
+            )
+            if self._is_up and self._current is not None:
                 return self._current
         self.close()
         raise self._first_error or BoardError("the board was closed")

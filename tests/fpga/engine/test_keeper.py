@@ -257,6 +257,14 @@ def test_closing_ends_one_that_is_starting(stables: Make) -> None:
     assert stable.drivers[0].is_killed.is_set()
 
 
+def test_one_that_is_closed_does_not_begin(stables: Make) -> None:
+    stable = stables()
+    stable.keeper.close()
+    with pytest.raises(FpgaError, match="the board was closed"):
+        stable.keeper.begin()
+    assert not stable.drivers
+
+
 def test_closing_ends_who_waits(stables: Make) -> None:
     stable = stables()
     first = stable.keeper.begin()
