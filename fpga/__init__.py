@@ -9,6 +9,8 @@ simulation/  Verilog to a library: built once, kept by hash
 board/       a simulated board: memory, clocks, faults; for pynq in process or remote
 compiler/    ONNX to int8 to a program                                        onnx, onnxruntime
 driver/      the same on all boards                                           numpy, pynq
+serving/     a board in a process of its own, asked over a socket, kept alive numpy, pynq
+engine       serves compiled models in the scoring server: fpga.engine:FpgaEngine numpy
 artifact     a compiled model, which compiler and driver share                    numpy
 synthesis/   what the engine takes of a chip, and how fast it is there: yosys, nextpnr
 project/     a project for Vivado or openXC7, untested
