@@ -34,7 +34,8 @@ from fpga.isa.shape import SMALL, EngineShape
 
 Array = Any
 HANG_S = 20
-MOST_SAMPLES = 16
+MOST_SAMPLES = 48
+"""More than the engine holds back: a stall finds bursts under way in both directions."""
 HOST = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.10"
 OF_RUNS: dict[str, type[Exception]] = {
     "stall": DeadlineError, "drop_last": DeadlineError, "slave_error": EngineError,

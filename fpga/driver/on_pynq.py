@@ -31,6 +31,7 @@ SIMULATED = "/sys/devices/inferry/simulated"
 BOARD = "/proc/device-tree/chosen/pynq_board"
 BOOT = "/proc/sys/kernel/random/boot_id"
 MEMORY = "/proc/meminfo"
+FIRMWARE = Path("/lib/firmware")
 FIND_S = 20.0
 """pynq connects to each board of PYNQ_REMOTE_DEVICES, 5 s each, and asks it without a deadline."""
 CALL_S, BULK_S = 5.0, 30.0
@@ -146,6 +147,8 @@ class PynqHardware:
         self._overlay(bit, hwh, name, is_download=True)
         made = note.Note(name, self._text(BOOT), self._records() or "")
         self._write_note(note.encode(made))
+        if not hasattr(self._device, "write_file"):
+            _sweep(FIRMWARE, name)
 
     def describe(self, bit: bytes, hwh: bytes, name: str) -> None:
         self._overlay(bit, hwh, name, is_download=False)
@@ -240,6 +243,15 @@ def _folder_of_records() -> Path | None:
     except ImportError:
         return None
     return Path(global_state.__file__).parent
+
+
+def _sweep(folder: Path, kept: str) -> None:
+    """Bitstreams of this driver that are loaded no more: pynq leaves each one there, some
+    megabytes, and writes one anew that it needs again."""
+    for path in folder.glob("inferry_*.bin"):
+        if path.stem != kept:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _forget() -> None:

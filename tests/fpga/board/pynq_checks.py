@@ -459,6 +459,18 @@ def driver_a_board_that_is_gone_is_an_error_and_closes() -> None:
         machine.close()
 
 
+def driver_leaves_one_bitstream_on_a_board() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for each in ("inferry_old.bin", "inferry_new.bin", "base.bin", "inferry_new.txt"):
+            (folder / each).write_bytes(b"x")
+        on_pynq._sweep(folder, "inferry_new")
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "base.bin", "inferry_new.bin", "inferry_new.txt",
+        ]  # fmt: skip
+        on_pynq._sweep(folder / "nothing", "x")
+
+
 def driver_finds_a_board_or_gives_up() -> None:
     ends = threading.Event()
     with pytest.raises(BoardError, match="does not answer"):
@@ -512,6 +524,7 @@ CHECKS: tuple[Callable[[], None], ...] = (
     driver_remote_calls_have_deadlines,
     driver_a_board_that_is_gone_is_an_error_and_closes,
     driver_finds_a_board_or_gives_up,
+    driver_leaves_one_bitstream_on_a_board,
     faults_of_every_kind_are_errors_with_a_way_back,
     the_drivers_time_can_be_measured,
     a_missing_flush_shows, memory_runs_out_at_once, defect_5_waiting_has_no_end,
