@@ -7,6 +7,7 @@ InferryError
 ├── NoCompilerError          nothing here can compile for an FPGA
 ├── NoBoardError             nothing here can simulate a board, or a run on one
 ├── DeviceCommandError       a device did not answer, or refused
+├── DeploymentFailedError    a deployment is not as it was declared
 └── ScoringCallError         a server could not be reached, or refused
 """
 
@@ -43,6 +44,14 @@ class NoBoardError(InferryError):
 
 class DeviceCommandError(InferryError):
     """A device did not answer a command, or refused it."""
+
+
+class DeploymentFailedError(InferryError):
+    """A deployment is not as it was declared; ``log``: the last lines of a replica."""
+
+    def __init__(self, message: str, *, log: str = "") -> None:
+        self.log = log
+        super().__init__(message)
 
 
 class ScoringCallError(InferryError):

@@ -23,6 +23,11 @@ from runtime.cli.text import one_line
 
 COMMANDS = {
     "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
+    "deploy": ("runtime.cli.deploy:deploy", "Run an image as a web service with a stable URL."),
+    "deployment": (
+        "runtime.cli.deployment:deployment",
+        "See deployments, change them, go back, and take them down.",
+    ),
     "edge": ("runtime.cli.edge:edge", "Run modules on devices, and hear from them."),
     "fpga": ("runtime.cli.fpga:fpga", "Compile models for an FPGA, and try them without one."),
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
@@ -35,6 +40,7 @@ COMMANDS = {
     ),
     "score": ("runtime.cli.score:score", "Send data to a scoring server and print the answer."),
     "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
+    "target": ("runtime.cli.target:target", "Name the places where deployments run."),
 }
 
 

@@ -7,7 +7,9 @@ from typing import Protocol
 
 import pytest
 
+from registry import Workspace
 from runtime.cli.main import run
+from tests.registry.onnx_files import adder
 from tests.runtime.server import Done
 
 
@@ -21,7 +23,7 @@ class Cli(Protocol):
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """In a new folder that has a workspace."""
     monkeypatch.chdir(tmp_path)
-    for name in ("INFERRY_WORKSPACE", "INFERRY_DEBUG"):
+    for name in ("INFERRY_WORKSPACE", "INFERRY_DEBUG", "INFERRY_ACTOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("INFERRY_BASE", "none")
 
@@ -32,3 +34,13 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     assert call("init").code == 0
     return call
+
+
+@pytest.fixture
+def images(cli: Cli, tmp_path: Path) -> Workspace:
+    """Its workspace, with the images ``adder:1`` (adds 1) and ``adder:2`` (adds 2)."""
+    workspace = Workspace.open(tmp_path / ".inferry")
+    for constant in (1.0, 2.0):
+        workspace.models.register(adder(tmp_path / "m.onnx", constant=constant), name="adder")
+        workspace.images.create("adder", models=["adder"], proof=False)
+    return workspace

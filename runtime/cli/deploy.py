@@ -1,0 +1,65 @@
+"""``inferry deploy``: from an image to a web service with a stable URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runtime.cli.deployment_options import revision_of, service_of, settings_options
+from runtime.cli.deployment_values import secret_files, who
+from runtime.cli.deployment_wait import end, timeout_option
+from runtime.cli.output import output_option
+from runtime.cli.server_options import SectionedCommand
+from runtime.cli.workspace import open_workspace, workspace_option
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("name")
+@click.option("--image", required=True, metavar="N[:V]", help="What runs.")
+@click.option(
+    "--target", default="local", show_default=True, help="Where: see inferry target list."
+)
+@settings_options
+@click.option("--no-wait", is_flag=True, help="Declare it, and leave the rest to inferry up.")
+@timeout_option
+@output_option
+@workspace_option
+def deploy(
+    name: str,
+    image: str,
+    target: str,
+    no_wait: bool,
+    timeout_s: float,
+    output: str,
+    workspace_dir: Path | None,
+    **given: Any,
+) -> None:
+    """Run an image as the web service NAME, and print its URL.
+
+    It is declared first, and then waited for until it runs; inferry up keeps it so. Where no
+    inferry up runs, this command does its work until the deployment runs."""
+    from registry.deployments import RevisionSettings, ServiceSettings
+
+    secrets = secret_files(given["secret"])
+    settings = revision_of(given, RevisionSettings(), secrets, merges=False)
+    with open_workspace(workspace_dir) as workspace:
+        made = workspace.deployments.create(
+            name,
+            image,
+            target=target,
+            service=service_of(given, ServiceSettings()),
+            settings=settings,
+            secrets={key: value for key, value in secrets.items() if value is not None},
+            actor=who(),
+        )
+        said = f"{name} shall run {made.revision(made.goal).image} on {made.target}"
+        end(
+            workspace,
+            made,
+            said,
+            is_waiting=not no_wait,
+            timeout_s=timeout_s,
+            output=output,
+        )

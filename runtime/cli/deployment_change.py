@@ -1,0 +1,188 @@
+"""``inferry deployment scale|update|rollback|traffic|delete`` and ``revision drop``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from runtime.cli.deployment_options import (
+    revision_of,
+    service_of,
+    settings_options,
+    unset_option,
+)
+from runtime.cli.deployment_records import share_line, span
+from runtime.cli.deployment_stand_in import stand_in
+from runtime.cli.deployment_values import Replicas, secret_files, shares, who
+from runtime.cli.deployment_wait import (
+    end,
+    say_if_alone,
+    timeout_option,
+    until_gone,
+    wait_option,
+)
+from runtime.cli.output import output_option
+from runtime.cli.server_options import SectionedCommand
+from runtime.cli.workspace import open_workspace, workspace_option
+
+if TYPE_CHECKING:
+    from registry import Workspace
+    from registry.deployments import Deployment
+
+
+@click.command()
+@click.argument("name")
+@click.argument("replicas", type=Replicas(), metavar="N|MIN..MAX")
+@workspace_option
+def scale(name: str, replicas: tuple[int, int], workspace_dir: Path | None) -> None:
+    """Say how many replicas a deployment has."""
+    with open_workspace(workspace_dir) as workspace:
+        before = workspace.deployments.get(name).service
+        least, most = replicas
+        after = msgspec.structs.replace(before, least_replicas=least, most_replicas=most)
+        found = workspace.deployments.update(name, service=after, actor=who())
+    click.echo(f"{name} shall have {span(found.service)} replicas")
+    say_if_alone(workspace.root)
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("name")
+@click.option("--image", metavar="N[:V]", help="Another one: a new revision.")
+@settings_options
+@unset_option
+@wait_option
+@timeout_option
+@output_option
+@workspace_option
+def update(
+    name: str,
+    image: str | None,
+    wait: bool,
+    timeout_s: float,
+    output: str,
+    workspace_dir: Path | None,
+    **given: Any,
+) -> None:
+    """Change the image or settings of a deployment; what is not given stays.
+
+    Another image, environment, secret or limit makes a new revision, which takes over step by step
+    and is taken back where it does worse. --env KEY= and --secret NAME= take one away."""
+    secrets = secret_files(given["secret"])
+    with open_workspace(workspace_dir) as workspace:
+        found = _update(workspace, name, image, given, secrets)
+        said = f"{name} shall be revision {found.goal} ({found.revision(found.goal).image})"
+        end(workspace, found, said, is_waiting=wait, timeout_s=timeout_s, output=output)
+
+
+def _update(
+    workspace: Workspace,
+    name: str,
+    image: str | None,
+    given: dict[str, Any],
+    secrets: dict[str, bytes | None],
+) -> Deployment:
+    from registry.deployments.settings import check_revision, check_service
+
+    deployments, actor = workspace.deployments, who()
+    before = deployments.get(name)
+    goal = before.revision(before.goal).settings
+    after = revision_of(given, goal, secrets, merges=True)
+    service = check_service(service_of(given, before.service))
+    check_revision(after, {*before.secrets, *after.secrets})
+    for key, value in secrets.items():
+        if value is not None:
+            deployments.set_secret(name, key, value, actor=actor)
+    return deployments.update(name, image=image, settings=after, service=service, actor=actor)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("to", required=False)
+@wait_option
+@timeout_option
+@output_option
+@workspace_option
+def rollback(
+    name: str,
+    to: str | None,
+    wait: bool,
+    timeout_s: float,
+    output: str,
+    workspace_dir: Path | None,
+) -> None:
+    """Go back to an earlier revision of a deployment.
+
+    TO is its number, its image NAME:VERSION, or a digest or the beginning of one. [default: the one
+    before the goal]"""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.deployments.rollback(name, to, actor=who())
+        goal = found.revision(found.goal)
+        said = f"{name} goes back to revision {goal.number} ({goal.image})"
+        end(workspace, found, said, is_waiting=wait, timeout_s=timeout_s, output=output)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("given", nargs=-1, required=True, metavar="REVISION=PERCENT...")
+@click.option(
+    "--shadow",
+    "shadows",
+    multiple=True,
+    metavar="REVISION=PERCENT",
+    help="Gets a copy of so much; its answers go to nobody. May repeat.",
+)
+@workspace_option
+def traffic(
+    name: str, given: tuple[str, ...], shadows: tuple[str, ...], workspace_dir: Path | None
+) -> None:
+    """Split the traffic of a deployment between its revisions; 100 percent in all."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.deployments.set_traffic(
+            name, shares(given, shadows), actor=who(), why="by hand"
+        )
+    for share in found.traffic:
+        click.echo(share_line(found, share))
+    say_if_alone(workspace.root)
+
+
+@click.command()
+@click.argument("name")
+@wait_option
+@timeout_option
+@workspace_option
+def delete(name: str, wait: bool, timeout_s: float, workspace_dir: Path | None) -> None:
+    """Stop a deployment and forget it; its ledger stays."""
+    with open_workspace(workspace_dir) as workspace:
+        workspace.deployments.delete(name, actor=who())
+        if wait:
+            with stand_in(workspace, name, "table") as helper:
+                until_gone(
+                    workspace.deployments,
+                    name,
+                    helper.activity,
+                    timeout_s=timeout_s,
+                    look=helper.look,
+                )
+            click.echo(f"Deleted {name}")
+            return
+        click.echo(f"{name} ends, and is forgotten then")
+        say_if_alone(workspace.root)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def revision() -> None:
+    """Look after the revisions of a deployment."""
+
+
+@revision.command()
+@click.argument("name")
+@click.argument("number", type=click.IntRange(1))
+@workspace_option
+def drop(name: str, number: int, workspace_dir: Path | None) -> None:
+    """Forget an old revision, which frees its image for deletion."""
+    with open_workspace(workspace_dir) as workspace:
+        workspace.deployments.drop_revision(name, number, actor=who())
+    click.echo(f"Dropped revision {number} of {name}")

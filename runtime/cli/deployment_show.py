@@ -1,0 +1,112 @@
+"""``inferry deployment list|show|ledger``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime.cli.deployment_records import (
+    COLUMNS,
+    for_people,
+    overview,
+    record,
+)
+from runtime.cli.deployment_values import moment_of
+from runtime.cli.deployment_wait import say_if_alone
+from runtime.cli.output import Json, Record, output_option, print_record, print_records
+from runtime.cli.workspace import open_workspace, workspace_option
+
+if TYPE_CHECKING:
+    from registry.deployments import Deployments, Entry, Live
+
+LEDGER_COLUMNS = ("at", "deployment", "actor", "event", "detail")
+LIVE_COLUMNS = ("deployment", "revision", "percent", "image", "since", "actor")
+PAGE = 1000
+
+
+@click.command("list")
+@output_option
+@workspace_option
+def list_deployments(output: str, workspace_dir: Path | None) -> None:
+    """List the deployments, and how they are."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.deployments.list()
+    rows = [record(item) if output == "json" else overview(item) for item in found]
+    print_records(rows, COLUMNS, output)
+    if found and output != "json":
+        say_if_alone(workspace.root)
+
+
+@click.command()
+@click.argument("name")
+@output_option
+@workspace_option
+def show(name: str, output: str, workspace_dir: Path | None) -> None:
+    """Show all that is known of a deployment, but no secret and no key."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.deployments.get(name)
+    print_record(record(found) if output == "json" else for_people(found), output)
+    if output != "json":
+        say_if_alone(workspace.root)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--at", metavar="TIME", help="What was live then; UTC where it names no zone.")
+@output_option
+@workspace_option
+def ledger(name: str | None, at: str | None, output: str, workspace_dir: Path | None) -> None:
+    """Say who changed what, and when; also of deployments that are gone."""
+    moment = None if at is None else moment_of(at)
+    with open_workspace(workspace_dir) as workspace:
+        deployments = workspace.deployments
+        entries = _all(deployments, name)
+        if moment is None:
+            if name is not None and not entries:
+                deployments.get(name)  # says that there is none
+            print_records([_entry(each) for each in entries], LEDGER_COLUMNS, output)
+            return
+        names = sorted({each.deployment for each in entries}) if name is None else [name]
+        rows = [row for each in names for row in _live(each, deployments.live_at(each, moment))]
+    print_records(rows, LIVE_COLUMNS, output)
+    if not rows and output != "json":
+        click.echo(f"Nothing had traffic at {moment}", err=True)
+
+
+def _all(deployments: Deployments, name: str | None) -> list[Entry]:
+    found: list[Entry] = []
+    while page := deployments.ledger(name, after=found[-1].id if found else 0, limit=PAGE):
+        found += page
+    return found
+
+
+def _entry(item: Entry) -> Record:
+    detail: dict[str, Json] = dict(item.detail)
+    return {
+        "id": item.id,
+        "at": item.at,
+        "deployment": item.deployment,
+        "actor": item.actor,
+        "event": item.event,
+        "detail": detail,
+    }
+
+
+def _live(name: str, live: Live | None) -> list[Record]:
+    """A row for each share of the traffic."""
+    if live is None:
+        return []
+    return [
+        {
+            "deployment": name,
+            "revision": share.revision,
+            "percent": share.percent,
+            "is_shadow": share.is_shadow,
+            "image": live.images.get(share.revision),
+            "since": live.since,
+            "actor": live.actor,
+        }
+        for share in live.traffic
+    ]

@@ -1,0 +1,198 @@
+"""Waits until a deployment is as it was declared, telling each change of its state.
+
+with waiting(workspace, "web", output) as activity:
+    found = until_there(workspace.deployments, declared, activity, timeout_s=300)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from runtime.cli.deployment_records import record, replicas_of, state_line
+from runtime.cli.deployment_stand_in import stand_in
+from runtime.cli.deployment_values import Finite
+from runtime.cli.output import print_record
+from runtime.cli.text import printable_lines
+from runtime.errors import DeploymentFailedError
+
+if TYPE_CHECKING:
+    from registry import Workspace
+    from registry.activities import RunningActivity
+    from registry.deployments import Deployment, Deployments
+
+F = TypeVar("F", bound=Callable[..., object])
+LOOK_EVERY_S = 0.3
+SETTLE_S = 2.0
+"""How long a failure must last: what was seen in the moment of a change may be of before it."""
+LEFT_ALONE = "it goes on, but nothing keeps it running from now on: inferry up does"
+ALONE = "no controller runs, so nothing changes; start one with: inferry up"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``failure``: why it will not be as declared; None where it is."""
+
+    failure: str | None = None
+
+
+def timeout_option(command: F) -> F:
+    """Adds ``--timeout-s``."""
+    return click.option(
+        "--timeout-s",
+        type=Finite(0, 1e6, min_open=True),
+        default=300.0,
+        show_default=True,
+        help="How long to wait; what was declared stays so.",
+    )(command)
+
+
+def wait_option(command: F) -> F:
+    """Adds ``--wait``."""
+    return click.option("--wait", is_flag=True, help="Until it is so, or fails.")(command)
+
+
+def outcome(found: Deployment, change: int) -> Outcome | None:
+    """How the declaration ``change`` came out; None while that is open."""
+    observed = found.observed
+    if observed is None or observed.change < change:
+        return None
+    if observed.state == "failed":
+        return Outcome(observed.cause or "it failed")
+    if observed.state != "running":
+        return None
+    live = [share.revision for share in found.traffic if not share.is_shadow]
+    if live == [found.goal]:
+        return Outcome()
+    taken_back = f"revision {found.goal} was taken back"
+    if observed.cause is not None and observed.cause.startswith(taken_back):
+        return Outcome(observed.cause)
+    return None
+
+
+def until_there(
+    deployments: Deployments,
+    declared: Deployment,
+    activity: RunningActivity,
+    *,
+    timeout_s: float,
+    look: Callable[[], object] = lambda: None,
+) -> Deployment:
+    """The deployment once it is as ``declared``. ``look`` is called now and then. Raises
+    DeploymentFailedError, NotFoundError where it is deleted, CancelledError."""
+    deadline = time.monotonic() + timeout_s
+    failing_since: float | None = None
+    said = ""
+    while True:
+        look()
+        found = deployments.get(declared.name)
+        if (line := state_line(found)) != said:
+            said = line
+            activity.log(line)
+            activity.phase(f"{declared.name} is {line}")
+        activity.check()
+        now, result = time.monotonic(), outcome(found, declared.change)
+        if result is not None and result.failure is None:
+            return found
+        failing_since = None if result is None else failing_since or now
+        if result is not None and failing_since is not None and now - failing_since >= SETTLE_S:
+            raise DeploymentFailedError(
+                f"{declared.name}: {result.failure}", log=log_of(found, declared.goal)
+            )
+        if now >= deadline:
+            raise DeploymentFailedError(
+                f"{declared.name} is not as declared after {timeout_s:g} s: {line}",
+                log=log_of(found, declared.goal),
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def until_gone(
+    deployments: Deployments,
+    name: str,
+    activity: RunningActivity,
+    *,
+    timeout_s: float,
+    look: Callable[[], object] = lambda: None,
+) -> None:
+    """Returns when nothing of it runs. Raises DeploymentFailedError, CancelledError."""
+    from registry.errors import NotFoundError
+
+    deadline = time.monotonic() + timeout_s
+    said = ""
+    while True:
+        look()
+        try:
+            found = deployments.get(name)
+        except NotFoundError:
+            return
+        if (line := state_line(found)) != said:
+            said = line
+            activity.phase(f"{name} is {line}")
+        activity.check()
+        if time.monotonic() >= deadline:
+            raise DeploymentFailedError(f"{name} is not gone after {timeout_s:g} s: {line}")
+        time.sleep(LOOK_EVERY_S)
+
+
+def log_of(found: Deployment, revision: int) -> str:
+    """The last lines of a replica that is not well, of the revision if there is one."""
+    logs = [(each.revision == revision, each.log) for each in replicas_of(found) if each.log]
+    return max(logs)[1] if logs else ""
+
+
+def end(
+    workspace: Workspace,
+    declared: Deployment,
+    said: str,
+    *,
+    is_waiting: bool,
+    timeout_s: float,
+    output: str,
+) -> None:
+    """What a command that declares does at its end: waits, and prints the URL or the record."""
+    found, is_left_alone = declared, False
+    if is_waiting:
+        try:
+            with stand_in(workspace, declared.name, output) as helper:
+                found = until_there(
+                    workspace.deployments,
+                    declared,
+                    helper.activity,
+                    timeout_s=timeout_s,
+                    look=helper.look,
+                )
+                is_left_alone = helper.was_needed
+        except DeploymentFailedError as error:
+            if error.log:
+                click.echo(printable_lines(error.log), err=True)
+            raise
+    if output == "json":
+        print_record(record(found), output)
+    elif is_waiting:
+        click.echo(found.observed.url if found.observed is not None else "")
+    else:
+        click.echo(said)
+    if is_left_alone:
+        click.echo(f"inferry: {LEFT_ALONE}", err=True)
+    elif not is_waiting:
+        say_if_alone(workspace.root)
+
+
+def is_alone(root: Path) -> bool:
+    """No controller runs."""
+    from runtime.deployments.controller import only_controller
+
+    with only_controller(root, wait_s=0) as is_mine:
+        return is_mine
+
+
+def say_if_alone(root: Path) -> None:
+    """On stderr, where no controller runs."""
+    if is_alone(root):
+        click.echo(f"inferry: {ALONE}", err=True)

@@ -1,0 +1,108 @@
+"""``inferry target ...``: places that run deployments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.errors import BadValueError
+
+if TYPE_CHECKING:
+    from registry.deployments import Target
+
+COLUMNS = ("name", "kind", "settings", "users")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def target() -> None:
+    """Name the places where deployments run.
+
+    The target local is this machine, and always there."""
+
+
+@target.command()
+@click.argument("name")
+@click.option(
+    "--kind",
+    required=True,
+    type=click.Choice(["docker", "fpga", "edge"]),
+    help="A Docker Engine, an FPGA board, or devices of the hub.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="docker: url, certificates, address; fpga: board, python; edge: condition. May repeat.",
+)
+@output_option
+@workspace_option
+def attach(
+    name: str, kind: str, settings: tuple[str, ...], output: str, workspace_dir: Path | None
+) -> None:
+    """Make the target NAME known."""
+    with open_workspace(workspace_dir) as workspace:
+        made = workspace.targets.attach(name, kind, _settings(settings))
+    if output == "json":
+        print_record(record(made), output)
+    else:
+        click.echo(f"Attached {made.name}; use it with: inferry deploy --target {made.name}")
+
+
+@target.command("list")
+@output_option
+@workspace_option
+def list_targets(output: str, workspace_dir: Path | None) -> None:
+    """List the targets, and the deployments that are there."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.targets.list()
+    print_records([record(item) for item in found], COLUMNS, output)
+
+
+@target.command()
+@click.argument("name")
+@output_option
+@workspace_option
+def show(name: str, output: str, workspace_dir: Path | None) -> None:
+    """Show a target."""
+    with open_workspace(workspace_dir) as workspace:
+        found = workspace.targets.get(name)
+    print_record(record(found), output)
+
+
+@target.command()
+@click.argument("name")
+@workspace_option
+def detach(name: str, workspace_dir: Path | None) -> None:
+    """Forget a target; refused while a deployment is there."""
+    with open_workspace(workspace_dir) as workspace:
+        gone = workspace.targets.detach(name)
+    click.echo(f"Detached {gone.name}")
+
+
+def record(item: Target) -> Record:
+    """A target as JSON has it."""
+    return {
+        "name": item.name,
+        "kind": item.kind,
+        "settings": dict(item.settings),
+        "attached_at": item.attached_at,
+        "users": list(item.users),
+    }
+
+
+def _settings(texts: tuple[str, ...]) -> dict[str, str]:
+    """A value may have ``=`` in it: a condition has."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise BadValueError(f"--set {text[:60]!a} is no KEY=VALUE")
+        if key in found:
+            raise BadValueError(f"--set {key[:60]!a} is given twice")
+        found[key] = value
+    return found
