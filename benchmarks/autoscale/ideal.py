@@ -66,7 +66,7 @@ def _cost(load: Load, service: Service, *, least: int, most: int, price: float) 
     """Replica-seconds plus the price of what is missed, of the best schedule."""
     work = np.floor(np.cumsum(load.arrivals) * (BINS / service.rate_rps)).astype(np.int64)
     bins = np.diff(work, prepend=0)
-    queue_bins = int(most * service.queue_s * BINS)
+    queue_bins = int(most * service.queue_s * BINS + 1e-6)
     value: Values | None = None
     band = (0, 0)
     bin_price = price * service.rate_rps / BINS
@@ -109,7 +109,7 @@ def _block(
 ) -> Values:
     """Values at the block's beginning, from those at its end."""
     replicas = np.arange(low, high + 1)
-    rooms = np.floor(replicas * service.queue_s * BINS).astype(np.int64)
+    rooms = np.floor(replicas * service.queue_s * BINS + 1e-6).astype(np.int64)
     width = int(rooms[-1]) + 1
     queue = np.arange(width)
     free = queue[None, :] - (replicas * BINS)[:, None]

@@ -65,8 +65,10 @@ class Row:
 
 
 def generated(name: str, *, mean: float = MEAN_REPLICAS, seed: int = SEED) -> tuple[Load, Setting]:
-    """A day of this kind, or the week, whose mean needs about ``mean`` replicas."""
+    """A day of this kind, or the week, whose mean needs about ``mean`` replicas. What sleeps needs
+    one when it is on: more than a few hundred requests a second are not held (activation.py)."""
     service = PATIENT if name == SLEEPS else Service()
+    mean = 1.0 if name == SLEEPS else mean
     rng = np.random.default_rng(seed)
     rates = loads.week(rng) if name == WEEK else KINDS[name](DAY_S, rng)
     arrivals = loads.counts(rates * mean * service.rate_rps, rng)

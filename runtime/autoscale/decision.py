@@ -84,7 +84,7 @@ def _more(declared: Declared, history: History, wanted: int, now_s: float) -> De
         if not newest.held and not newest.is_active:
             return None
         why = f"{_requests(newest.held)} held while there is no replica"
-        return Decision(declared.within(1), why, Cause.AWAKE)
+        return Decision(declared.within(max(1, _whole(need.replicas))), why, Cause.AWAKE)
     is_panic = newest.ready > 0 and need.short >= declared.panic_threshold * newest.ready
     if is_panic:
         found: float | None = max(need.replicas, need.short)

@@ -25,6 +25,7 @@ LONGEST_GAP_S = 30.0
 SURE_OF_TREND = 2.0
 """A slope counts that is this many times its own standard error."""
 FEWEST_FOR_TREND = 5
+GUESSED = 2.0
 CLEARED_S = 10.0
 """What has piled up may take so long to be cleared away: replicas for it alone would idle after."""
 MOST_GROWTH = 1.0
@@ -44,14 +45,43 @@ class Demand:
 def demand(declared: Declared, learned: Learned, readings: Sequence[Reading]) -> Demand:
     """``readings``: at least one, oldest first, none of them blind."""
     last = readings[-1]
-    if not last.ready:  # what is held needs one, and the rates will show how many more
-        return Demand(1.0 if last.held else 0.0, 0.0, last.arrived_rps)
+    if not last.ready:
+        return _of_held(learned, readings)
     rate = learned.rate_rps
     if rate is None or last.arrived_rps is None:
-        in_flight = _mean_in_flight(readings, declared.panic_window_s)
-        now = last.in_flight / declared.target_in_flight
-        return Demand(in_flight / declared.target_in_flight, now, last.arrived_rps)
+        return _of_in_flight(declared, readings)
     return _of_rate(declared, learned, readings, rate)
+
+
+def _of_held(learned: Learned, readings: Sequence[Reading]) -> Demand:
+    """None is ready: what is held needs one, and as many as it grows by, if that is known."""
+    last = readings[-1]
+    if not last.held:
+        return Demand(0.0, 0.0, last.arrived_rps)
+    grown = span_s = 0.0
+    for index in range(len(readings) - 1, 0, -1):
+        before = readings[index - 1]
+        if readings[index].ready or before.ready:
+            break
+        if not readings[index].held:
+            break
+        grown += max(0, readings[index].held - before.held)
+        span_s += readings[index].at_s - before.at_s
+    if not span_s or learned.rate_rps is None:
+        return Demand(1.0, 0.0, None)
+    arrived_rps = grown / span_s
+    wanted_rps = arrived_rps + last.held / max(CLEARED_S, learned.start_s)
+    return Demand(max(1.0, wanted_rps / learned.rate_rps), 0.0, arrived_rps)
+
+
+def _of_in_flight(declared: Declared, readings: Sequence[Reading]) -> Demand:
+    """A queue says that more are needed, not how many; so no more than twice as many, until what
+    they answer has shown what one of them can do: some seconds."""
+    last = readings[-1]
+    most = GUESSED * last.ready + 1.0
+    now = last.in_flight / declared.target_in_flight
+    lately = _mean_in_flight(readings, declared.panic_window_s) / declared.target_in_flight
+    return Demand(min(most, lately), min(most, now), last.arrived_rps)
 
 
 def _of_rate(

@@ -213,7 +213,7 @@ def replay(declared: Declared, loads: list[tuple[float, int]], unknown: list[boo
     return scene
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(LOADS, st.integers(0, 3), st.integers(3, 30), st.lists(st.booleans(), max_size=4))
 def test_it_stays_within_what_is_declared(
     loads: list[tuple[float, int]], least: int, most: int, unknown: list[bool]
@@ -223,7 +223,7 @@ def test_it_stays_within_what_is_declared(
     assert all(least <= replicas <= most for replicas in scene.replicas)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(LOADS, st.floats(0.0, 60.0))
 def test_nothing_goes_within_the_window_after_more_came(
     loads: list[tuple[float, int]], down_s: float
@@ -238,7 +238,7 @@ def test_nothing_goes_within_the_window_after_more_came(
             assert second - raised_at >= down_s - 1e-6
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(LOADS, st.floats(1.0, 5.0))
 def test_more_load_never_wants_fewer(loads: list[tuple[float, int]], factor: float) -> None:
     declared = Declared(max_replicas=1000, target_in_flight=1e5)
@@ -263,7 +263,7 @@ TIMES = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1e18
 NUMBERS = st.floats() | st.sampled_from([math.nan, math.inf, -1.0, 1e999, 0.0, 5.0])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     st.lists(
         st.tuples(TIMES, TIMES, st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=3)),

@@ -68,6 +68,16 @@ def test_held_requests_need_one() -> None:
     assert demand(DECLARED, LEARNED, [Reading(1.0, 0)]).replicas == 0.0
 
 
+def test_held_requests_that_grow_need_as_many_as_their_rate() -> None:
+    held = [Reading(float(i), 0, held=100 * i) for i in range(5)]
+    assert 10.0 <= demand(DECLARED, LEARNED, held).replicas <= 15.0
+    assert demand(DECLARED, Learned(), held).replicas == 1.0
+
+
+def test_while_nothing_is_known_a_queue_at_most_doubles() -> None:
+    assert of([50.0] * 100, learned=Learned(), in_flight=1e6).replicas == 11.0
+
+
 def test_a_gap_is_not_looked_across() -> None:
     before = readings([1000.0] * 50)
     after = [Reading(500.0 + i, 5, arrived_rps=50.0, in_flight=1.0) for i in range(3)]
