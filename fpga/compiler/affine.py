@@ -1,5 +1,5 @@
-"""A factor and a term for each channel, in a float model: BatchNormalization, scikit-learn's Scaler,
-and Mul, Div, Add and Sub of a constant. They become part of the Conv or Gemm beside them, or one of their own."""
+"""A factor and a term for each channel, in a float model: BatchNormalization, and Mul, Div, Add and
+Sub of a constant. They become part of the Conv or Gemm beside them, or one of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fpga.compiler.onnx_file import attributes
 
 Array = Any
 ARITHMETIC = ("Mul", "Div", "Add", "Sub")
-KINDS = ("BatchNormalization", "Scaler", *ARITHMETIC)
+KINDS = ("BatchNormalization", *ARITHMETIC)
 MOST_DIAGONAL = 1024
 
 
@@ -52,8 +52,6 @@ def read(graph: FloatGraph, node: onnx.NodeProto) -> Affine | None:
         return None
     if node.op_type == "BatchNormalization":
         return _normalisation(graph, node)
-    if node.op_type == "Scaler":
-        return _scaler(graph, node)
     for place in (0, 1):
         source, values = node.input[1 - place], graph.constant(node.input[place])
         sizes = graph.sizes(source)
@@ -78,19 +76,6 @@ def _normalisation(graph: FloatGraph, node: onnx.NodeProto) -> Affine | None:
     gamma, beta, mean, variance = (np.asarray(each, np.float64) for each in constants)
     factor = gamma / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
     return Affine(node.input[0], factor, beta - mean * factor)
-
-
-def _scaler(graph: FloatGraph, node: onnx.NodeProto) -> Affine | None:
-    """(x - offset) * scale, of ai.onnx.ml."""
-    sizes, found = graph.sizes(node.input[0]), attributes(node)
-    if sizes is None or len(sizes) != 1:
-        return None
-    ends = [np.asarray(found.get(name, [each]), np.float64)
-            for name, each in (("offset", 0.0), ("scale", 1.0))]  # fmt: skip
-    if any(each.size not in (1, sizes[0]) for each in ends):
-        return None
-    offset, scale = (np.broadcast_to(each.reshape(-1), sizes[0]) for each in ends)
-    return Affine(node.input[0], scale, -offset * scale)
 
 
 def _by_channel(values: Array, sizes: tuple[int, ...]) -> Array | None:
@@ -133,7 +118,7 @@ def _weights(graph: FloatGraph, node: onnx.NodeProto) -> tuple[Array, Array] | N
         return None
     weight, more = graph.constant(node.input[1]), attributes(node)
     plain = more.get("alpha", 1.0) == 1 == more.get("beta", 1.0) and not more.get("transA", 0)
-    if weight is None or not plain or (node.op_type == "MatMul" and weight.ndim != 2):
+    if weight is None or not plain or (node.op_type != "Conv" and weight.ndim != 2):
         return None
     if node.op_type != "Conv" and not more.get("transB", 0):
         weight = weight.T

@@ -18,7 +18,8 @@ class FloatGraph:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         self._graph = self.model.graph
-        self._count = 0
+        self._names = {each.name for each in (*self._graph.initializer, *self._graph.input)}
+        self._names.update(name for node in self._graph.node for name in node.output)
         self._sizes = _sizes(model)
 
     @property
@@ -51,15 +52,16 @@ class FloatGraph:
 
     def add_constant(self, values: Array) -> str:
         """The name of a new initialiser."""
-        self._count += 1
-        name = f"inferry constant {self._count}"
+        name = self.new_name("constant")
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
     def new_name(self, like: str, sizes: tuple[int, ...] | None = None) -> str:
         """Of a tensor that there was not."""
-        self._count += 1
-        name = f"{like} inferry {self._count}"
+        count = 1
+        while (name := f"{like} inferry {count}") in self._names:
+            count += 1
+        self._names.add(name)
         if sizes is not None:
             self._sizes[name] = sizes
         return name

@@ -24,7 +24,7 @@ LEAST_OPSET, NEW_OPSET = 13, 17
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same function. Raises ModelError; onnxruntime's own errors go through."""
     model = _with_new_opset(model)
-    graph = FloatGraph(_folded(model))
+    graph = FloatGraph(_folded(_without_scalers(model)))
     _refuse_turned(graph)
     _limits_first(graph)
     _transposes_first(graph)
@@ -47,6 +47,22 @@ def _with_new_opset(model: onnx.ModelProto) -> onnx.ModelProto:
             f"operators of version {opset} cannot be taken for those of version {NEW_OPSET}"
             f" ({type(error).__name__}): export the model with opset {LEAST_OPSET} or later"
         ) from None
+
+
+def _without_scalers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """scikit-learn's Scaler is a Sub and a Mul, whose sizes ONNX knows."""
+    graph = FloatGraph(model)
+    for node in graph.nodes:
+        if node.op_type != "Scaler":
+            continue
+        ends = [
+            graph.add_constant(np.asarray(attributes(node).get(name, [other]), np.float32))
+            for name, other in (("offset", 0.0), ("scale", 1.0))
+        ]
+        inner, end = graph.new_name(node.output[0]), node.output[0]
+        minus = make("Sub", [node.input[0], ends[0]], inner, f"{node.name or end} offset")
+        graph.replace([node], [minus, make("Mul", [inner, ends[1]], end, node.name or end)])
+    return graph.model
 
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
