@@ -24,10 +24,11 @@ from typing import Literal, Self
 import msgspec
 
 from runtime.balance import configuration, maps
-from runtime.balance.certificate import certificate_text
+from runtime.balance.certificate import certificate_sha1, certificate_text
 from runtime.balance.configuration import AGAIN, certificate_file, lane_name, place_of, slot_name
 from runtime.balance.declared import Balance, Replica
 from runtime.balance.errors import RefusedError, RuntimeApiError
+from runtime.balance.handover import require_free
 from runtime.balance.keeper import Keeper, Told
 from runtime.balance.layout import Layout, Placed, arranged
 from runtime.balance.plan import (
@@ -118,31 +119,23 @@ class Balancer:
         self.keeper.__exit__(kind, error, trace)
 
     def apply(self, balance: Balance) -> Applied:
-        """Returns when it is so. Raises CertificateError, RefusedConfigError, StartError or
-        RuntimeApiError; after the first three everything is as it was before."""
+        """Returns when it is so. Raises CertificateError, RefusedConfigError, StartError,
+        FolderError or RuntimeApiError; after the first three everything is as it was before."""
         with self._guard:
             layout = arranged(balance, self._layout, self._busy())
             certificates = self._certificates(balance)
-            files = configuration.files(layout) | certificates
+            files = configuration.files(layout) | certificates | {LAYOUT: _encoded(layout)}
             is_running = self.keeper.is_running
-            if not is_running or self._has_other_shape(layout):
-                self.keeper.run(files | {LAYOUT: _encoded(layout)})
+            if not is_running or self._shape() != configuration.shape(layout):
+                self._require_free_ports(balance)
+                self.keeper.run(files)
                 self._layout = layout
                 self._tell_all(layout)
                 return Applied("reloaded" if is_running else "started")
-            changed = {name for name, text in files.items() if self.keeper.read(name) != text}
-            self.keeper.store(files | {LAYOUT: _encoded(layout)})
+            self.keeper.store(files)
             self._layout = layout
-            renewed = {name: files[name] for name in changed if name in certificates}
-            self._renew(renewed)
-            steps = self._tell_all(layout) + len(renewed)
+            steps = self._renew(certificates) + self._tell_all(layout)
             return Applied("commands" if steps else "nothing", steps)
-
-    @property
-    def declared(self) -> Balance:
-        """What was applied last, by whichever Balancer had the folder."""
-        layout = self._layout
-        return Balance() if layout is None else layout.balance
 
     def services(self) -> dict[str, ServiceState]:
         """As HAProxy sees them now; empty when it does not run. Raises RuntimeApiError."""
@@ -173,10 +166,20 @@ class Balancer:
         with self._guard:
             self.keeper.stop(grace_s)
 
-    def _has_other_shape(self, layout: Layout) -> bool:
-        return self._layout is None or configuration.shape(self._layout) != configuration.shape(
-            layout
-        )
+    def _shape(self) -> str:
+        """Of what runs; another one when it cannot be asked."""
+        for api in self.keeper.apis()[:1]:
+            with contextlib.suppress(RuntimeApiError):
+                return api.info().description
+        return ""
+
+    def _require_free_ports(self, balance: Balance) -> None:
+        """HAProxy would share a port with another one of the same account, and not say so."""
+        before = self._layout.balance if self._layout and self.keeper.has_ports else Balance()
+        ours = {port for _, port in before.listeners}
+        for address, port in balance.listeners:
+            if port not in ours:
+                require_free(address, port)
 
     def _certificates(self, balance: Balance) -> dict[str, str]:
         return {
@@ -197,13 +200,15 @@ class Balancer:
                 }
         return found
 
-    def _renew(self, certificates: Mapping[str, str]) -> None:
-        current, *older = self.keeper.apis()
+    def _renew(self, certificates: Mapping[str, str]) -> int:
+        """How many. Those that finish take no new connections, and need none."""
+        current, *_ = self.keeper.apis()
+        renewed = 0
         for name, pem in certificates.items():
-            current.replace_certificate(name, pem)
-            for api in older:
-                with contextlib.suppress(RuntimeApiError):  # it takes no new connections anyway
-                    api.replace_certificate(name, pem)
+            if current.certificate_sha1(name) != certificate_sha1(pem):
+                current.replace_certificate(name, pem)
+                renewed += 1
+        return renewed
 
     def _tell_all(self, layout: Layout) -> int:
         """The steps of the run in force; those that finish are told the same, as long as they hear

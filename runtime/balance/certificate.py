@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import ssl
 from pathlib import Path
 
 from runtime.balance.errors import CertificateError
@@ -39,6 +41,12 @@ def certificate_text(path: Path, now: datetime.datetime) -> str:
         raise CertificateError(f"the certificate in {path} begins on {begins:%Y-%m-%d %H:%M} UTC")
     blocks = [one.public_bytes(Encoding.PEM).decode() for one in chain]
     return "".join([*blocks, _key_block(data).decode()])
+
+
+def certificate_sha1(pem: str) -> str:
+    """Of the first certificate, as HAProxy tells it."""
+    der = ssl.PEM_cert_to_DER_cert(pem[: pem.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)])
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest()
 
 
 def _read(path: Path) -> bytes:

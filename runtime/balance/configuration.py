@@ -1,7 +1,7 @@
 """HAProxy's configuration as text, from a layout; pure.
 
     files(layout)            # every file of HAProxy's folder, but the certificates
-    shape(layout)            # what only a reload changes
+    shape(layout)            # a digest of what only a reload changes
 
 Names in it (a service NAME, its lane 0, its slot 1):
 
@@ -16,6 +16,7 @@ All paths are relative to the folder that HAProxy runs in: nothing of the machin
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -80,15 +81,15 @@ def place_of(server: Server) -> tuple[str, int, int]:
 def files(layout: Layout) -> dict[str, str]:
     """By name, relative to HAProxy's folder."""
     return {
-        FILE: configuration(layout),
-        holding.FILE: holding.lua([placed.service.name for placed in layout.services]),
+        FILE: configuration(layout, shape(layout)),
+        holding.FILE: _holding(layout),
         **{name: maps.map_text(entries) for name, entries in maps.maps(layout).items()},
     }
 
 
 def shape(layout: Layout) -> str:
-    """The configuration with every slot empty: two layouts with the same shape differ in nothing
-    that the runtime API could not change."""
+    """A digest of all that the runtime API cannot change. HAProxy tells the one that it was started
+    with (Info.description)."""
     services = tuple(
         replace(
             placed,
@@ -96,12 +97,17 @@ def shape(layout: Layout) -> str:
         )
         for placed in layout.services
     )
-    return configuration(replace(layout, services=services))
+    empty = replace(layout, services=services)
+    return hashlib.sha256((configuration(empty) + _holding(empty)).encode()).hexdigest()
 
 
-def configuration(layout: Layout) -> str:
+def _holding(layout: Layout) -> str:
+    return holding.lua([placed.service.name for placed in layout.services])
+
+
+def configuration(layout: Layout, description: str = "") -> str:
     """All of it."""
-    sections = [_global(layout), _defaults()]
+    sections = [_global(layout, description), _defaults()]
     for placed in layout.services:
         sections += [_port(placed), _again(placed)]
         for index, lane in enumerate(placed.lanes):
@@ -111,7 +117,7 @@ def configuration(layout: Layout) -> str:
     return "\n".join("\n  ".join(lines) + "\n" for lines in sections)
 
 
-def _global(layout: Layout) -> list[str]:
+def _global(layout: Layout, description: str) -> list[str]:
     balance = layout.balance
     return [
         "global",
@@ -120,9 +126,8 @@ def _global(layout: Layout) -> list[str]:
         f'stats socket "unix@./{listeners_socket("${GENERATION}")}" mode 600 level admin '
         "expose-fd listeners",
         "stats timeout 10s",
-        # Sockets are handed over; a port that somebody else has is an error, not shared.
-        "noreuseport",
         "ssl-default-bind-options ssl-min-ver TLSv1.2",
+        *([f"description {description}"] if description else []),
         *([f"nbthread {balance.threads}"] if balance.threads else []),
         f"lua-load {holding.FILE}",
     ]

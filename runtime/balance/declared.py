@@ -183,11 +183,18 @@ class Balance:
         words.whole(self.connections, 10, 1_000_000, "connections")
         words.whole(self.threads, 0, 64, "threads")
         words.seconds(self.finish_s, 1, 86_400, "finish_s")
+        if self.metrics_port is not None:
+            words.port(self.metrics_port)
+        _once((service.name for service in self.services), "service")
+        _once(self.listeners, "listener")
+
+    @property
+    def listeners(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each."""
         places = [(service.address, service.port) for service in self.services]
         if self.metrics_port is not None:
-            places.append((self.metrics_address, words.port(self.metrics_port)))
-        _once((service.name for service in self.services), "service")
-        _once(places, "listener")
+            places.append((self.metrics_address, self.metrics_port))
+        return tuple(places)
 
 
 def key_digest_of(key: str) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from runtime.balance.errors import UnreachableError
+from runtime.balance.errors import StartError, UnreachableError
 from runtime.balance.runtime_api import connect
 
 MOST = 252
@@ -54,6 +54,18 @@ class Held:
             for descriptor in descriptors:
                 os.close(descriptor)
         self.messages = []
+
+
+def require_free(address: str, port: int) -> None:
+    """Raises StartError when that cannot be listened on."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            probe.listen()
+    except OSError as error:
+        raise StartError(f"cannot listen at {address} port {port}: {error.strerror}") from None
 
 
 def receive(folder: Path, name: str) -> Held:

@@ -27,26 +27,26 @@ The folder, which only HAProxy's account can read:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import select
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from runtime.balance import handover
 from runtime.balance.configuration import listeners_socket, master_socket
-from runtime.balance.errors import BalanceError, FolderError, RuntimeApiError, StartError
+from runtime.balance.errors import BalanceError, RuntimeApiError, StartError
+from runtime.balance.folder import Folder
 from runtime.balance.handover import Giver, Held
-from runtime.balance.process import Account, Process, Starter, usual_account
+from runtime.balance.process import Account, Process, Starter, usual_account, wait
 from runtime.balance.runtime_api import RuntimeApi
 
 START_TIMEOUT_S = 10.0
 HANDOVER = "handover.sock"
+REMEMBERED = 20
+"""So many runs back, one is looked for that still finishes."""
 QUIET_S = 10.0
 """Who lived this long is started again at once when it dies."""
 PAUSES_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -69,8 +69,10 @@ class Keeper:
         told: Told = lambda line: None,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
+        account = account or usual_account()
         self.folder = folder
-        self._starter = Starter(folder, command, account or usual_account())
+        self._files = Folder(folder, account)
+        self._starter = Starter(folder, command, account)
         self._told = told
         self._start_timeout_s = start_timeout_s
         self._guard = threading.RLock()
@@ -87,7 +89,7 @@ class Keeper:
         return f"Keeper({str(self.folder)!r}, {self._current}, {len(self._finishing)} finishing)"
 
     def __enter__(self) -> Self:
-        self._lock_file = _locked(self.folder, self._starter.account)
+        self._lock_file, self._is_closing = self._files.lock(), False
         try:
             self._adopt()
             self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -117,6 +119,12 @@ class Keeper:
             return self._current is not None and not self._current.has_ended()
 
     @property
+    def has_ports(self) -> bool:
+        """What was listened on is held, by HAProxy or, when that has died, for the next."""
+        with self._guard:
+            return self.is_running or self._held is not None
+
+    @property
     def pid(self) -> int | None:
         """Of the process in force."""
         with self._guard:
@@ -126,8 +134,8 @@ class Keeper:
         """A process with these files is in force when it returns. Raises RefusedConfigError or
         StartError; then what ran before goes on, with its files."""
         with self._guard:
-            self._check(files)
-            kept = self._stored(files)
+            self.check(files)
+            kept = {name: text for name in files if (text := self.read(name)) is not None}
             self.store(files)
             try:
                 self._replace()
@@ -137,22 +145,17 @@ class Keeper:
 
     def check(self, files: Mapping[str, str]) -> None:
         """Raises RefusedConfigError with what HAProxy says of them."""
-        with self._guard:
-            self._check(files)
+        with self._guard, self._files.staged(files) as folder:
+            self._starter.check(folder)
 
     def store(self, files: Mapping[str, str]) -> None:
         """For the next start, or for when the one in force dies."""
         with self._guard:
-            for name, text in files.items():
-                if self.read(name) != text:
-                    self._write(self.folder, name, text)
+            self._files.store(files)
 
     def read(self, name: str) -> str | None:
         """One of its files; None when there is none."""
-        try:
-            return (self.folder / name).read_text()
-        except FileNotFoundError:
-            return None
+        return self._files.read(name)
 
     def apis(self) -> tuple[RuntimeApi, ...]:
         """The one in force first; then those that finish what they had begun. Empty when nothing
@@ -170,12 +173,10 @@ class Keeper:
                 self._reap()
                 if not self._finishing:
                     return True
-                one = self._finishing[0].descriptor
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     return False
-                with contextlib.suppress(OSError):
-                    select.select([one], [], [], min(left_s, 0.05))
+                self._finishing[0].has_ended(min(left_s, 0.05))
 
     def stop(self, grace_s: float) -> None:
         """No new connections; what has begun may go on for ``grace_s``. Idempotent."""
@@ -194,19 +195,18 @@ class Keeper:
                 process.close()
 
     def _adopt(self) -> None:
-        last = self._generation()
-        for generation in range(max(1, last - 20), last + 1):
+        """The last run that takes connections is in force; older ones are to finish."""
+        last = self._files.generation()
+        for generation in range(last, max(0, last - REMEMBERED), -1):
             process = self._starter.found(generation)
             if process is None:
                 self._forget(generation)
-                continue
-            with contextlib.suppress(RuntimeApiError):
-                if process.api.info().is_stopping or generation != last:
-                    process.finish()
-                    self._finishing.append(process)
-                    continue
-            self._current = process
-            self._hold()
+            elif self._current is None and not _is_stopping(process):
+                self._current = process
+                self._hold()
+            else:
+                process.finish()
+                self._finishing.append(process)
 
     def _replace(self) -> None:
         """A new process in the place of the current one, or of none."""
@@ -225,8 +225,7 @@ class Keeper:
         self._wake_up()
 
     def _start(self, before: Process | None) -> Process:
-        generation = self._generation() + 1
-        self._write(self.folder, "generation", str(generation))
+        generation = self._files.next_generation()
         if before is not None or self._held is None:
             inherit = listeners_socket(before.generation) if before is not None else None
             return self._starter.start(generation, inherit=inherit, timeout_s=self._start_timeout_s)
@@ -255,8 +254,7 @@ class Keeper:
             self._forget(process.generation)
 
     def _forget(self, generation: int) -> None:
-        for name in (master_socket(generation), listeners_socket(generation)):
-            (self.folder / name).unlink(missing_ok=True)
+        self._files.remove(master_socket(generation), listeners_socket(generation))
 
     def _watch(self) -> None:
         failures = 0
@@ -268,8 +266,7 @@ class Keeper:
                 descriptors = [process.descriptor for process in self._finishing]
                 if current is not None:
                     descriptors.append(current.descriptor)
-            with contextlib.suppress(OSError, ValueError):
-                select.select([self._wake[0], *descriptors], [], [], 1.0)
+            wait([self._wake[0], *descriptors], 1.0)
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake[0], 4096)
             with self._guard:
@@ -294,8 +291,7 @@ class Keeper:
         return failures + 1
 
     def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            select.select([self._wake[0]], [], [], seconds)
+        wait([self._wake[0]], seconds)
 
     def _wake_up(self) -> None:
         if self._wake[1] >= 0:
@@ -312,39 +308,12 @@ class Keeper:
                 os.close(descriptor)
         self._wake, self._lock_file = (-1, -1), -1
 
-    def _check(self, files: Mapping[str, str]) -> None:
-        folder = self.folder / "next"
-        shutil.rmtree(folder, ignore_errors=True)
-        for name, text in files.items():
-            self._write(folder, name, text)
-        try:
-            self._starter.check(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def _stored(self, names: Mapping[str, str]) -> dict[str, str]:
-        return {name: text for name in names if (text := self.read(name)) is not None}
-
-    def _generation(self) -> int:
-        text = self.read("generation") or "0"
-        return int(text) if text.isdecimal() else 0
-
-    def _write(self, folder: Path, name: str, text: str) -> None:
-        """Whole or not at all; for HAProxy's account only."""
-        parts = PurePosixPath(name).parts
-        _own_folder(folder, self._starter.account)
-        for depth in range(1, len(parts)):
-            _own_folder(folder.joinpath(*parts[:depth]), self._starter.account)
-        path = folder / name
-        new = path.with_name(f".{path.name}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            if (ids := self._starter.account.ids) is not None:
-                os.fchown(file.fileno(), *ids)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(path)
+def _is_stopping(process: Process) -> bool:
+    try:
+        return process.api.info().is_stopping
+    except RuntimeApiError:
+        return True
 
 
 def _down(process: Process) -> list[str]:
@@ -354,41 +323,3 @@ def _down(process: Process) -> list[str]:
     except RuntimeApiError:
         return []
     return ["/".join(one.key) for one in servers if one.admin == "ready" and not one.is_up]
-
-
-def _locked(folder: Path, account: Account) -> int:
-    _own_folder(folder, account)
-    folder.chmod(0o700)
-    _require_way(folder.resolve(), account)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise FolderError(f"{folder} belongs to another keeper, which runs") from None
-    return descriptor
-
-
-def _own_folder(folder: Path, account: Account) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if (ids := account.ids) is not None:
-            os.chown(folder, *ids)
-    except OSError as error:
-        raise FolderError(f"cannot use the folder {folder}: {error.strerror}") from None
-
-
-def _require_way(folder: Path, account: Account) -> None:
-    """HAProxy must be able to walk to its folder."""
-    ids = account.ids
-    if ids is None or ids[0] == 0:
-        return
-    for parent in folder.parents:
-        found = parent.stat()
-        bit = 0o100 if found.st_uid == ids[0] else 0o010 if found.st_gid == ids[1] else 0o001
-        if not found.st_mode & bit:
-            raise FolderError(
-                f"HAProxy's account '{account.name}' cannot enter {parent}; choose a folder for it "
-                "elsewhere, such as under /run, or another account"
-            )

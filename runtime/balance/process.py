@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,11 +75,11 @@ class Process:
 
     def has_ended(self, timeout_s: float = 0) -> bool:
         """Waits until it has, ``timeout_s`` at most."""
-        readable, _, _ = select.select([self.descriptor], [], [], timeout_s)
-        if readable:
+        has_ended = wait([self.descriptor], timeout_s)
+        if has_ended:
             with contextlib.suppress(ChildProcessError):  # who started it has to see it off
                 os.waitid(os.P_PIDFD, self.descriptor, os.WEXITED | os.WNOHANG)
-        return bool(readable)
+        return has_ended
 
     def finish(self) -> None:
         """It takes no new connection, and ends when what it had has ended."""
@@ -191,6 +192,14 @@ class Starter:
         if descriptor >= 0:
             os.close(descriptor)
         return None
+
+
+def wait(descriptors: Sequence[int], timeout_s: float) -> bool:
+    """Until one can be read (a process's: until it has ended); False when none could in time."""
+    poll = select.poll()  # select() fails above descriptor 1023
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 def complaint(said: str) -> str:

@@ -37,6 +37,7 @@ _COMMITTED = re.compile(r"(?s)Committing .*Success!")
 _TABLE = re.compile(r"(?s)# .*")
 _LINES = re.compile(r"(?s)Name: .*")
 _ENTRIES = re.compile(r"(?s)(0x.*)?")
+_FINGERPRINT = re.compile(r"(?ms).*^SHA1 FingerPrint: ([0-9A-Fa-f]{40})$.*")
 _MASTER = re.compile(r"(?ms).*^(\d+)\s+master\b.*")
 
 
@@ -109,6 +110,10 @@ class RuntimeApi:
             lines = "\n".join(f"{key} {value}" for key, value in entries)
             self.ask(f"{WORKER}add map @{version} {file}", _NOTHING, lines)
         self.ask(f"{WORKER}commit map @{version} {file}", _NOTHING)
+
+    def certificate_sha1(self, file: str) -> str:
+        """Of the certificate that is shown now, in hexadecimal digits."""
+        return self.ask(f"{WORKER}show ssl cert {file}", _FINGERPRINT)[1].lower()
 
     def replace_certificate(self, file: str, pem: str) -> None:
         """For connections that begin from now on."""

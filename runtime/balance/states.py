@@ -83,13 +83,15 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Of one process. ``is_stopping``: it finishes what had begun, and takes nothing new."""
+    """Of one process. ``is_stopping``: it finishes what had begun, and takes nothing new.
+    ``description``: the shape of its configuration."""
 
     version: str
     pid: int
     uptime_s: int
     connections: int
     is_stopping: bool
+    description: str = ""
 
 
 def stats(text: str) -> Stats:
@@ -116,6 +118,7 @@ def info(text: str) -> Info:
             uptime_s=int(found["Uptime_sec"]),
             connections=int(found["CurrConns"]),
             is_stopping=found["Stopping"] != "0",
+            description=found.get("description", ""),
         )
     except (KeyError, ValueError) as error:
         raise RuntimeApiError(f"HAProxy's info has no {error}") from None

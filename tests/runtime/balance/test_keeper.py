@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import signal
 import socket
@@ -10,11 +11,14 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
-from runtime.balance import Balance, Balancer, Limits, Service, Version
+from runtime.balance import Balance, Balancer, Limits, Service, Version, configuration
+from runtime.balance.certificate import certificate_text
 from runtime.balance.errors import (
     FolderError,
     NoHaproxyError,
@@ -22,6 +26,7 @@ from runtime.balance.errors import (
     StartError,
 )
 from runtime.balance.keeper import Keeper
+from runtime.balance.layout import arranged
 from runtime.balance.process import Account, complaint, usual_account
 from tests.broker import free_port
 from tests.engine import program
@@ -29,6 +34,7 @@ from tests.runtime.balance.conftest import Front, Servers, haproxies, one_versio
 from tests.runtime.balance.load import Load, wait_until
 
 pytestmark = pytest.mark.slow
+NOW = datetime.datetime.now(datetime.UTC)
 
 
 def test_a_configuration_that_haproxy_refuses_changes_nothing(
@@ -50,11 +56,11 @@ def test_a_port_that_is_taken_is_said_and_what_ran_goes_on(front: Front, servers
     server = servers()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StartError, match=f"Address already in use.*:{port}"):
+        with pytest.raises(StartError, match=f"port {port}: Address already in use"):
             front.balancer.apply(Balance((Service("b", port),)))
         front.apply(one_version(server))
         mine = Service("a", front.port, (one_version(server),))
-        with pytest.raises(StartError, match=f"Address already in use.*:{port}"):
+        with pytest.raises(StartError, match=f"port {port}: Address already in use"):
             front.balancer.apply(Balance((mine, Service("b", port))))
     assert front.ask()[0] == 200
     front.balancer.apply(Balance((mine, Service("b", port))))
@@ -256,6 +262,70 @@ def test_requests_go_on_when_the_keeper_is_killed_and_the_next_one_takes_over(
                 balancer.stop(0)
                 load.is_stopping = True
     assert haproxies(folder) == []
+
+
+def test_what_a_keeper_did_not_finish_is_finished_by_the_next(
+    front: Front, servers: Servers, tmp_path: Path, folder: Path
+) -> None:
+    """Its files tell what should be; only HAProxy tells what is."""
+    server = servers()
+    authority = trustme.CA()
+    path = tmp_path / "cert.pem"
+    certify(authority, path)
+    front.apply(one_version(server), certificate=str(path), limits=Limits())
+    front.balancer.keeper.__exit__(None, None, None)
+    service = Service("a", front.port, (one_version(server),), certificate=str(path))
+    other = replace(service, limits=Limits(queue=5))
+    certify(authority, path)
+    files = configuration.files(arranged(Balance((other,))))
+    with Keeper(folder) as keeper:
+        keeper.store({**files, "certificates/a.pem": certificate_text(path, NOW)})
+    with Balancer(folder) as balancer:
+        pid = balancer.keeper.pid
+        assert balancer.apply(Balance((service,), threads=2)).how == "commands"  # certificate
+        assert balancer.keeper.pid == pid
+        assert balancer.apply(Balance((other,), threads=2)).how == "reloaded"
+        assert balancer.apply(Balance((other,), threads=2)).how == "nothing"
+    front.balancer.keeper.__enter__()
+
+
+def certify(authority: trustme.CA, path: Path) -> None:
+    leaf = authority.issue_cert("127.0.0.1")
+    path.write_bytes(leaf.private_key_pem.bytes() + leaf.cert_chain_pems[0].bytes())
+
+
+def test_a_reload_that_failed_leaves_its_haproxy_to_the_next_keeper(
+    front: Front, servers: Servers, folder: Path
+) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    keeper = front.balancer.keeper
+    names = ("haproxy.cfg", "hold.lua", "maps/a.split", "maps/a.lanes")
+    files = {name: keeper.read(name) or "" for name in names}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        files["haproxy.cfg"] += f"\nfrontend b\n  bind 127.0.0.1:{port}\n"
+        with pytest.raises(StartError, match="Address already in use"):
+            keeper.run(files)
+    pid = keeper.pid
+    keeper.__exit__(None, None, None)
+    with Balancer(folder) as balancer:
+        assert balancer.keeper.pid == pid
+        assert len(balancer.keeper.apis()) == 1
+    keeper.__enter__()
+    assert front.ask()[0] == 200
+    assert front.apply(one_version(server)) == "nothing"
+
+
+def test_a_service_may_listen_at_another_address_of_its_port(
+    front: Front, servers: Servers
+) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    for address in ("0.0.0.0", "127.0.0.1"):
+        assert front.apply(one_version(server), address=address) == "reloaded"
+        assert front.ask()[0] == 200
+    assert front.balancer.keeper.wait_finished(10)
 
 
 def test_a_service_that_goes_frees_its_port(front: Front, servers: Servers) -> None:
