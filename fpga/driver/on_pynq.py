@@ -147,7 +147,7 @@ class PynqHardware:
         self._overlay(bit, hwh, name, is_download=True)
         made = note.Note(name, self._text(BOOT), self._records() or "")
         self._write_note(note.encode(made))
-        if not hasattr(self._device, "write_file"):
+        if getattr(self._device, "write_file", None) is None:
             _sweep(FIRMWARE, name)
 
     def describe(self, bit: bytes, hwh: bytes, name: str) -> None:

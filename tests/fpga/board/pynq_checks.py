@@ -33,7 +33,7 @@ from pynqmetadata.frontends import Metadata
 from benchmarks.fpga import faults, walltime
 from fpga import artifact as artifacts
 from fpga.board import bitstream, hwh
-from fpga.board.inprocess import attach
+from fpga.board.inprocess import SimulatedDevice, attach
 from fpga.board.machine import MANAGER, Machine
 from fpga.board.remote import serve
 from fpga.driver import handoff, note, on_pynq
@@ -459,6 +459,52 @@ def driver_a_board_that_is_gone_is_an_error_and_closes() -> None:
         machine.close()
 
 
+class _Local(SimulatedDevice):
+    """A board whose files are those of this machine, as on the board itself."""
+
+    exists_file = read_file = write_file = None  # type: ignore[assignment]
+
+
+def driver_on_the_board_itself() -> None:
+    """The kernel there does not tell what it loaded last: pynq's own records do."""
+    machine = Machine("pynq-z2")
+    device = _Local(machine, f"local-{_MINE}")
+    pynq.Device.active_device = device
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        root = Path(name)
+        for constant in ("SIMULATED", "BOARD", "BOOT", "MEMORY"):
+            patch.setattr(on_pynq, constant, str(root / constant))
+        patch.setattr(on_pynq, "MANAGER", f"{root}/")
+        patch.setattr(on_pynq, "FIRMWARE", root)
+        patch.setattr(on_pynq, "_folder_of_records", lambda: root)
+        patch.setattr(note, "PATH", str(root / "note"))
+        (root / "SIMULATED").write_bytes(b"1")
+        (root / "BOARD").write_bytes(b"Pynq-Z2\0")
+        (root / "BOOT").write_bytes(b"boot-1\n")
+        (root / "MEMORY").write_bytes(b"MemTotal: 5 kB\nCmaTotal:  131072 kB\n")
+        (root / "state").write_bytes(b"operating\n")
+        (root / "firmware").mkdir()  # it is there, and cannot be read
+        (root / "inferry_before.bin").write_bytes(b"x")
+        records = root / "global_pl_state_.json"
+        records.write_bytes(b"{}")
+
+        def open_and_count() -> int:
+            with _session(device) as session:
+                _answers(session)
+                return session.downloads
+
+        board = PynqHardware(device)
+        assert (board.name, board.idcode) == ("Pynq-Z2", machine.kind.idcode)
+        assert (board.cma_bytes(), board.loaded()) == (128 << 20, None)
+        assert [open_and_count(), open_and_count()] == [1, 0]
+        assert not (root / "inferry_before.bin").exists()
+        records.write_bytes(b'{"bitfile_name": "base.bit"}')
+        assert [open_and_count(), open_and_count()] == [1, 0]
+        (root / "note").unlink()
+        (root / "note").mkdir()  # it can be neither read nor written
+        assert [open_and_count(), open_and_count()] == [1, 1]
+
+
 def driver_leaves_one_bitstream_on_a_board() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -525,6 +571,7 @@ CHECKS: tuple[Callable[[], None], ...] = (
     driver_a_board_that_is_gone_is_an_error_and_closes,
     driver_finds_a_board_or_gives_up,
     driver_leaves_one_bitstream_on_a_board,
+    driver_on_the_board_itself,
     faults_of_every_kind_are_errors_with_a_way_back,
     the_drivers_time_can_be_measured,
     a_missing_flush_shows, memory_runs_out_at_once, defect_5_waiting_has_no_end,

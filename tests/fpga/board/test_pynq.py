@@ -33,6 +33,7 @@ NAMES = (
     "driver_compares_the_memory_that_is_there", "driver_mends_a_foreign_description",
     "driver_remote_calls_have_deadlines", "driver_a_board_that_is_gone_is_an_error_and_closes",
     "driver_finds_a_board_or_gives_up", "driver_leaves_one_bitstream_on_a_board",
+    "driver_on_the_board_itself",
     "faults_of_every_kind_are_errors_with_a_way_back",
     "the_drivers_time_can_be_measured",
     "a_missing_flush_shows", "memory_runs_out_at_once", "defect_5_waiting_has_no_end",
