@@ -137,6 +137,12 @@ class Balancer:
             steps = self._renew(certificates) + self._tell_all(layout)
             return Applied("commands" if steps else "nothing", steps)
 
+    @property
+    def declared(self) -> Balance:
+        """What was applied last, by whichever Balancer had the folder."""
+        layout = self._layout
+        return Balance() if layout is None else layout.balance
+
     def services(self) -> dict[str, ServiceState]:
         """As HAProxy sees them now; empty when it does not run. Raises RuntimeApiError."""
         layout, apis = self._layout, self.keeper.apis()

@@ -72,9 +72,9 @@ class Controller:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as held:
             held.enter_context(self._balancer)
+            # What an earlier controller opened stays until its deployment has been looked at.
+            self._services = {each.name: each for each in self._balancer.declared.services}
             self._held = held.pop_all()
-        # What an earlier controller opened stays until its deployment has been looked at.
-        self._services = {each.name: each for each in self._balancer.declared.services}
         return self
 
     def __exit__(

@@ -10,9 +10,7 @@ What is decided is decided in course.py, fleet.py, evidence.py and condition.py.
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -22,8 +20,7 @@ from registry.clock import Clock, utc_now
 from registry.deployments import Deployment, Deployments, Health, Observed, Rollout, Share
 from registry.errors import RegistryError
 from runtime.balance.balancer import ServiceState
-from runtime.balance.declared import Health as BalanceHealth
-from runtime.balance.declared import Keys, Replica, Service, Version, key_digest_of
+from runtime.balance.declared import Keys, Service, key_digest_of
 from runtime.deployments.condition import Condition, condition
 from runtime.deployments.course import Course, Readiness, advanced, begun, shares
 from runtime.deployments.fleet import (
@@ -36,7 +33,9 @@ from runtime.deployments.fleet import (
     wanted_replicas,
 )
 from runtime.deployments.memory import Memory, memory_text, read_memory
+from runtime.deployments.publication import free_port, service_of, url_of
 from runtime.deployments.replicas import Replicas, instance_of
+from runtime.deployments.scaling import Scaler
 from runtime.deployments.tally import Reading, Tally, begun_anew, counted
 
 ACTOR = "controller"
@@ -53,13 +52,6 @@ Sample = Callable[[int, str, str, int], str | None]
 answer to; returns what is wrong."""
 
 logger = logging.getLogger("inferry.deployments")
-
-
-@dataclass(slots=True)
-class _Draining:
-    """``quiet_s``: when it was first seen without a request."""
-
-    since_s: float
 
 
 class Unit:
@@ -89,7 +81,9 @@ class Unit:
         self._replicas = Replicas(name, host)
         self._memory: Memory | None = None
         self._tally = Tally()
-        self._draining: dict[str, _Draining] = {}
+        self._scaler = Scaler()
+        self._draining: dict[str, float] = {}
+        """Since when, by id."""
         self._prepared: set[str] = set()
         self._sampled: dict[int, str | None] = {}
         self._last_s: float | None = None
@@ -132,7 +126,7 @@ class Unit:
         self._count(balanced)
         self._is_exclusive = self._needs_board(declared.revision(declared.goal).digest)
         course = self._course(declared)
-        scale = self._scale(declared)
+        scale = self._scaled(declared, balanced, now_s)
         wanted = wanted_replicas(declared, course, scale, is_exclusive=self._is_exclusive)
         for revision in wanted:
             self._prepare(declared.revision(revision).digest)
@@ -222,6 +216,26 @@ class Unit:
         rollout = declared.service.rollout
         return msgspec.structs.replace(rollout, steps=(100.0,)) if self._is_exclusive else rollout
 
+    def _scaled(self, declared: Deployment, balanced: ServiceState | None, now_s: float) -> int:
+        """What is wanted from now on."""
+        scale, service = self._scale(declared), declared.service
+        is_fixed = service.least_replicas == service.most_replicas
+        if is_fixed or not declared.is_wanted or not self._scaler.is_due(now_s):
+            return scale
+        held = 0 if balanced is None else balanced.held
+        decision = self._scaler.decided(
+            service,
+            self._replicas.seen(),
+            self._replicas.addresses(),
+            held=held,
+            scale=scale,
+            now_s=now_s,
+        )
+        if decision.replicas != scale:
+            detail = {"from": scale, "to": decision.replicas, "why": decision.why}
+            self._deployments.note(self.name, "scaled", detail, actor=ACTOR)
+        return decision.replicas
+
     def _scale(self, declared: Deployment) -> int:
         service = declared.service
         assert self._memory is not None
@@ -247,11 +261,11 @@ class Unit:
                     self._replicas.start(revision, instance, health)
                 case Drain(id):
                     self._replicas.drain(id)
-                    self._draining[id] = _Draining(now_s)
+                    self._draining[id] = now_s
                 case Remove(id):
                     self._replicas.remove(id, GRACE_S)
-        for id, draining in list(self._draining.items()):
-            if self._is_idle(id, balanced, now_s - draining.since_s):
+        for id, since_s in list(self._draining.items()):
+            if self._is_idle(id, balanced, now_s - since_s):
                 self._replicas.remove(id, GRACE_S)
                 del self._draining[id]
 
@@ -308,49 +322,13 @@ class Unit:
         )
 
     def _service_of(self, declared: Deployment) -> Service | None:
-        """None while nothing has traffic."""
         assert self._memory is not None
-        live = [share for share in declared.traffic if not share.is_shadow]
-        if not live or not declared.is_wanted:
-            return None
-        service, port = declared.service, declared.service.port or self._memory.port
+        port = declared.service.port or self._memory.port
         if not port:
-            port = _free_port(service.host)
+            port = free_port(declared.service.host)
             self._memory = Memory(self._memory.course, port, self._memory.scale)
-        places = self._replicas.addresses()
-        versions = []
-        for share in live:
-            replicas = tuple(
-                Replica(address, number, is_draining=self._is_draining(id))
-                for id, (revision, address, number) in sorted(places.items())
-                if revision == share.revision
-            )
-            name = f"r{share.revision}"
-            versions.append(Version(name, max(1, round(share.percent * 100)), replicas))
-        # Those that drain and have no share any more still finish.
-        for revision in sorted({each for each, _, _ in places.values()}):
-            if revision not in {share.revision for share in live}:
-                replicas = tuple(
-                    Replica(address, number, is_draining=True)
-                    for id, (found, address, number) in sorted(places.items())
-                    if found == revision and self._is_draining(id)
-                )
-                if replicas:
-                    versions.append(Version(f"r{revision}", 0, replicas))
-        health = declared.revision(live[0].revision).settings.health
-        return Service(
-            self.name,
-            port,
-            tuple(versions),
-            _address(service.host),
-            self._keys_of(declared) if service.is_keyed else None,
-            service.tls_certificate,
-            service.sticky_header,
-            health=BalanceHealth(interval_s=max(0.05, min(0.5, health.interval_s))),
-        )
-
-    def _is_draining(self, id: str) -> bool:
-        return id in self._draining
+        keys = self._keys_of(declared) if declared.service.is_keyed else None
+        return service_of(declared, port, self._replicas.addresses(), self._draining, keys)
 
     def _keys_of(self, declared: Deployment) -> Keys:
         """Opened again only when something changed."""
@@ -384,16 +362,10 @@ class Unit:
 
     def _observe(self, declared: Deployment, found: Condition, now_s: float) -> None:
         assert self._memory is not None
-        url = None
-        if self.service is not None:
-            scheme = "https" if self.service.certificate else "http"
-            host = declared.service.host
-            shown = f"[{host}]" if ":" in host else host
-            url = f"{scheme}://{shown}:{self.service.port}/score"
         observed = Observed(
             found.state,
             found.cause,
-            url,
+            url_of(declared, self.service),
             declared.change,
             self._replicas.records({}),
             "",
@@ -433,24 +405,3 @@ def _without_times(memory: Memory) -> Memory:
         memory.port,
         memory.scale,
     )
-
-
-def _address(host: str) -> str:
-    """Of a name, its first address. Raises EdgeError where it has none."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        raise EdgeError(f"the host {host} has no address") from None
-    return str(found[0][4][0])
-
-
-def _free_port(host: str) -> int:
-    """One that nothing listens on now. Raises EdgeError."""
-    try:
-        address = _address(host)
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((address, 0))
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        raise EdgeError(f"no port can be had on {host}: {error.strerror}") from None

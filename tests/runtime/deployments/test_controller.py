@@ -14,7 +14,14 @@ import pytest
 
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
-from registry.deployments import Deployment, Health, RevisionSettings, Rollout, ServiceSettings
+from registry.deployments import (
+    Autoscale,
+    Deployment,
+    Health,
+    RevisionSettings,
+    Rollout,
+    ServiceSettings,
+)
 from runtime.balance.balancer import Balancer
 from runtime.deployments.controller import Controller
 from tests.engine import program
@@ -164,3 +171,19 @@ def test_one_broken_deployment_blocks_no_other(
             assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
             cause = eventually(lambda: cause_of(made.deployments.get("bad")))
             assert str(service.port) in cause
+
+
+def test_nobody_asks_and_none_runs_somebody_asks_and_is_answered(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    service = ServiceSettings(
+        least_replicas=0, most_replicas=2, autoscale=Autoscale(zero_after_s=1.0, down_after_s=0.5)
+    )
+    made.deployments.create("web", "adder:1", service=service, settings=SETTINGS, actor="ada")
+    with removed(made, host, folder), controlled(made, host, folder):
+        port = url_port(eventually(lambda: state(made, "running")))
+        eventually(lambda: not host.list())
+        assert state(made, "running") is not None
+        assert score("127.0.0.1", port, [[1, 2, 3]])["y"][0][0] == 2
+        events = [e.detail for e in made.deployments.ledger("web") if e.event == "scaled"]
+        assert [(each["from"], each["to"]) for each in events[:2]] == [(1, 0), (0, 1)]

@@ -1,0 +1,86 @@
+"""What the balancer shall do for a deployment. Pure, but for names and ports of this machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Mapping
+
+from edge.errors import EdgeError
+from registry.deployments import Deployment
+from runtime.balance.declared import Health, Keys, Replica, Service, Version
+
+Places = Mapping[str, tuple[int, str, int]]
+"""Revision, address and port of replicas that answer, by id."""
+
+
+def service_of(
+    declared: Deployment,
+    port: int,
+    places: Places,
+    draining: Collection[str],
+    keys: Keys | None,
+) -> Service | None:
+    """None while nothing has traffic. ``draining``: ids that get nothing more, and finish. Raises
+    EdgeError for a host that has no address."""
+    live = [share for share in declared.traffic if not share.is_shadow]
+    if not live or not declared.is_wanted:
+        return None
+    service = declared.service
+    shares = {share.revision: max(1, round(share.percent * 100)) for share in live}
+    # Those that drain and have no share any more still finish.
+    shares |= {places[id][0]: 0 for id in draining if id in places and places[id][0] not in shares}
+    versions = tuple(
+        Version(f"r{revision}", share, _replicas(revision, places, draining, is_all=share > 0))
+        for revision, share in sorted(shares.items())
+    )
+    health = declared.revision(live[0].revision).settings.health
+    return Service(
+        declared.name,
+        port,
+        versions,
+        address_of(service.host),
+        keys,
+        service.tls_certificate,
+        service.sticky_header,
+        health=Health(interval_s=max(0.05, min(0.5, health.interval_s))),
+    )
+
+
+def url_of(declared: Deployment, service: Service | None) -> str | None:
+    """Where clients ask; None while nothing is open."""
+    if service is None:
+        return None
+    host = declared.service.host
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if service.certificate else 'http'}://{shown}:{service.port}/score"
+
+
+def address_of(host: str) -> str:
+    """Of a name, its first address. Raises EdgeError where it has none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        raise EdgeError(f"the host {host} has no address") from None
+    return str(found[0][4][0])
+
+
+def free_port(host: str) -> int:
+    """One that nothing listens on now. Raises EdgeError."""
+    try:
+        address = address_of(host)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise EdgeError(f"no port can be had on {host}: {error.strerror}") from None
+
+
+def _replicas(
+    revision: int, places: Places, draining: Collection[str], *, is_all: bool
+) -> tuple[Replica, ...]:
+    return tuple(
+        Replica(address, port, is_draining=id in draining)
+        for id, (found, address, port) in sorted(places.items())
+        if found == revision and (is_all or id in draining)
+    )
