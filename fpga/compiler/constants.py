@@ -67,29 +67,42 @@ def dequantised_constant(file: OnnxFile, node: onnx.NodeProto) -> Constant:
     """Weights or a bias."""
     values = file.array(node.input[0], node)
     scale = file.array(node.input[1], node).astype(np.float32)
-    zero = np.zeros(1, np.int64)
-    if len(node.input) > 2 and node.input[2]:
-        zero = file.array(node.input[2], node).astype(np.int64)
-    if values.dtype == np.uint8 and np.all(zero == -UNSIGNED_ZERO):
-        values, zero = (values.astype(np.int16) + UNSIGNED_ZERO).astype(np.int8), zero * 0
-    if values.dtype not in (np.int8, np.int32):
+    if values.dtype not in (np.int8, np.uint8, np.int32):
         raise ModelError(
             f"{named(node)}: weights are int8 and biases int32, not {values.dtype}: quantise with"
             " symmetric int8 weights"
         )
-    if np.any(zero != 0):
-        raise ModelError(
-            f"{named(node)}: weights must be symmetric (zero point 0): quantise with symmetric int8"
-            " weights"
-        )
+    axis = attributes(node).get("axis", 1) % max(1, values.ndim)
+    if len(node.input) > 2 and node.input[2]:
+        values = _centred(node, values, file.array(node.input[2], node), axis)
+    elif values.dtype == np.uint8:
+        values = _centred(node, values, np.zeros((), np.uint8), axis)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise ModelError(f"{named(node)}: a scale that is not positive and finite")
     if scale.size == 1:
         return Constant(values, scale.reshape(()))
-    axis = attributes(node).get("axis", 1) % max(1, values.ndim)
     if scale.ndim != 1 or attributes(node).get("block_size", 0) or scale.size != values.shape[axis]:
         raise ModelError(f"{named(node)}: one scale, or one for each output; no blocks")
     return Constant(values, scale, axis)
+
+
+def _centred(node: onnx.NodeProto, values: Array, zero: Array, axis: int) -> Array:
+    """Without its zero point, where what is left fits: 7 bits always do."""
+    if zero.size > 1:
+        around = [1] * values.ndim
+        around[axis] = -1
+        zero = zero.reshape(around)
+    else:
+        zero = zero.reshape(())
+    if values.dtype == np.int32 and not zero.any():
+        return values
+    whole = values.astype(np.int64) - zero.astype(np.int64)
+    if values.dtype == np.int32 or whole.min(initial=0) < -128 or whole.max(initial=0) > 127:
+        raise ModelError(
+            f"{named(node)}: weights must be symmetric (zero point 0): quantise with symmetric int8"
+            " weights"
+        )
+    return whole.astype(np.int8)
 
 
 def quantised_constant(file: OnnxFile, node: onnx.NodeProto) -> onnx.TensorProto:

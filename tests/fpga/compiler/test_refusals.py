@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.fpga.models import Network
 from fpga.compiler.compilation import Options, compile_model
+from fpga.compiler.graph import Conv
 from fpga.compiler.quantisation import quantise
 from fpga.errors import CapacityError, FpgaError, ModelError
 from fpga.isa.shape import LARGE, SMALL, EngineShape
@@ -162,8 +163,13 @@ def test_weights_with_a_zero_point() -> None:
     model = quantised()
     tensor = constant(model, "c0_zero_point")
     old = numpy_helper.to_array(tensor)
-    tensor.CopyFrom(numpy_helper.from_array(np.full_like(old, 3), tensor.name))
+    tensor.CopyFrom(numpy_helper.from_array(np.full_like(old, 100), tensor.name))
     assert "symmetric" in refused(model)
+    # A small one leaves 8 bits for these weights of 7.
+    tensor.CopyFrom(numpy_helper.from_array(np.full_like(old, 3), tensor.name))
+    (node,) = compile_model(model, None, Options(shape=SMALL)).graph.nodes
+    assert isinstance(node, Conv)
+    assert node.weight.min() == -67
 
 
 def test_sums_that_float32_would_round() -> None:
