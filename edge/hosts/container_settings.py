@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge.errors import HostError
-from edge.hosts.port import CAPTURE_FOLDER, Instance, InstanceId, Observed
+from edge.hosts.port import (
+    CAPTURE_FOLDER,
+    SECRETS_FOLDER,
+    SECRETS_VARIABLE,
+    Instance,
+    InstanceId,
+    Observed,
+)
 from registry.image_tree import BUNDLE_ROOT, PORT
 
 LABEL = "dev.inferry.edge"
@@ -55,6 +62,8 @@ def labels(device: str, instance: Instance, spec: str, boot: str) -> dict[str, s
 def environment(instance: Instance) -> dict[str, str]:
     """Beside the image's own."""
     own = {} if instance.run_folder is None else {SOCKET_VARIABLE: f"{RUN_FOLDER}/agent.sock"}
+    if instance.secrets_folder is not None:
+        own[SECRETS_VARIABLE] = SECRETS_FOLDER
     return {**instance.env, **own}
 
 
@@ -97,6 +106,7 @@ def mounts(instance: Instance) -> list[dict[str, Any]]:
         LIVE_BUNDLE: instance.bundle,
         RUN_FOLDER: instance.run_folder,
         CAPTURE_FOLDER: instance.capture_folder,
+        SECRETS_FOLDER: instance.secrets_folder,
     }
     return [
         {

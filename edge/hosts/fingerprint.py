@@ -14,7 +14,7 @@ from edge.hosts.port import Instance
 
 def fingerprint(instance: Instance) -> str:
     """Changes when anything of the instance does, in whatever order its environment is given."""
-    settings = {
+    settings: dict[str, object] = {
         "digest": instance.digest,
         "port": instance.port,
         "address": instance.address,
@@ -25,4 +25,6 @@ def fingerprint(instance: Instance) -> str:
         "run_folder": None if instance.run_folder is None else str(instance.run_folder),
         "capture_folder": str(instance.capture_folder or ""),
     }
+    if instance.secrets_folder is not None:  # others keep the hash that they run with
+        settings["secrets_folder"] = str(instance.secrets_folder)
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

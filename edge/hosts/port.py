@@ -18,6 +18,10 @@ Slot = Literal["live", "next"]
 State = Literal["running", "exited"]
 CAPTURE_FOLDER = "/run/inferry-capture"
 """Where a container sees its ``capture_folder``."""
+SECRETS_FOLDER = "/run/secrets"
+"""Where a container sees its ``secrets_folder``."""
+SECRETS_VARIABLE = "INFERRY_SECRETS"
+"""In the environment of who has secrets: their folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Instance:
     bundle: Path | None = None
     run_folder: Path | None = None
     capture_folder: Path | None = None
+    secrets_folder: Path | None = None
+    """Files that it may read; INFERRY_SECRETS names the folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from edge.hosts.board import check_root, with_board
 from edge.hosts.boot import boot_id
 from edge.hosts.cgroup import Cgroups, find_cgroups
 from edge.hosts.fingerprint import fingerprint
-from edge.hosts.port import Instance, InstanceId, Observed
+from edge.hosts.port import SECRETS_VARIABLE, Instance, InstanceId, Observed
 from edge.hosts.run_folder import MARKER, RunFolder, Spec, remove_tree
 from edge.hosts.trees import Ready, Trees
 from edge.stock.port import Stock
@@ -209,6 +209,8 @@ def _own_variables(instance: Instance, run: RunFolder) -> dict[str, str]:
     own = {MARKER: str(run.path)}
     if instance.run_folder is not None:
         own[SOCKET_VARIABLE] = str(instance.run_folder / SOCKET_NAME)
+    if instance.secrets_folder is not None:
+        own[SECRETS_VARIABLE] = str(instance.secrets_folder)
     return own
 
 

@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,34 +30,46 @@ from runtime.balance.balancer import Balancer, ServiceState
 from runtime.balance.declared import Balance, Service
 from runtime.balance.errors import BalanceError
 from runtime.deployments.culprit import culprit
+from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.unit import Sample, Unit
 
 TICK_S = 0.5
 SLOW_TICK_S = 2.0
 """After an error."""
-HostOf = Callable[[str], ModuleHost]
-"""The host of a target; raises EdgeError or RegistryError where it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A target as a controller has it. ``environ``: what it adds to each replica's."""
+
+    host: ModuleHost
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+PlaceOf = Callable[[str], Place]
+"""The place of a target; raises EdgeError or RegistryError where it cannot be had."""
 
 logger = logging.getLogger("inferry.deployments")
 
 
 class Controller:
-    """``host_of`` is asked once for each deployment. ``tick_s``: how often each is looked at."""
+    """``place_of`` is asked once for each deployment. ``tick_s``: how often each is looked at."""
 
     def __init__(
         self,
         workspace: Workspace,
         balancer: Balancer,
-        host_of: HostOf,
+        place_of: PlaceOf,
         *,
         sample: Sample | None = None,
         is_exclusive: Callable[[str], bool] = lambda digest: False,
+        secret_files: SecretFiles | None = None,
         tick_s: float = TICK_S,
         told: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._workspace, self._balancer, self._host_of = workspace, balancer, host_of
+        self._workspace, self._balancer, self._place_of = workspace, balancer, place_of
         self._sample, self._tick_s, self._told = sample, tick_s, told
-        self._is_exclusive = is_exclusive
+        self._is_exclusive, self._secret_files = is_exclusive, secret_files
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self._state = threading.Lock()
@@ -128,13 +141,15 @@ class Controller:
                 wait_s = self._tick_s
                 try:
                     if unit is None:
-                        target = self._workspace.deployments.get(name).target
+                        place = self._place_of(self._workspace.deployments.get(name).target)
                         unit = Unit(
                             name,
                             self._workspace.deployments,
-                            self._host_of(target),
+                            place.host,
                             sample=self._sample,
                             is_exclusive=self._is_exclusive,
+                            secret_files=self._secret_files,
+                            environ=place.environ,
                         )
                     if not self._tick(unit):
                         return

@@ -25,8 +25,9 @@ from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import Target
 from runtime.balance.balancer import Balancer
-from runtime.deployments.controller import Controller
+from runtime.deployments.controller import Controller, Place
 from runtime.deployments.golden import sampler
+from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
 
 LIST_AGE_S = 0.3
@@ -38,12 +39,14 @@ ROOTS_FOLDER = Path("/run/inferry")
 def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Controller:
     """Raises BalanceError where there is no HAProxy, when it is entered."""
     stock = WorkspaceStock(workspace.root)
-    hosts: dict[str, ModuleHost] = {}
+    user = process_user(workspace.root)
+    places: dict[str, Place] = {}
 
-    def host_of(name: str) -> ModuleHost:
-        if name not in hosts:
-            hosts[name] = _host(workspace, workspace.targets.get(name), stock)
-        return hosts[name]
+    def place_of(name: str) -> Place:
+        if name not in places:
+            target = workspace.targets.get(name)
+            places[name] = Place(_host(workspace, target, stock, user), environ_of(target))
+        return places[name]
 
     def is_exclusive(digest: str) -> bool:
         try:
@@ -53,8 +56,33 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
 
     balancer = Balancer(balancer_folder(workspace.root), told=told)
     return Controller(
-        workspace, balancer, host_of, sample=sampler(stock), is_exclusive=is_exclusive, told=told
+        workspace,
+        balancer,
+        place_of,
+        sample=sampler(stock),
+        is_exclusive=is_exclusive,
+        secret_files=SecretFiles(workspace.root / "deployments" / "secrets", user),
+        told=told,
     )
+
+
+def process_user(root: Path) -> tuple[int, int] | None:
+    """Whom processes run as where the controller is root: another user, if that can pass through to
+    the workspace and run this Python; None: as the controller."""
+    user = module_user()
+    try:
+        ways = [os.stat(folder).st_mode & 0o001 for folder in (root, *root.resolve().parents)]
+    except OSError:
+        return None
+    return user if user is not None and all(ways) else None
+
+
+def environ_of(target: Target) -> dict[str, str]:
+    """Which board, for whoever drives it."""
+    names = {"board": "INFERRY_FPGA_BOARD", "python": "INFERRY_FPGA_PYTHON"}
+    if target.kind != "fpga":
+        return {}
+    return {names[key]: value for key, value in target.settings.items() if key in names}
 
 
 def balancer_folder(root: Path) -> Path:
@@ -70,10 +98,13 @@ def workspace_mark(root: Path) -> str:
     return f"{zlib.crc32(os.fsencode(root.resolve())):08x}"
 
 
-def _host(workspace: Workspace, target: Target, stock: WorkspaceStock) -> ModuleHost:
+def _host(
+    workspace: Workspace, target: Target, stock: WorkspaceStock, user: tuple[int, int] | None
+) -> ModuleHost:
+    """Raises HostError for what is not there yet."""
     if target.kind in ("local", "fpga"):
         folder = workspace.root / "deployments" / "processes" / target.name
-        return ProcessHost(folder, stock, user=module_user(), cgroups=find_cgroups())
+        return ProcessHost(folder, stock, user=user, cgroups=find_cgroups())
     if target.kind == "docker" and not target.settings.get("url"):
         name = f"ws-{workspace_mark(workspace.root)}-{target.name}"
         return DockerHost(name, stock, list_age_s=LIST_AGE_S)

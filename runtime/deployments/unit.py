@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
 from edge.errors import EdgeError
 from edge.hosts.port import Instance, ModuleHost
 from registry.clock import Clock, utc_now
-from registry.deployments import Deployment, Deployments, Health, Observed, Rollout, Share
+from registry.deployments import Deployment, Deployments, Health, Observed, Revision, Rollout, Share
 from registry.errors import RegistryError
 from runtime.balance.balancer import ServiceState
 from runtime.balance.declared import Keys, Service, key_digest_of
@@ -36,6 +38,7 @@ from runtime.deployments.memory import Memory, memory_text, read_memory
 from runtime.deployments.publication import free_port, service_of, url_of
 from runtime.deployments.replicas import Replicas, instance_of
 from runtime.deployments.scaling import Scaler
+from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.tally import Reading, Tally, begun_anew, counted
 
 ACTOR = "controller"
@@ -65,10 +68,12 @@ class Unit:
         *,
         sample: Sample | None = None,
         is_exclusive: Callable[[str], bool] = lambda digest: False,
+        secret_files: SecretFiles | None = None,
+        environ: Mapping[str, str] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """``is_exclusive``: whether the image of this digest needs a board, which one process has
-        at a time."""
+        at a time; ``environ``: what the target adds to each replica's."""
         self.name = name
         self.service: Service | None = None
         self.shown = ""
@@ -78,6 +83,7 @@ class Unit:
         self._deployments, self._host, self._clock = deployments, host, clock
         self._sample, self._needs_board = sample, is_exclusive
         self._is_exclusive = False
+        self._secret_files, self._environ = secret_files, dict(environ or {})
         self._replicas = Replicas(name, host)
         self._memory: Memory | None = None
         self._tally = Tally()
@@ -287,9 +293,24 @@ class Unit:
     def _describe(self, declared: Deployment) -> Callable[[int], tuple[Instance, Health]]:
         def describe(number: int) -> tuple[Instance, Health]:
             revision = declared.revision(number)
-            return instance_of(revision), revision.settings.health
+            instance = instance_of(revision)
+            return replace(
+                instance,
+                env={**self._environ, **instance.env},
+                secrets_folder=self._secrets(revision),
+            ), revision.settings.health
 
         return describe
+
+    def _secrets(self, revision: Revision) -> Path | None:
+        """Its secrets as they are now, for whoever starts from here on. Raises EdgeError."""
+        if not revision.settings.secrets or self._secret_files is None:
+            return None
+        try:
+            values = self._deployments.secrets(self.name)
+        except RegistryError as error:
+            raise EdgeError(str(error)) from error
+        return self._secret_files.written(self.name, revision.settings.secrets, values)
 
     def _prepare(self, digest: str) -> None:
         if digest not in self._prepared:
@@ -349,6 +370,8 @@ class Unit:
         seen = self._replicas.seen()
         if not declared.is_wanted and not seen and self._was_adopted and trouble is None:
             self._replicas.close()
+            if self._secret_files is not None:
+                self._secret_files.remove(self.name)
             self._deployments.forget(self.name)
             self.is_gone = True
             return

@@ -23,7 +23,8 @@ from registry.deployments import (
     ServiceSettings,
 )
 from runtime.balance.balancer import Balancer
-from runtime.deployments.controller import Controller
+from runtime.deployments.controller import Controller, Place
+from runtime.deployments.secret_files import SecretFiles
 from tests.engine import program
 from tests.runtime.deployments.waiting import eventually, score
 
@@ -34,7 +35,13 @@ SETTINGS = RevisionSettings(health=Health(start_s=30.0, interval_s=0.1))
 
 @contextmanager
 def controlled(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[Controller]:
-    with Controller(made, Balancer(folder), lambda target: host, tick_s=0.1) as controller:
+    with Controller(
+        made,
+        Balancer(folder),
+        lambda target: Place(host),
+        secret_files=SecretFiles(made.root / "deployments" / "secrets", None),
+        tick_s=0.1,
+    ) as controller:
         thread = threading.Thread(target=controller.run)
         thread.start()
         try:
@@ -187,3 +194,35 @@ def test_nobody_asks_and_none_runs_somebody_asks_and_is_answered(
         assert score("127.0.0.1", port, [[1, 2, 3]])["y"][0][0] == 2
         events = [e.detail for e in made.deployments.ledger("web") if e.event == "scaled"]
         assert [(each["from"], each["to"]) for each in events[:2]] == [(1, 0), (0, 1)]
+
+
+SECRETIVE = """
+import os
+from pathlib import Path
+
+def init():
+    pass
+
+def run(data):
+    return Path(os.environ["INFERRY_SECRETS"], "token").read_text()
+"""
+
+
+def test_a_script_reads_its_secret_from_a_file(
+    made: Workspace, host: ProcessHost, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(SECRETIVE)
+    made.images.create("teller", models=["adder"], script=tmp_path / "score.py")
+    settings = RevisionSettings(secrets=("token",), health=SETTINGS.health)
+    secrets = {"token": b"open sesame", "other": b"of another revision"}
+    made.deployments.create(
+        "web", "teller", service=SERVICE, settings=settings, secrets=secrets, actor="a"
+    )
+    with removed(made, host, folder), controlled(made, host, folder):
+        port = url_port(eventually(lambda: state(made, "running")))
+        assert score("127.0.0.1", port, [[1]]) == "open sesame"
+        files = list((made.root / "deployments" / "secrets").rglob("*"))
+        assert [path.name for path in files if path.is_file()] == ["token"]
+        made.deployments.delete("web", actor="a")
+        eventually(lambda: not made.deployments.list())
+        assert not any(path.is_file() for path in files)
