@@ -1,6 +1,6 @@
-"""python -m benchmarks.autoscale [--days] [--recorded FILE.csv] [--tune] [--processes 2]
+"""python -m benchmarks.autoscale [all | LOAD...] [--recorded FILE.csv] [--tune] [--processes 2]
 
-Prints Markdown: a simulated week under each policy, against the ideal; with --days a day of each
+Prints Markdown: a simulated week under each policy, against the ideal; with "all" a day of each
 kind of load too. Seeds are fixed: the same numbers each time.
 """
 
@@ -39,7 +39,7 @@ def main() -> int:
         except (BadRecordError, OSError) as error:
             print(f"{options.recorded}: {error}", file=sys.stderr)
             return 1
-        print(HEAD)
+        print(HEAD, flush=True)
         for load, rows, bound in jobs:
             _print(load, [row.result() for row in rows], bound.result())
     print(f"\nTook {time.monotonic() - began_s:.0f} s.")
@@ -48,11 +48,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.autoscale", description=__doc__)
-    parser.add_argument("--days", action="store_true", help="a day of each kind of load too")
+    names = [study.WEEK, *study.KINDS]
+    parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"all, or of: {', '.join(names)}")
     parser.add_argument("--recorded", type=Path, help="CSV: 'second,requests' or 'requests'")
     parser.add_argument("--tune", action="store_true", help="try settings on the tuning week")
     parser.add_argument("--processes", type=int, default=2)
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.loads = names if options.loads == ["all"] else options.loads or [study.WEEK]
+    for name in options.loads:
+        if name not in names:
+            parser.error(f"there is no load {name!a}; there are: {', '.join(names)}")
+    return options
 
 
 def _chosen(options: argparse.Namespace) -> list[tuple[Load, Setting]]:
@@ -61,8 +67,7 @@ def _chosen(options: argparse.Namespace) -> list[tuple[Load, Setting]]:
         service = Service()
         mean = float(load.arrivals.mean()) / service.rate_rps
         return [(load, Setting(service, mean))]
-    names = [study.WEEK, *(study.KINDS if options.days else ())]
-    return [study.generated(name) for name in names]
+    return [study.generated(name) for name in options.loads]
 
 
 def _submit(

@@ -107,6 +107,25 @@ class _Fleet:
         return late
 
 
+@dataclass(slots=True)
+class _Since:
+    """What the counters grew by since the last reading."""
+
+    seconds: int = 0
+    arrived: float = 0.0
+    answered: float = 0.0
+    missed: float = 0.0
+    took: list[float] = field(default_factory=list)
+
+    def add(self, arrived: float, answered: float, missed: float, took: tuple[float, ...]) -> None:
+        """One more second."""
+        self.seconds += 1
+        self.arrived += arrived
+        self.answered += answered
+        self.missed += missed
+        self.took += took
+
+
 def simulate(load: Load, service: Service, policy: Policy, *, first: int, seed: int = 0) -> Result:
     """Begins with ``first`` ready replicas."""
     fleet = _Fleet(service, random.Random(seed), first)
@@ -115,14 +134,17 @@ def simulate(load: Load, service: Service, policy: Policy, *, first: int, seed: 
     changes = 0
     needed = _needed_after(load, service)
     capacity_at_s: int | None = None
+    since = _Since()
     for now_s, count in enumerate(load.arrivals.tolist()):
         took = fleet.begin(now_s)
         answered, late = fleet.work(count, now_s)
         missed += late
+        since.add(count, answered, late, took)
         if capacity_at_s is None and _is_up(load, fleet, needed, now_s):
             capacity_at_s = now_s
         if (now_s + 1) % policy.interval_s == 0:
-            reading = _reading(fleet, now_s + 1.0, count, answered, late, took)
+            reading = _reading(fleet, now_s + 1.0, answered, since)
+            since = _Since()
             wanted = policy.replicas(reading, fleet.wanted)
             if wanted != fleet.wanted:
                 changes += 1
@@ -141,16 +163,14 @@ def _is_up(load: Load, fleet: _Fleet, needed: int | None, now_s: int) -> bool:
     return now_s >= load.step_at_s and fleet.ready >= needed
 
 
-def _reading(
-    fleet: _Fleet, at_s: float, count: int, answered: float, late: float, took: tuple[float, ...]
-) -> Reading:
-    """What the replicas would say after this second."""
+def _reading(fleet: _Fleet, at_s: float, answered: float, since: _Since) -> Reading:
+    """What the replicas would say after a second in which they answered so many."""
     if not fleet.ready:
         held = math.ceil(sum(count for _, count in fleet.held))
-        return Reading(at_s, 0, len(fleet.starting), 0, 0.0, 0.0, 0.0, 0.0, 0.0, held, took)
-    service = fleet.service
-    rate = answered / fleet.ready
-    in_flight = fleet.queue + fleet.ready * service.in_flight(min(rate, service.rate_rps))
+        return Reading(at_s, 0, len(fleet.starting), 0, 0.0, 0.0, 0.0, 0.0, 0.0, held)
+    service, seconds = fleet.service, since.seconds
+    rate = min(answered / fleet.ready, service.rate_rps)
+    in_flight = fleet.queue + fleet.ready * service.in_flight(rate)
     drain_s = fleet.queue / (fleet.ready * service.rate_rps) + service.latency_s(rate)
     return Reading(
         at_s,
@@ -159,11 +179,11 @@ def _reading(
         0,
         in_flight,
         drain_s,
-        float(count),
-        answered,
-        late,
+        since.arrived / seconds,
+        since.answered / seconds,
+        since.missed / seconds,
         0,
-        took,
+        tuple(since.took),
     )
 
 

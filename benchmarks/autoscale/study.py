@@ -81,7 +81,7 @@ def policies(setting: Setting) -> dict[str, Callable[[], Policy]]:
     least, most, rate = setting.least, setting.most, setting.service.rate_rps
     return {
         "HPA, in flight": lambda: Proportional(4.0, max(1, least), most),
-        "HPA, requests/s": lambda: Proportional(0.6 * rate, max(1, least), most, by_rate=True),
+        "HPA, requests/s": lambda: Proportional(0.9 * rate, max(1, least), most, by_rate=True),
         "Knative, in flight": lambda: Knative(3.0, least, most),
         "Knative, requests/s": lambda: Knative(0.8 * rate, least, most, by_rate=True),
         "ours": lambda: Ours(declared(setting)),

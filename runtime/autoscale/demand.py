@@ -91,7 +91,7 @@ def _of_rate(
     worst, short, now_rps = _envelope(declared, readings)
     lead_s = learned.start_s + _interval_s(readings)
     grown = _growth(readings, lead_s)
-    piled = max(0.0, last.in_flight - declared.target_in_flight * last.ready)
+    piled = max(0.0, last.in_flight - declared.target_in_flight * last.ready) + last.held
     free = 1.0 + declared.headroom
     foreseen = now_rps + grown if grown else 0.0
     busy = max(worst, foreseen) * free + piled / max(lead_s, CLEARED_S, declared.target_queue_s)

@@ -63,4 +63,5 @@ class Sample:
     at_s: float
     replicas: tuple[Replica, ...] = ()
     held: int = 0
-    """Requests that wait outside, because no replica is ready (activation.py)."""
+    """Requests that wait outside of the replicas: because none is ready (activation.py), or in the
+    balancer's queue."""
