@@ -25,6 +25,7 @@ from runtime.balance.balancer import ServiceState
 from runtime.balance.declared import Keys, Service, key_digest_of
 from runtime.deployments.condition import Condition, condition
 from runtime.deployments.course import Course, Readiness, advanced, begun, shares
+from runtime.deployments.evidence import Answers
 from runtime.deployments.fleet import (
     Drain,
     Remove,
@@ -34,7 +35,10 @@ from runtime.deployments.fleet import (
     steps,
     wanted_replicas,
 )
+from runtime.deployments.latency import Latency, beyond, threshold_s, with_pages
+from runtime.deployments.latency import begun_anew as latency_anew
 from runtime.deployments.memory import Memory, memory_text, read_memory
+from runtime.deployments.pages import fetched_all
 from runtime.deployments.publication import free_port, service_of, url_of
 from runtime.deployments.replicas import Replicas, instance_of
 from runtime.deployments.scaling import Scaler
@@ -48,6 +52,8 @@ QUIET_S = 1.0
 """For the balancer to have heard that it shall send nothing more."""
 GRACE_S = 35.0
 """Of its server, which drains by itself too, on SIGTERM."""
+PAGES_S = 1.0
+"""How often replicas are asked for their numbers."""
 KEEP_S = 5.0
 """How old what is kept of a deployment may be where nothing but times changed."""
 Sample = Callable[[int, str, str, int], str | None]
@@ -88,6 +94,10 @@ class Unit:
         self._memory: Memory | None = None
         self._tally = Tally()
         self._scaler = Scaler()
+        self._latency = Latency()
+        self._pages: dict[str, bytes | None] = {}
+        self._has_new_pages = False
+        self._asked_s: float | None = None
         self._draining: dict[str, float] = {}
         """Since when, by id."""
         self._prepared: set[str] = set()
@@ -130,6 +140,7 @@ class Unit:
             self._replicas.adopt(self._describe(declared))
             self._was_adopted = True
         self._count(balanced)
+        self._ask_pages(declared, now_s)
         self._is_exclusive = self._needs_board(declared.revision(declared.goal).digest)
         course = self._course(declared)
         scale = self._scaled(declared, balanced, now_s)
@@ -160,6 +171,7 @@ class Unit:
         if is_live:
             return None
         self._tally = begun_anew(self._tally)
+        self._latency = latency_anew(self._latency)
         self._sampled.pop(declared.goal, None)
         return begun(declared.goal, declared.traffic)
 
@@ -183,12 +195,21 @@ class Unit:
             tick_s,
             Readiness(ready, needed, trouble),
             self._tally.answers(*(revision for revision, _ in course.before)),
-            self._tally.answers(course.new),
+            self._answers_of_new(declared, course),
         )
         if after.phase != course.phase and after.phase in ("finished", "taken back"):
             detail = {"revision": after.new, "cause": after.cause}
             self._deployments.note(self.name, f"rollout {after.phase}", detail, actor=ACTOR)
         return after
+
+    def _answers_of_new(self, declared: Deployment, course: Course) -> Answers:
+        found = self._tally.answers(course.new)
+        old = self._latency.of(*(revision for revision, _ in course.before))
+        too_slow_s = threshold_s(old, declared.service.rollout.max_p99_ratio)
+        if too_slow_s is None:
+            return found
+        slow = beyond(self._latency.of(course.new), too_slow_s)
+        return replace(found, slow=min(slow, found.requests))
 
     def _sampled_trouble(self, declared: Deployment, revision: int) -> str | None:
         """Asked once of a revision, of its first replica that answers."""
@@ -226,13 +247,13 @@ class Unit:
         """What is wanted from now on."""
         scale, service = self._scale(declared), declared.service
         is_fixed = service.least_replicas == service.most_replicas
-        if is_fixed or not declared.is_wanted or not self._scaler.is_due(now_s):
+        if is_fixed or not declared.is_wanted or not self._has_new_pages:
             return scale
         held = 0 if balanced is None else balanced.held
         decision = self._scaler.decided(
             service,
             self._replicas.seen(),
-            self._replicas.addresses(),
+            self._pages,
             held=held,
             scale=scale,
             now_s=now_s,
@@ -317,7 +338,24 @@ class Unit:
             self._host.prepare(digest, lambda: False)
             self._prepared.add(digest)
 
-    # The balancer.
+    # The balancer and the replicas' pages.
+
+    def _ask_pages(self, declared: Deployment, now_s: float) -> None:
+        """Where somebody wants to know: the scale, or a rollout's evidence."""
+        assert self._memory is not None
+        service, course = declared.service, self._memory.course
+        is_scaled = service.least_replicas != service.most_replicas
+        is_watched = course is not None and not course.is_over
+        is_due = self._asked_s is None or not 0 <= now_s - self._asked_s < PAGES_S
+        self._has_new_pages = is_due and (is_scaled or is_watched)
+        if not self._has_new_pages:
+            return
+        self._asked_s = now_s
+        places = self._replicas.addresses()
+        self._pages = fetched_all({id: place[1:] for id, place in places.items()})
+        self._latency = with_pages(
+            self._latency, {id: (places[id][0], page) for id, page in self._pages.items()}
+        )
 
     def _count(self, balanced: ServiceState | None) -> None:
         if balanced is None:

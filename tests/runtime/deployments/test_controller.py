@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import socket
 import tempfile
@@ -226,3 +227,44 @@ def test_a_script_reads_its_secret_from_a_file(
         made.deployments.delete("web", actor="a")
         eventually(lambda: not made.deployments.list())
         assert not any(path.is_file() for path in files)
+
+
+SLOW = """
+import os
+import time
+
+def init():
+    pass
+
+def run(data):
+    time.sleep(float(os.environ["SECONDS"]))
+    return 1
+"""
+
+
+def test_a_slower_release_is_taken_back_by_its_latency(
+    made: Workspace, host: ProcessHost, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(SLOW)
+    made.images.create("sleeper", models=["adder"], script=tmp_path / "score.py")
+
+    def settings(seconds: str) -> RevisionSettings:
+        return RevisionSettings({"SECONDS": seconds}, health=SETTINGS.health)
+
+    service = ServiceSettings(rollout=Rollout(steps=(50.0, 100.0), step_s=60.0))
+    made.deployments.create(
+        "web", "sleeper", service=service, settings=settings("0.001"), actor="a"
+    )
+    with removed(made, host, folder), controlled(made, host, folder):
+        port = url_port(eventually(lambda: state(made, "running")))
+        made.deployments.update("web", settings=settings("0.1"), actor="a")
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+
+            def taken_back() -> str:
+                list(pool.map(lambda _: score("127.0.0.1", port, [[1]]), range(40)))
+                found = state(made, "running")
+                return "" if found is None else cause_of(found)
+
+            cause = eventually(taken_back)
+        assert "times the p99 of the revision before it" in cause
+        assert [s.revision for s in made.deployments.get("web").traffic] == [1]
