@@ -12,7 +12,7 @@ onnx_file, qdq, constants, limits, view, shapes, operators
                what it looks up; which int8 a name stands for, in which sizes; windows; operators
 graph, reference   that graph, and its plain computation
 addition, proofs   what an Add is made of; sums and rounding, for all that can occur
-steps, placement, streaming, weights, lowering
+steps, placement, description, streaming, weights, lowering
                the graph to descriptors, places, blocks of weights, words and packets
 report, accuracy   what it costs, in clocks and in right answers
 """

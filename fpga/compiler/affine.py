@@ -28,7 +28,12 @@ class Affine:
 
 
 def fold_affine(graph: FloatGraph) -> None:
-    """All that are found, each with those that follow it."""
+    """All that are found, each with those that follow it. What is too large for float32 stays."""
+    with np.errstate(all="ignore"):
+        _fold(graph)
+
+
+def _fold(graph: FloatGraph) -> None:
     for node in graph.nodes:
         if node not in graph.nodes:  # it was part of an earlier one
             continue
@@ -109,7 +114,8 @@ def _put(graph: FloatGraph, found: Affine, chain: list[onnx.NodeProto]) -> None:
 
 
 def _is_finite(found: Affine) -> bool:
-    return bool(np.isfinite(found.factor).all() and np.isfinite(found.term).all())
+    parts = (np.asarray(each, np.float32) for each in (found.factor, found.term))
+    return all(bool(np.isfinite(each).all()) for each in parts)
 
 
 def _weights(graph: FloatGraph, node: onnx.NodeProto) -> tuple[Array, Array] | None:

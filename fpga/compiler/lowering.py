@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from fpga.compiler.graph import Average, Conv, Graph, Max, Tensor, Window
+from fpga.compiler.description import Description
+from fpga.compiler.graph import Average, Conv, Graph, Tensor
 from fpga.compiler.placement import Place, place
 from fpga.compiler.steps import Copy, Step, steps, with_copied_output
 from fpga.compiler.streaming import Plan, Size, plan
 from fpga.compiler.weights import identity, parameters, tiles, words
 from fpga.errors import CapacityError, ProgramError
 from fpga.isa import packet
-from fpga.isa.descriptor import DENSE, MAX, PER_TILE, Descriptor, check_program, encode
-from fpga.isa.shape import BANK_OUT, BANK_X, EngineShape, address
+from fpga.isa.descriptor import Descriptor, check_program, encode
+from fpga.isa.shape import BANK_X, EngineShape
 
 Array = Any
 MOST_STAGES = 15
 MOST_FLIGHT = 63
-MOST_TILES = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ class _Lowering:
         self._graph, self._todo, self._shape = graph, todo, shape
         self._places, self._interleaved = places, interleaved
         self._tensors = _tensors(graph, todo)
+        self._description = Description(self._tensors, places, shape)
         self._weights = _Weights()
         self._parameters: list[Array] = []
         self._identity: int | None = None
@@ -214,13 +215,6 @@ class _Lowering:
         )  # fmt: skip
 
     def _check(self, descriptors: list[Descriptor]) -> None:
-        for layer in self._layers:
-            words_of = max(layer.descriptor.ict, layer.descriptor.oct)
-            if words_of > MOST_TILES:
-                raise CapacityError(
-                    f"{layer.step.name}: {words_of} words of {self._shape.n} channels; the engine"
-                    f" counts to {MOST_TILES}: fewer channels, or an engine with more lanes"
-                )
         try:
             check_program(descriptors, self._shape)
         except ProgramError as error:
@@ -287,101 +281,20 @@ class _Lowering:
         *,
         is_streamed: bool,
     ) -> None:
-        source, between = self._tensors[step.source], self._between(step)
+        source, between = self._tensors[step.source], self._tensors[step.between]
         first, count = part
         entries = parameters(step, source, between, self._shape.n)
         n = self._shape.n
         p_base = sum(len(each) for each in self._parameters) // self._shape.rq
         self._parameters.append(entries[first * n : (first + count) * n])
-        layer = self._shaped(step, source, between)
-        layer = self._addressed(layer, step, part)
         layer = replace(
-            layer, p_base=p_base, oct=count, is_streamed=is_streamed,
+            self._description.descriptor(step, first),
+            p_base=p_base, oct=count, is_streamed=is_streamed,
             w_base=w_base if w_base is not None else (self._identity or 0),
             has_fixed_weight=isinstance(step.operation, Average | Copy),
             stage=number if self._interleaved else 0, in_flight=self._in_flight(number, step),
         )  # fmt: skip
         self._layers.append(Layer(layer, step, part))
-
-    def _between(self, step: Step) -> Tensor:
-        """The tensor that the operation alone gives."""
-        return self._tensors[step.between]
-
-    def _shaped(self, step: Step, source: Tensor, between: Tensor) -> Descriptor:
-        """What is computed, without places."""
-        operation, target = step.operation, self._tensors[step.target]
-        channels, height, width = source.shape
-        ct = tiles(channels, self._shape.n)
-        window = operation.window if not isinstance(operation, Copy) else Window()
-        kind = DENSE
-        if isinstance(operation, Max):
-            kind = MAX
-        elif isinstance(operation, Average | Copy) or operation.is_depthwise:
-            kind = PER_TILE
-        lo, hi = (-128, 127) if isinstance(operation, Copy) else (operation.lo, operation.hi)
-        layer = Descriptor(
-            kind=kind, ih=height, iw=width, oh=target.shape[1], ow=target.shape[2],
-            kh=window.kernel[0], kw=window.kernel[1], sy=window.strides[0], sx=window.strides[1],
-            pt=window.pads[0], pl=window.pads[1], ict=ct, src_pixel=ct, src_row=ct * width,
-            pad=-128 if kind == MAX else source.zero_point,
-            z1=between.zero_point, lo1=lo, hi1=hi,
-        )  # fmt: skip
-        if not isinstance(operation, Conv | Average) and step.residual is None:
-            layer = replace(layer, z1=0)
-        is_whole = window.kernel == (height, width) and target.shape[1:] == (1, 1)
-        is_whole = is_whole and window.pads == (0, 0)
-        if kind == DENSE and is_whole:
-            layer = self._as_vector(layer, step)
-        if step.residual is not None:
-            layer = self._added(layer, step, between, target)
-        return layer
-
-    def _as_vector(self, layer: Descriptor, step: Step) -> Descriptor:
-        """A kernel as large as the picture reads its words one after the other."""
-        words_in = layer.ict * layer.kh * layer.kw
-        if words_in > MOST_TILES:
-            if layer.kh <= 15 and layer.kw <= 15:
-                return layer
-            raise CapacityError(
-                f"{step.name}: a fully connected layer on {words_in} words; the engine counts to"
-                f" {MOST_TILES}"
-            )
-        return replace(
-            layer, ih=1, iw=1, kh=1, kw=1, ict=words_in, src_pixel=words_in, src_row=words_in
-        )
-
-    def _added(self, layer: Descriptor, step: Step, between: Tensor, target: Tensor) -> Descriptor:
-        residual = step.residual
-        assert residual is not None
-        return replace(
-            layer, has_residual=True, ma=residual.ma, mb=residual.mb, sh=residual.sh,
-            zr=self._tensors[residual.tensor].zero_point, zo=target.zero_point,
-            lo=residual.lo, hi=residual.hi,
-        )  # fmt: skip
-
-    def _addressed(self, layer: Descriptor, step: Step, part: tuple[int, int]) -> Descriptor:
-        """Places, of the part of the output's tiles that begins at ``part[0]``."""
-        first, n = part[0], self._shape.n
-        whole = tiles(self._tensors[step.target].shape[0], n)
-        source, target = self._places[step.source], self._places[step.target]
-        per_tile = first if layer.kind in (PER_TILE, MAX) else 0
-        at = 0 if target.bank == BANK_OUT else target.base + first + (step.channel or 0) // n
-        layer = replace(
-            layer, src=address(source.bank, source.base + per_tile), src_alt=self._alt(source),
-            dst=address(target.bank, at), dst_alt=self._alt(target), dst_pixel=whole,
-        )  # fmt: skip
-        if step.residual is not None:
-            residual = self._places[step.residual.tensor]
-            layer = replace(
-                layer, res=address(residual.bank, residual.base + first), res_pixel=whole,
-                res_alt=self._alt(residual),
-            )  # fmt: skip
-        return layer
-
-    def _alt(self, found: Place) -> int:
-        if found.bank == BANK_X:
-            return self._shape.x_half
-        return found.words if found.copies == 2 else 0
 
     def _in_flight(self, number: int, step: Step) -> int:
         """How many layers before may still be under way. Interleaved, what a layer reads was made

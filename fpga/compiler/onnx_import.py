@@ -38,6 +38,8 @@ def import_graph(model: onnx.ModelProto, *, allow_host: bool = False) -> Graph:
     model, tail = split_tail(model, allow_host=allow_host)
     try:
         return _Importer(model, tail).graph()
+    except RecursionError:
+        raise ModelError("the model is too deep: leave out what computes nothing") from None
     except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"the model is malformed: {type(error).__name__}: {error}") from None
 
