@@ -39,7 +39,8 @@ class Declared:
     headroom: float = 0.05
     """Part of the load that is kept free, for what cannot be foreseen."""
     stale_s: float = 15.0
-    """What was seen so long ago says nothing about now, and takes no replica away."""
+    """What was seen so long ago says nothing about now, and takes no replica away. Several times
+    what lies between two looks."""
 
     def __post_init__(self) -> None:
         _whole("min_replicas", self.min_replicas, 0)

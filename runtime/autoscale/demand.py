@@ -89,7 +89,7 @@ def _of_rate(
 ) -> Demand:
     last = readings[-1]
     worst, short, now_rps = _envelope(declared, readings)
-    lead_s = learned.start_s + _interval_s(readings)
+    lead_s = learned.start_s + interval_s(readings)
     grown = _growth(readings, lead_s)
     piled = max(0.0, last.in_flight - declared.target_in_flight * last.ready) + last.held
     free = 1.0 + declared.headroom
@@ -171,7 +171,7 @@ def _mean_in_flight(readings: Sequence[Reading], window_s: float) -> float:
     return sum(found) / len(found)
 
 
-def _interval_s(readings: Sequence[Reading]) -> float:
+def interval_s(readings: Sequence[Reading]) -> float:
     """Seconds from one reading to the next, lately."""
     if len(readings) < 2:
         return 1.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from runtime.autoscale import extremes
 from runtime.autoscale.declared import Declared
-from runtime.autoscale.demand import LONGEST_WINDOW_S, Demand, demand
+from runtime.autoscale.demand import LONGEST_WINDOW_S, Demand, demand, interval_s
 from runtime.autoscale.extremes import Parts
 from runtime.autoscale.learned import Learned, hold_s, with_rate, with_start
 from runtime.autoscale.reading import Counted, Reading, read
@@ -25,7 +25,8 @@ MOST_READINGS = 160
 FUTURE_S = 1.0
 """A sample may be this much ahead of the clock that is asked afterwards."""
 RATE_WINDOW_S = 5.0
-"""The rate of a replica is learned from the mean of so long."""
+"""The rate of a replica is learned from the mean of so long, and of so many looks at least."""
+RATE_LOOKS = 3.0
 FEWEST_FOR_RATE = 2
 
 
@@ -112,8 +113,9 @@ def _learned(declared: Declared, learned: Learned, readings: tuple[Reading, ...]
         learned = with_start(learned, took_s)
     answered = in_flight = drain_s = 0.0
     count = 0
+    window_s = max(RATE_WINDOW_S, RATE_LOOKS * interval_s(readings))
     for reading in reversed(readings):  # as long as the same replicas answered
-        if last.at_s - reading.at_s >= RATE_WINDOW_S or reading.ready != last.ready:
+        if last.at_s - reading.at_s >= window_s or reading.ready != last.ready:
             break
         if reading.answered_rps is None or reading.unknown or reading.starts_s:
             break

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -57,6 +58,13 @@ def test_a_fall_is_not_followed() -> None:
 
 def test_what_has_piled_up_needs_more() -> None:
     assert of([50.0] * 100, in_flight=100.0).replicas > of([50.0] * 100).replicas + 0.5
+
+
+def test_what_waits_in_the_balancer_needs_more() -> None:
+    queued = readings([50.0] * 100)
+    last = dataclasses.replace(queued[-1], held=100)
+    more = demand(DECLARED, LEARNED, [*queued[:-1], last])
+    assert more.replicas > demand(DECLARED, LEARNED, queued).replicas + 0.5
 
 
 def test_without_a_rate_what_is_in_flight_is_compared_with_its_target() -> None:

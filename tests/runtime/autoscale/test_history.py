@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from runtime.autoscale.declared import Declared
 from runtime.autoscale.history import MOST_READINGS, History, observe, observe_reading
 from runtime.autoscale.reading import Reading
@@ -62,6 +64,18 @@ def test_the_rate_is_learned_while_the_same_replicas_answer() -> None:
     assert history.learned.rate_rps is not None
     assert 25.0 <= history.learned.rate_rps <= 25.0 * 8.0 / 7.0
     assert history.learned.is_sure
+
+
+@pytest.mark.parametrize("interval_s", [0.2, 1.0, 2.0, 5.0, 15.0])
+def test_it_learns_however_often_it_looks(interval_s: float) -> None:
+    history = History()
+    for index in range(max(8, int(8.0 / interval_s))):
+        at_s = index * interval_s
+        reading = Reading(at_s, 2, arrived_rps=50.0, answered_rps=50.0, in_flight=14.0)
+        history = observe_reading(DECLARED, history, reading, at_s)
+    assert history.learned.is_sure
+    assert history.demand is not None
+    assert 1.4 < history.demand.replicas < 2.1
 
 
 def test_nothing_is_learned_of_a_rate_from_looks_that_lack_a_replica() -> None:
