@@ -7,6 +7,8 @@ A request that comes while all sleeps is held, never dropped: it wakes the deplo
 to the first replica that is ready, in the order in which they came. It is refused only when its
 time is over, when too many are held, or when replicas fail to start again and again; each time with
 the reason and when to try again. The shell keeps the requests themselves; here they are names.
+Start and what decision.py says of ``Sample.held`` are the same wish: whichever comes first, one is
+wanted from then on.
 
     phase     Arrived        Ready          StartFailed            Leaving    Gone
     ASLEEP    Start, Hold    AWAKE          -                      refused    -
