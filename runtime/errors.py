@@ -7,6 +7,7 @@ InferryError
 ├── NoCompilerError          nothing here can compile for an FPGA
 ├── NoBoardError             nothing here can simulate a board, or a run on one
 ├── DeviceCommandError       a device did not answer, or refused
+├── BusyControllerError      another controller of the workspace runs
 ├── DeploymentFailedError    a deployment is not as it was declared
 └── ScoringCallError         a server could not be reached, or refused
 """
@@ -44,6 +45,10 @@ class NoBoardError(InferryError):
 
 class DeviceCommandError(InferryError):
     """A device did not answer a command, or refused it."""
+
+
+class BusyControllerError(InferryError):
+    """Another controller of the workspace runs."""
 
 
 class DeploymentFailedError(InferryError):

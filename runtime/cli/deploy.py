@@ -23,7 +23,7 @@ from runtime.cli.workspace import open_workspace, workspace_option
 )
 @settings_options
 @click.option("--no-wait", is_flag=True, help="Declare it, and leave the rest to inferry up.")
-@timeout_option
+@timeout_option(300)
 @output_option
 @workspace_option
 def deploy(
@@ -36,7 +36,7 @@ def deploy(
     workspace_dir: Path | None,
     **given: Any,
 ) -> None:
-    """Run an image as the web service NAME, and print its URL.
+    """Run an image as a web service with a stable URL, and print that.
 
     It is declared first, and then waited for until it runs; inferry up keeps it so. Where no
     inferry up runs, this command does its work until the deployment runs."""

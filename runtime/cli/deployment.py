@@ -2,6 +2,7 @@
 
 deployment_show.py      list, show, ledger
 deployment_change.py    update, scale, rollback, traffic, delete, revision drop
+deployment_logs.py      logs
 deployment_keys.py      keys, secret set, secret remove
 """
 
@@ -11,6 +12,7 @@ import click
 
 from runtime.cli.deployment_change import delete, revision, rollback, scale, traffic, update
 from runtime.cli.deployment_keys import keys, secret
+from runtime.cli.deployment_logs import logs
 from runtime.cli.deployment_show import ledger, list_deployments, show
 
 
@@ -24,6 +26,7 @@ def deployment() -> None:
 for _command in (
     list_deployments,
     show,
+    logs,
     update,
     scale,
     rollback,

@@ -54,7 +54,7 @@ def scale(name: str, replicas: tuple[int, int], workspace_dir: Path | None) -> N
 @settings_options
 @unset_option
 @wait_option
-@timeout_option
+@timeout_option(900)
 @output_option
 @workspace_option
 def update(
@@ -102,7 +102,7 @@ def _update(
 @click.argument("name")
 @click.argument("to", required=False)
 @wait_option
-@timeout_option
+@timeout_option(900)
 @output_option
 @workspace_option
 def rollback(
@@ -151,7 +151,7 @@ def traffic(
 @click.command()
 @click.argument("name")
 @wait_option
-@timeout_option
+@timeout_option(900)
 @workspace_option
 def delete(name: str, wait: bool, timeout_s: float, workspace_dir: Path | None) -> None:
     """Stop a deployment and forget it; its ledger stays."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 Given = Mapping[str, Any]
-_SERVICE, _REPLICAS, _ROLLOUT = "Service", "Replicas", "Rollouts"
+_SERVICE, _REPLICAS, _ROLLOUT, _SCALE = "Service", "Replicas", "Rollouts", "Between MIN and MAX"
+_SCALING = ("in_flight", "queue_s", "up_after_s", "down_after_s", "zero_after_s")
 CAN_BE_UNSET = (
     "cpus",
     "memory",
@@ -125,6 +126,29 @@ _OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
             "help": "Of its p99 to the old one's; over it is taken back. [default: 2]",
         },
     ),
+    (
+        *(_SCALE, "--in-flight"),
+        {"type": Finite(0.01, 1e6), "help": "Requests that each shall have. [default: 4]"},
+    ),
+    (
+        *(_SCALE, "--queue-s"),
+        {"type": Finite(0.0001, 3600), "help": "That requests may queue. [default: 0.1]"},
+    ),
+    (
+        *(_SCALE, "--up-after-s"),
+        {"type": Finite(0, 86_400), "help": "Of need, before there are more. [default: 0]"},
+    ),
+    (
+        *(_SCALE, "--down-after-s"),
+        {"type": Finite(0, 86_400), "help": "Of less need, before there are fewer. [default: 300]"},
+    ),
+    (
+        *(_SCALE, "--zero-after-s"),
+        {
+            "type": Finite(0, 604_800),
+            "help": "Without a request, before there is none, where MIN is 0. [default: 600]",
+        },
+    ),
 ]
 
 
@@ -165,6 +189,9 @@ def service_of(given: Given, before: ServiceSettings) -> ServiceSettings:
     if "sticky-header" in unset:
         changes["sticky_header"] = None
     changes["rollout"] = _rollout(given, before.rollout)
+    changes["autoscale"] = msgspec.structs.replace(
+        before.autoscale, **{name: given[name] for name in _SCALING if given[name] is not None}
+    )
     return msgspec.structs.replace(before, **changes)
 
 

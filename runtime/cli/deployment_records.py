@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from registry.deployments import Deployment, Replica, Revision, ServiceSettings, Share
 
 COLUMNS = ("name", "state", "image", "target", "replicas", "url")
-UNSEEN = "no controller has seen it yet; inferry up runs one"
+UNSEEN = "no controller has seen it yet"
 
 
 def record(item: Deployment) -> Record:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -66,7 +67,13 @@ def ledger(name: str | None, at: str | None, output: str, workspace_dir: Path | 
         if moment is None:
             if name is not None and not entries:
                 deployments.get(name)  # says that there is none
-            print_records([_entry(each) for each in entries], LEDGER_COLUMNS, output)
+            rows = [_entry(each) for each in entries]
+            if output != "json":
+                rows = [
+                    {**row, "detail": _told(each.event, each.detail)}
+                    for row, each in zip(rows, entries, strict=True)
+                ]
+            print_records(rows, LEDGER_COLUMNS, output)
             return
         names = sorted({each.deployment for each in entries}) if name is None else [name]
         rows = [row for each in names for row in _live(each, deployments.live_at(each, moment))]
@@ -92,6 +99,35 @@ def _entry(item: Entry) -> Record:
         "event": item.event,
         "detail": detail,
     }
+
+
+def _told(event: str, detail: Mapping[str, Any]) -> str:
+    """The detail of an entry for people: without digests, and what is empty."""
+    if "cut" in detail:
+        return "too long to be kept"
+    if event == "live":
+        images = {number: image.split("@")[0] for number, image in detail["images"].items()}
+        parts = [
+            f"revision {each['revision']} ({images.get(str(each['revision']), '?')}):"
+            f" {each['percent']:g} %{' as a shadow' if each['is_shadow'] else ''}"
+            for each in detail["traffic"]
+        ]
+        return "; ".join([", ".join(parts), *([detail["why"]] if detail.get("why") else [])])
+    if event == "changed":
+        return "; ".join(
+            f"{key}: {_brief(old)} -> {_brief(new)}" for key, (old, new) in detail.items()
+        )
+    return ", ".join(f"{key}={_brief(value)}" for key, value in detail.items() if value != "")
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "as usual"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_brief(each)}" for key, each in value.items()) or "as usual"
+    if isinstance(value, list):
+        return " ".join(map(_brief, value))
+    return str(value)
 
 
 def _live(name: str, live: Live | None) -> list[Record]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import click
 
 from runtime.cli.progress import activity_progress
 from runtime.cli.text import one_line
@@ -30,14 +33,20 @@ class StandIn:
     """Tries now and then to be the workspace's controller; the one that runs may end."""
 
     def __init__(
-        self, workspace: Workspace, activity: RunningActivity, held: contextlib.ExitStack
+        self,
+        workspace: Workspace,
+        activity: RunningActivity,
+        held: contextlib.ExitStack,
+        *,
+        is_talking: bool = False,
     ) -> None:
+        self._is_talking, self._said = is_talking, ""
         self.activity = activity
         self.was_needed = False
         self._workspace = workspace
         self._held = held
         self._next_s = 0.0
-        self._failure: BaseException | None = None
+        self._check: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"StandIn({self._workspace.root}, was_needed={self.was_needed})"
@@ -45,42 +54,67 @@ class StandIn:
     def look(self) -> None:
         """To be called often. Raises BalanceError where there is no HAProxy, and what ended the
         controller."""
-        if self._failure is not None:
-            raise self._failure
-        if self.was_needed or time.monotonic() < self._next_s:
-            return
-        self._next_s = time.monotonic() + TRY_EVERY_S
-        self._begin()
+        if self._check is not None:
+            self._check()
+        elif time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + TRY_EVERY_S
+            self._begin()
 
     def _begin(self) -> None:
         from runtime.deployments.controller import only_controller
         from runtime.deployments.here import controller_of
 
+        require_haproxy()
         with contextlib.ExitStack() as mine:
             if not mine.enter_context(only_controller(self._workspace.root, wait_s=0)):
                 return
-            mine.enter_context(logged(self.activity.log))
-            controller = controller_of(self._workspace, told=self.activity.log)
-            mine.enter_context(controller)
-            mine.enter_context(self._running(controller))
+            mine.enter_context(logged(self._say))
+            controller = mine.enter_context(controller_of(self._workspace, told=self.activity.log))
+            self._check = mine.enter_context(running(controller))
             self._held.push(mine.pop_all())
         self.was_needed = True
 
-    @contextlib.contextmanager
-    def _running(self, controller: Controller) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, args=(controller,), name="controller")
-        thread.start()
-        try:
-            yield
-        finally:
-            controller.stop()
-            thread.join()
+    def _say(self, line: str) -> None:
+        """Not twice in a row: the controller tries again, and fails again."""
+        self.activity.log(line)
+        if self._is_talking and line != self._said:
+            self._said = line
+            click.echo(f"inferry: {one_line(line)}", err=True)
 
-    def _run(self, controller: Controller) -> None:
+
+def require_haproxy() -> None:
+    """Before anything is started that could not be reached. Raises NoHaproxyError."""
+    from runtime.balance.errors import NoHaproxyError
+
+    if shutil.which("haproxy") is None:
+        raise NoHaproxyError(
+            "haproxy is not in $PATH, and a deployment needs it; as root: apt-get install haproxy"
+            " (Debian has it in /usr/sbin)"
+        )
+
+
+@contextlib.contextmanager
+def running(controller: Controller) -> Iterator[Callable[[], None]]:
+    """In a thread, for the block; what it gives raises what ended the controller."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
         try:
             controller.run()
-        except BaseException as error:  # the command's to say
-            self._failure = error
+        except BaseException as error:  # whoever asks says it
+            failures.append(error)
+
+    def check() -> None:
+        if failures:
+            raise failures[0]
+
+    thread = threading.Thread(target=run, name="controller")
+    thread.start()
+    try:
+        yield check
+    finally:
+        controller.stop()
+        thread.join()
 
 
 @contextlib.contextmanager
@@ -92,7 +126,7 @@ def stand_in(workspace: Workspace, name: str, output: str) -> Iterator[StandIn]:
         ) as activity,
         contextlib.ExitStack() as held,
     ):
-        yield StandIn(workspace, activity, held)
+        yield StandIn(workspace, activity, held, is_talking=output != "json")
 
 
 @contextlib.contextmanager

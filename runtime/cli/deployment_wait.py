@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., object])
 LOOK_EVERY_S = 0.3
 SETTLE_S = 2.0
 """How long a failure must last: what was seen in the moment of a change may be of before it."""
+TIDY_S = 60.0
+"""For what replicas have begun, and their end."""
 LEFT_ALONE = "it goes on, but nothing keeps it running from now on: inferry up does"
 ALONE = "no controller runs, so nothing changes; start one with: inferry up"
 
@@ -41,15 +43,15 @@ class Outcome:
     failure: str | None = None
 
 
-def timeout_option(command: F) -> F:
+def timeout_option(default_s: float) -> Callable[[F], F]:
     """Adds ``--timeout-s``."""
     return click.option(
         "--timeout-s",
         type=Finite(0, 1e6, min_open=True),
-        default=300.0,
+        default=default_s,
         show_default=True,
         help="How long to wait; what was declared stays so.",
-    )(command)
+    )
 
 
 def wait_option(command: F) -> F:
@@ -112,6 +114,18 @@ def until_there(
         time.sleep(LOOK_EVERY_S)
 
 
+def _until_tidy(deployments: Deployments, name: str, look: Callable[[], object]) -> None:
+    """Nobody would stop what an update left over once this command ends; it need not fail for
+    it."""
+    deadline = time.monotonic() + TIDY_S
+    while time.monotonic() < deadline:
+        look()
+        found = deployments.get(name)
+        if all(each.revision == found.goal for each in replicas_of(found)):
+            return
+        time.sleep(LOOK_EVERY_S)
+
+
 def until_gone(
     deployments: Deployments,
     name: str,
@@ -157,6 +171,8 @@ def end(
 ) -> None:
     """What a command that declares does at its end: waits, and prints the URL or the record."""
     found, is_left_alone = declared, False
+    if is_waiting and workspace.targets.get(declared.target).kind == "edge":
+        is_waiting = not is_alone(workspace.root)  # devices are the hub's and the controller's
     if is_waiting:
         try:
             with stand_in(workspace, declared.name, output) as helper:
@@ -168,6 +184,8 @@ def end(
                     look=helper.look,
                 )
                 is_left_alone = helper.was_needed
+                if is_left_alone:
+                    _until_tidy(workspace.deployments, declared.name, helper.look)
         except DeploymentFailedError as error:
             if error.log:
                 click.echo(printable_lines(error.log), err=True)

@@ -38,9 +38,13 @@ COMMANDS = {
         "runtime.cli.registry:registry",
         "Serve the workspace's images to docker, podman, skopeo and devices.",
     ),
-    "score": ("runtime.cli.score:score", "Send data to a scoring server and print the answer."),
+    "score": (
+        "runtime.cli.score:score",
+        "Send data to a scoring server or deployment and print the answer.",
+    ),
     "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
     "target": ("runtime.cli.target:target", "Name the places where deployments run."),
+    "up": ("runtime.cli.up:up", "Keep the deployments of a workspace as they are declared."),
 }
 
 
