@@ -26,7 +26,10 @@ SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
         "address": re.compile(r"[0-9A-Za-z.:-]{1,255}"),
     },
     "fpga": {
-        "board": re.compile(r"auto|local|simulated|emulated|remote:[0-9A-Za-z.:-]{1,255}"),
+        "board": re.compile(
+            r"auto|local|(simulated|emulated)(:[A-Za-z0-9._-]{1,40})?"
+            r"|remote:[0-9A-Za-z.:\[\]-]{1,255}"
+        ),
         "python": re.compile(r"/[^\0\n]{0,4000}"),
     },
     "edge": {"condition": re.compile(r"[^\0\n]{1,1000}")},
