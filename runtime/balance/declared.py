@@ -93,7 +93,7 @@ class Health:
 
     path: str = "/readyz"
     interval_s: float = 0.5
-    timeout_s: float = 0.5
+    timeout_s: float = 1.0
     fall: int = 2
     rise: int = 1
 
