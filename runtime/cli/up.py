@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from registry import Workspace
 
 LOOK_EVERY_S = 0.5
+AGAIN_S = 60.0
+"""The same is said again after so long."""
+MOST_REMEMBERED = 1000
+QUIET_STATES = ("failed", "degraded")
+LOUD_STATES = ("starting", "running", "updating", "stopping", "unknown", "is gone")
 ASK_EVERY_S = 0.5
 """Whether another controller still runs, or a signal came."""
 
@@ -48,12 +53,44 @@ def up(wait_s: float | None, workspace_dir: Path | None) -> None:
             _control(workspace, stopping)
 
 
+class News:
+    """Which lines say something new. What fails again and again has a cause that changes with each
+    try; that it still fails is worth a line a minute."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[str, float]] = {}
+
+    def __repr__(self) -> str:
+        return f"News({len(self._said)} lines)"
+
+    def is_new(self, line: str, now_s: float) -> bool:
+        """``line`` as the controller says it, at ``now_s`` of any one clock."""
+        name, _, rest = line.partition(" ")
+        state = rest.partition(":")[0]
+        is_state = state in (*QUIET_STATES, *LOUD_STATES)
+        what, how = (name, state) if is_state else (line, "")
+        before = self._said.get(what)
+        is_same = before is not None and before[0] == how and now_s - before[1] < AGAIN_S
+        if is_same and state not in LOUD_STATES:
+            return False
+        if len(self._said) >= MOST_REMEMBERED:
+            self._said.clear()
+        self._said[what] = how, now_s
+        return True
+
+
 def _control(workspace: Workspace, stopping: threading.Event) -> None:
     from runtime.deployments.here import controller_of
 
+    news = News()
+
+    def tell(line: str) -> None:
+        if news.is_new(line, time.monotonic()):
+            _say(line)
+
     with (
-        logged(_say),
-        controller_of(workspace, told=_say) as controller,
+        logged(tell),
+        controller_of(workspace, told=tell) as controller,
         running(controller) as check,
     ):
         _say(f"Keeping the deployments of {workspace.root}; Ctrl-C ends this")

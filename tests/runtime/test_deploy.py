@@ -20,6 +20,7 @@ from registry.deployments import Deployment, Observed, Replica, Share
 from runtime.balance.balancer import Balancer
 from runtime.cli.deployment_logs import news
 from runtime.cli.deployment_wait import Outcome, outcome
+from runtime.cli.up import News
 from runtime.deployments.controller import only_controller
 from runtime.deployments.here import balancer_folder
 from runtime.deployments.stock import WorkspaceStock
@@ -159,6 +160,23 @@ def test_a_controller_that_waits_is_told_to_stop(cli: Cli, tmp_path: Path) -> No
         timer.join()
     assert (done.code, "Keeping" in done.stdout) == (0, False)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_fails_again_and_again_is_told_once_a_minute() -> None:
+    news = News()
+    lines = ["web failed: it ended", "web failed: it does not answer", "web failed: it ended"]
+    assert [news.is_new(line, 1.0) for line in lines] == [True, False, False]
+    assert news.is_new("other failed: it ended", 1.0)
+    assert news.is_new("web failed: it ended", 62.0)
+    for line in ("web degraded: 1 of 2", "web running", "web failed: it ended", "web running"):
+        assert news.is_new(line, 62.0)
+    assert [news.is_new("a warning", now_s) for now_s in (62.0, 63.0, 123.0)] == [True, False, True]
+
+
+def test_each_step_of_a_rollout_is_told() -> None:
+    news = News()
+    lines = [f"web updating: revision 2 has {share} % of the traffic" for share in (5, 25, 100)]
+    assert all(news.is_new(line, 1.0) for line in lines)
 
 
 # Logs.
