@@ -43,7 +43,7 @@ logger = logging.getLogger("fpga")
 
 Array = Any
 BOARD, PYTHON = "INFERRY_FPGA_BOARD", "INFERRY_FPGA_PYTHON"
-START_S = {boards.SIMULATED: 900.0, boards.EMULATED: 60.0}
+START_S = {boards.SIMULATED: 900.0, boards.EMULATED: 20.0}
 """How long opening a board may take. Verilator builds a simulated one that is not there yet."""
 USUAL_START_S = 90.0
 MOST_ROWS = 1 << 12

@@ -232,9 +232,13 @@ class Keeper(Generic[D]):
             self._current, self._news, self._is_lost = child, None, False
         try:
             self._open(child, self._start_s)
-        except (FpgaError, Lost) as error:
+        except FpgaError as error:
             self._end(child)
             self._not_ready(error)
+            return False
+        except Lost as error:
+            said = f"{error}; it {self._end(child)}"
+            self._not_ready(BoardError(f"the process for the board did not start: {said}"))
             return False
         up_at = self._clock()
         logger.info(
@@ -294,14 +298,11 @@ class Keeper(Generic[D]):
             self._down(why)
         self.on_change()
 
-    def _not_ready(self, error: Exception) -> None:
-        said = (
-            error if isinstance(error, FpgaError) else BoardError(f"the board's process: {error}")
-        )
-        if self._fail_first(said) or self._is_closed:
+    def _not_ready(self, error: FpgaError) -> None:
+        if self._fail_first(error) or self._is_closed:
             return
-        logger.error("the board does not come back: %s", said)
-        self._give_up_hope(str(said))
+        logger.error("the board does not come back: %s", error)
+        self._give_up_hope(str(error))
 
     def _fail_first(self, error: FpgaError) -> bool:
         with self._changed:

@@ -195,8 +195,8 @@ def test_a_board_that_does_not_recover_is_tried_until_it_does_and_says_so(
     [
         ("real", "made for simulation and cannot run on a real board"),
         ("other", "is for a 7z020clg400, and Arty-Z7-10 has a 7z010clg400"),
-        ("crash", "the board's process: it ended"),
-        ("garbage", "the board's process: it ended or sends nonsense"),
+        ("crash", "the process for the board did not start: it ended; it was ended by SIGBUS"),
+        ("garbage", "did not start: it ended or sends nonsense; it exited with code 0"),
     ],
 )
 def test_what_does_not_start_says_why(digits: Digits, tmp_path: Path, kind: str, said: str) -> None:
