@@ -25,9 +25,16 @@ import msgspec
 
 from runtime.balance import configuration, maps
 from runtime.balance.certificate import certificate_sha1, certificate_text
-from runtime.balance.configuration import AGAIN, certificate_file, lane_name, place_of, slot_name
+from runtime.balance.configuration import (
+    AGAIN,
+    CERTIFICATES,
+    certificate_file,
+    lane_name,
+    place_of,
+    slot_name,
+)
 from runtime.balance.declared import Balance, Replica
-from runtime.balance.errors import RefusedError, RuntimeApiError
+from runtime.balance.errors import RefusedError, RuntimeApiError, UnreachableError
 from runtime.balance.handover import require_free
 from runtime.balance.keeper import Keeper, Told
 from runtime.balance.layout import Layout, Placed, arranged
@@ -130,6 +137,7 @@ class Balancer:
                 self._require_free_ports(balance)
                 self.keeper.run(files)
                 self._layout = layout
+                self.keeper.keep_only(files, maps.FOLDER, CERTIFICATES)
                 self._tell_all(layout)
                 return Applied("reloaded" if is_running else "started")
             self.keeper.store(files)
@@ -172,6 +180,13 @@ class Balancer:
         with self._guard:
             self.keeper.stop(grace_s)
 
+    def _apis(self) -> tuple[RuntimeApi, list[RuntimeApi]]:
+        """Of the run in force, and of those that finish."""
+        apis = self.keeper.apis()
+        if not apis:
+            raise UnreachableError("HAProxy does not run")
+        return apis[0], list(apis[1:])
+
     def _shape(self) -> str:
         """Of what runs; another one when it cannot be asked."""
         for api in self.keeper.apis()[:1]:
@@ -208,7 +223,7 @@ class Balancer:
 
     def _renew(self, certificates: Mapping[str, str]) -> int:
         """How many. Those that finish take no new connections, and need none."""
-        current, *_ = self.keeper.apis()
+        current, _ = self._apis()
         renewed = 0
         for name, pem in certificates.items():
             if current.certificate_sha1(name) != certificate_sha1(pem):
@@ -219,7 +234,7 @@ class Balancer:
     def _tell_all(self, layout: Layout) -> int:
         """The steps of the run in force; those that finish are told the same, as long as they hear
         it: a key that was withdrawn opens nothing there either."""
-        current, *older = self.keeper.apis()
+        current, older = self._apis()
         steps = _tell(current, layout)
         for api in older:
             self._tell_older(api, layout)

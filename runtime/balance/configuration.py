@@ -27,6 +27,7 @@ from runtime.balance.states import Server
 
 FILE = "haproxy.cfg"
 AGAIN = "again"
+CERTIFICATES = "certificates"
 EMPTY = "127.0.0.1:1"
 """The address of a slot that nobody has; it is in maintenance, so nothing goes there."""
 RETRIES, RETRIES_REPEATABLE = 8, 2
@@ -59,7 +60,7 @@ def again_socket(service: str) -> str:
 
 def certificate_file(service: str) -> str:
     """HAProxy's own copy of the chain and the private key."""
-    return f"certificates/{service}.pem"
+    return f"{CERTIFICATES}/{service}.pem"
 
 
 def lane_name(service: str, lane: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -77,6 +77,13 @@ class Folder:
         number = self.generation() + 1
         self._write(self.path, GENERATION, str(number))
         return number
+
+    def keep_only(self, names: Collection[str], *folders: str) -> None:
+        """Of the files in these folders: a service that is gone leaves no private key behind."""
+        for folder in folders:
+            for path in (self.path / folder).glob("*"):
+                if f"{folder}/{path.name}" not in names:
+                    path.unlink(missing_ok=True)
 
     def remove(self, *names: str) -> None:
         """Where they are."""

@@ -30,7 +30,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -152,6 +152,11 @@ class Keeper:
         """For the next start, or for when the one in force dies."""
         with self._guard:
             self._files.store(files)
+
+    def keep_only(self, names: Collection[str], *folders: str) -> None:
+        """Of the files in these folders; the others are removed."""
+        with self._guard:
+            self._files.keep_only(names, *folders)
 
     def read(self, name: str) -> str | None:
         """One of its files; None when there is none."""

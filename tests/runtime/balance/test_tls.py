@@ -78,6 +78,8 @@ def test_a_certificate_is_renewed_while_it_runs(
     front.balancer.stop(0)
     front.apply(one_version(server), certificate=path)
     assert asked(front, old.authority) == (200, second)
+    front.apply(one_version(server))
+    assert front.balancer.keeper.read("certificates/a.pem") is None  # the key is gone too
 
 
 @pytest.mark.slow
