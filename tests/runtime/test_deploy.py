@@ -293,6 +293,13 @@ def test_from_an_image_to_answers_to_an_update_and_back_to_nothing(
         assert (done.code, "HTTP 401" in done.stderr) == (1, True)
         assert "Listening on" in cli("deployment", "logs", "web").stdout
 
+        bad = ("--env", "PYTHONHASHSEED=no number")
+        done = cli("deploy", "bad", "--image", "digits", *bad)
+        assert (done.code, done.stdout) == (1, "")
+        assert done.stderr.splitlines()[-1].startswith("inferry: bad: ")
+        assert "Fatal Python error" in done.stderr  # its last words
+        assert cli("deployment", "delete", "bad", "--wait").code == 0
+
         # With it, commands only declare and wait.
         up = Server(["inferry", "up"], cwd=tmp_path)
         try:
@@ -300,7 +307,6 @@ def test_from_an_image_to_answers_to_an_update_and_back_to_nothing(
             done = cli("deployment", "update", "web", "--env", "A=1", "--wait")
             assert (done.code, done.stdout.strip()) == (0, url), done.stderr
             assert "inferry up" not in done.stderr
-            bad = ("--env", "PYTHONHASHSEED=no number")
             done = cli("deployment", "update", "web", *bad, "--wait")
             assert (done.code, "revision 3 was taken back" in done.stderr) == (1, True)
             assert "PYTHONHASHSEED" in done.stderr
