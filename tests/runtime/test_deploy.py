@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.hosts.containers import DockerHost
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import Deployment, Observed, Replica, Share
@@ -22,9 +23,10 @@ from runtime.cli.deployment_logs import news
 from runtime.cli.deployment_wait import Outcome, outcome
 from runtime.cli.up import News
 from runtime.deployments.controller import only_controller
-from runtime.deployments.here import balancer_folder
+from runtime.deployments.here import balancer_folder, workspace_mark
 from runtime.deployments.stock import WorkspaceStock
-from tests.engine import program
+from tests.engine import Engine, program
+from tests.registry.onnx_files import adder
 from tests.runtime.conftest import Cli
 from tests.runtime.deployments.waiting import eventually
 from tests.runtime.server import ROOT, Server, train_digits
@@ -325,3 +327,33 @@ def test_from_an_image_to_answers_to_an_update_and_back_to_nothing(
         assert [each["event"] for each in events if each["actor"] != "controller"] == [
             *("created", "updated", "updated", "rolled back", "deleted")
         ]
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_containers_are_deployed_and_their_logs_read(
+    cli: Cli, tmp_path: Path, engine: Engine, debian_base: Path
+) -> None:
+    root = tmp_path / ".inferry"
+    workspace = Workspace.open(root)
+    assert cli("init", "--base", str(debian_base)).code == 0
+    workspace.models.register(adder(tmp_path / "m.onnx"), name="adder")
+    workspace.images.create("box", models=["adder"], proof=False)
+    cli("target", "attach", "engine", "--kind", "docker")
+    Path("in.json").write_text('{"x": [[1, 2, 3]]}')
+    try:
+        with removed(root):
+            done = cli("deploy", "web", "--image", "box", "--target", "engine")
+            assert done.code == 0, done.stderr
+            done = cli("score", "web", "--data", "in.json")
+            assert json.loads(done.stdout) == {"y": [[2, 3, 4]]}, done.stderr
+            assert "Listening on" in cli("deployment", "logs", "web").stdout
+            assert cli("deployment", "delete", "web", "--wait").code == 0
+    finally:
+        host = DockerHost(f"ws-{workspace_mark(root)}-engine", WorkspaceStock(root))
+        with contextlib.closing(host):
+            left = host.list()
+            for each in left:
+                host.stop(each.id, 1.0)
+            host.discard([])
+    assert left == []
