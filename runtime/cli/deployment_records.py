@@ -60,7 +60,10 @@ def for_people(item: Deployment) -> Record:
     found["replicas"] = [f"{span(item.service)} wanted", *_replica_lines(item)]
     found["traffic"] = [share_line(item, share) for share in item.traffic]
     found["revisions"] = [_revision_line(each, item.goal) for each in item.revisions]
-    found["service"] = _setting_lines(plain(item.service))
+    service = plain(item.service)
+    if item.service.least_replicas == item.service.most_replicas:
+        del service["autoscale"]  # it has nothing to say
+    found["service"] = _setting_lines(service)
     found[f"revision {goal.number}"] = _setting_lines(plain(goal.settings))
     if item.secrets:
         found["secrets"] = ", ".join(item.secrets)

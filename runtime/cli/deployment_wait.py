@@ -6,6 +6,7 @@ with waiting(workspace, "web", output) as activity:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,6 +212,7 @@ def is_alone(root: Path) -> bool:
 
 
 def say_if_alone(root: Path) -> None:
-    """On stderr, where no controller runs."""
-    if is_alone(root):
-        click.echo(f"inferry: {ALONE}", err=True)
+    """On stderr, where no controller runs; nothing where that cannot be found out."""
+    with contextlib.suppress(OSError):
+        if is_alone(root):
+            click.echo(f"inferry: {ALONE}", err=True)

@@ -9,8 +9,9 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -19,6 +20,7 @@ from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import Deployment, Observed, Replica, Share
 from runtime.balance.balancer import Balancer
+from runtime.balance.errors import StartError
 from runtime.cli.deployment_logs import news
 from runtime.cli.deployment_wait import Outcome, outcome
 from runtime.cli.up import News
@@ -144,6 +146,83 @@ def test_devices_are_not_waited_for_without_a_controller(cli: Cli, images: Works
 
 
 # One controller.
+
+
+class FakeController:
+    """Says of every deployment that it is ``state``, until it is stopped."""
+
+    def __init__(self, workspace: Workspace, state: str, failure: Exception | None) -> None:
+        self._workspace, self._state, self._failure = workspace, state, failure
+        self._stopping = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._stopping.is_set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.01):
+            if self._failure is not None:
+                raise self._failure
+            for each in self._workspace.deployments.list():
+                if each.observed is None or each.observed.state != self._state:
+                    seen(self._workspace, self._state, traffic=each.goal)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``fake("running")``: what takes the controller's place."""
+    program("haproxy")
+
+    def put(state: str, failure: Exception | None = None) -> None:
+        def controller_of(workspace: Workspace, **_: object) -> FakeController:
+            return FakeController(workspace, state, failure)
+
+        monkeypatch.setattr("runtime.deployments.here.controller_of", controller_of)
+
+    return put
+
+
+def test_a_command_that_waits_stands_in_for_a_controller_that_ends(
+    cli: Cli, images: Workspace, fake: Callable[..., None]
+) -> None:
+    fake("running")
+    with contextlib.ExitStack() as other:
+        other.enter_context(only_controller(images.root))
+        timer = threading.Timer(0.5, other.close)
+        timer.start()
+        done = cli("deploy", "web", "--image", "adder:1", "--timeout-s", "30")
+        timer.join()
+    assert (done.code, done.stdout) == (0, "http://127.0.0.1:1/score\n"), done.stderr
+    assert "nothing keeps it running" in done.stderr
+    with only_controller(images.root, wait_s=0) as is_free:
+        assert is_free
+
+
+def test_what_ends_the_controller_ends_the_command(
+    cli: Cli, images: Workspace, fake: Callable[..., None]
+) -> None:
+    fake("starting", StartError("HAProxy is gone"))
+    for words in (["deploy", "web", "--image", "adder:1"], ["up"]):
+        done = cli(*words)
+        assert (done.code, done.stderr.splitlines()[-1]) == (1, "inferry: HAProxy is gone")
+    with only_controller(images.root, wait_s=0) as is_free:
+        assert is_free
+
+
+def test_a_deployment_is_printed_whole_for_programs(
+    cli: Cli, images: Workspace, fake: Callable[..., None]
+) -> None:
+    fake("running")
+    done = cli("deploy", "web", "--image", "adder:1", "-o", "json")
+    assert done.code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["state"], found["url"]) == ("running", "http://127.0.0.1:1/score")
+    assert "is running" not in done.stderr
 
 
 def test_a_second_controller_waits_and_says_so(cli: Cli, tmp_path: Path) -> None:
