@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 Array = Any
-FRACTION_BITS = 63
+MOST = 1023
+"""Beyond every int8, whatever is added to it afterwards."""
+_HALF_STEPS = 24 - np.floor(np.log2(np.arange(MOST + 1) + 0.5)).astype(np.int64)
 
 
 def requantise(total: Array, sig: Array, shift: Array) -> Array:
@@ -24,7 +26,7 @@ def requantise(total: Array, sig: Array, shift: Array) -> Array:
     total = np.asarray(total, np.int64)
     product = np.abs(total) * np.asarray(sig, np.int64)  # < 2^48
     shift = np.asarray(shift, np.int64)
-    whole = np.minimum(product >> shift, 1023)
+    whole = np.minimum(product >> shift, MOST)
     rest = product & ((np.int64(1) << shift) - 1)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     distance = rest - half  # in units of 2^-shift; meaningless for shift 0, where rest is 0
@@ -33,7 +35,7 @@ def requantise(total: Array, sig: Array, shift: Array) -> Array:
     window = np.where(shift >= step, np.int64(1) << np.clip(shift - step, 0, 62), 0)
     is_tie = (np.abs(distance) <= window) & (shift > 0)
     is_up = np.where(is_tie, whole & 1 == 1, (distance > 0) & (shift > 0))
-    magnitude = np.minimum(whole + is_up, 1023)
+    magnitude = np.minimum(whole + is_up, MOST)
     return np.where(total < 0, -magnitude, magnitude)
 
 
@@ -42,8 +44,7 @@ def _half_step(whole: Array, is_below: Array) -> Array:
 
     A float32 in [2^e, 2^(e+1)) has steps of 2^(e-23). Beside m + 1/2, e = floor(log2(m + 1/2)),
     and one less just below 1/2, which is a power of two."""
-    exponent = np.floor(np.log2(whole + 0.5)).astype(np.int64)
-    return 24 - exponent + (is_below & (whole == 0))
+    return _HALF_STEPS[whole] + (is_below & (whole == 0))
 
 
 def add(value: Array, z1: int, residual: Array, zr: int, ma: int, mb: int, sh: int) -> Array:

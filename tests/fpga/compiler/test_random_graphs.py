@@ -17,7 +17,8 @@ from fpga.compiler.graph import Add, Graph
 from fpga.compiler.lowering import lower
 from fpga.compiler.proofs import prove
 from fpga.emulator import EmulatedEngine
-from fpga.errors import CapacityError
+from fpga.emulator.arithmetic import requantise
+from fpga.errors import CapacityError, ModelError
 from fpga.isa.hazard import overwritten, reads_only_padding
 from fpga.isa.shape import SMALL, EngineShape
 from tests.fpga.compiler.random_graphs import random_graph
@@ -112,3 +113,16 @@ def test_random_graphs_are_proved(seed: int) -> None:
     proof = prove(random_graph(seed), most_sums=1 << 20)
     assert proof.sums <= 1 << 20
     assert proof.largest_sum < 1 << 24
+
+
+def test_a_sum_that_is_rounded_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(total: Array, sig: Array, shift: Array) -> Array:
+        """One of all sums is a step off."""
+        return requantise(total, sig, shift) + (np.abs(total) == 777)
+
+    graph = random_graph(7)
+    proved = prove(graph)
+    assert proved.largest_sum > 777
+    monkeypatch.setattr("fpga.compiler.proofs.as_engine", wrong)
+    with pytest.raises(ModelError, match="would round otherwise"):
+        prove(graph)

@@ -80,3 +80,13 @@ def test_add_rounds_half_to_even(
 @pytest.mark.parametrize(("value", "expected"), [(1, 0), (3, 2), (-1, 0), (-3, -2), (5, 2), (7, 4)])
 def test_add_ties(value: int, expected: int) -> None:
     assert add(np.array([value]), 0, np.array([0]), 0, 1, 0, 1).tolist() == [expected]
+
+
+def test_what_is_below_zero_is_rounded_as_what_is_above_it() -> None:
+    # The compiler's proof relies on it: it looks at magnitudes.
+    draw = np.random.default_rng(3)
+    total = draw.integers(0, 1 << 24, 200_000)
+    scale = (2.0 ** draw.uniform(-26, 2, len(total))).astype(np.float32)
+    sig, shift = split_scale(scale)
+    assert (requantise(-total, sig, shift) == -requantise(total, sig, shift)).all()
+    assert (as_float32(-total, scale) == -as_float32(total, scale)).all()
