@@ -2,8 +2,9 @@
 
     python -m benchmarks.balance.part [--rounds 5] [--seconds 2] [--model digits|angle]
 
-Each round measures directly, through HAProxy, through HAProxy and directly again, and compares
-within itself; shown are the medians over the rounds.
+Latency: one request directly and one through HAProxy, in turn. Throughput: each round measures
+directly, through HAProxy, through HAProxy and directly again, and compares within itself. Shown are
+the medians over the rounds.
 """
 
 from __future__ import annotations
@@ -13,20 +14,18 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from benchmarks import drive
 from benchmarks.balance.stand import Pair, Stand, stand
-from benchmarks.drive import Sample
 from benchmarks.outcome import Finding, Outcome, load, table
 from benchmarks.rates import Plan
 from benchmarks.subjects import angle, digits
 
 CONNECTIONS = 32
+REQUESTS = 2000
 ADDED_P50_MS, KEPT_SHARE = 0.15, 0.90
 ORDER = (False, True, True, False)
 """Through HAProxy or not, within a round: what drifts evenly moves both alike."""
-_Measured = TypeVar("_Measured", Sample, Pair)
 
 
 def balance(plan: Plan) -> Outcome:
@@ -54,25 +53,23 @@ def _angle(plan: Plan, outcome: Outcome) -> None:
 
 
 def _added(found: Stand, plan: Plan, outcome: Outcome) -> None:
-    def measure(through_haproxy: bool) -> Sample:
-        return found.alone(through_haproxy=through_haproxy, seconds=plan.seconds)
-
-    rounds = _rounds(plan, measure)
+    rounds = [found.turns(REQUESTS) for _ in range(plan.rounds)]
     rows = []
-    for name, reach in (("p50_ms", ADDED_P50_MS), ("p99_ms", None)):
-        direct = [statistics.fmean(getattr(one, name) for one in pair[0]) for pair in rounds]
-        front = [statistics.fmean(getattr(one, name) for one in pair[1]) for pair in rounds]
+    for name, at, reach_ms in (("p50", 0.5, ADDED_P50_MS), ("p99", 0.99, None)):
+        sides = [
+            [times[int(len(times) * at)] for times in side] for side in zip(*rounds, strict=True)
+        ]
+        direct, front = sides
         added = statistics.median(b - a for a, b in zip(direct, front, strict=True))
-        label = name.removesuffix("_ms")
-        rows.append(
-            [label, *(f"{statistics.median(one):.3f}" for one in (direct, front)), f"{added:.3f}"]
-        )
+        print(f"  {name}: direct {direct}, HAProxy {front}", flush=True)
+        shown = (statistics.median(direct), statistics.median(front), added)
+        rows.append([name, *(f"{one:.3f}" for one in shown)])
         outcome.findings.append(
             Finding(
-                f"HAProxy adds to {label}, digits, JSON, 1 connection",
-                f"<= {reach:g} ms" if reach is not None else "-",
+                f"HAProxy adds to {name}, digits, JSON, 1 connection",
+                f"<= {reach_ms:g} ms" if reach_ms is not None else "-",
                 f"{added:.3f} ms",
-                added <= reach if reach is not None else None,
+                added <= reach_ms if reach_ms is not None else None,
             )
         )
     outcome.tables.append(table(["1 connection, ms", "direct", "HAProxy", "added"], rows))
@@ -119,13 +116,11 @@ def _kept(found: Stand, plan: Plan, outcome: Outcome, what: str) -> None:
     outcome.tables.append(table([*header, "errors"], rows))
 
 
-def _rounds(
-    plan: Plan, measure: Callable[[bool], _Measured]
-) -> list[tuple[list[_Measured], list[_Measured]]]:
+def _rounds(plan: Plan, measure: Callable[[bool], Pair]) -> list[tuple[list[Pair], list[Pair]]]:
     """Direct and through HAProxy, by round."""
-    found: list[tuple[list[_Measured], list[_Measured]]] = []
+    found: list[tuple[list[Pair], list[Pair]]] = []
     for number in range(plan.rounds):
-        sides: tuple[list[_Measured], list[_Measured]] = ([], [])
+        sides: tuple[list[Pair], list[Pair]] = ([], [])
         for through_haproxy in ORDER:
             one = measure(through_haproxy)
             sides[through_haproxy].append(one)

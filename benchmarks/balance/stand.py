@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,14 +18,15 @@ from pathlib import Path
 from statistics import fmean
 
 from benchmarks import contestants, cpu
-from benchmarks.drive import Sample, drive
-from benchmarks.servers import Server, check, free_port, running
+from benchmarks.drive import drive
+from benchmarks.servers import NotServedError, Server, check, free_port, running
 from benchmarks.subjects import Subject
 from benchmarks.wire import Request
 from runtime.balance import Balance, Balancer, Replica, Service, Version
 from runtime.balance.process import usual_account
 
 REPLICAS = 2
+WARM = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,30 @@ class Stand:
     request: Request
     scratch: Path
 
-    def alone(self, *, through_haproxy: bool, seconds: float) -> Sample:
-        """One connection."""
-        server = self.replicas[0]
-        if through_haproxy:
-            server = replace(server, port=self.front)
-        return drive(server, self.request, 1, seconds, self.scratch)
+    def turns(self, requests: int) -> tuple[list[float], list[float]]:
+        """Milliseconds of so many requests, sorted: directly, and through HAProxy; one of each in
+        turn, so that whatever else the machine does meets both alike."""
+        found: tuple[list[float], list[float]] = ([], [])
+        sent = self.request.bytes()
+        with contextlib.ExitStack() as links:
+            pairs = []
+            for port, times in zip((self.replicas[0].port, self.front), found, strict=True):
+                link = links.enter_context(socket.create_connection(("127.0.0.1", port)))
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                pairs.append((link, times))
+            for number in range(WARM + requests):
+                for link, times in pairs:
+                    began_s = time.perf_counter()
+                    link.sendall(sent)
+                    answer = link.recv(65536)
+                    took_ms = (time.perf_counter() - began_s) * 1e3
+                    if not answer.startswith(b"HTTP/1.1 200"):
+                        raise NotServedError(f"it answered {answer[:60]!r}")
+                    if number >= WARM:
+                        times.append(took_ms)
+        for times in found:
+            times.sort()
+        return found
 
     def full(self, *, through_haproxy: bool, connections: int, seconds: float) -> Pair:
         """As many requests as go, to both replicas."""

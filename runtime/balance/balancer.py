@@ -113,7 +113,11 @@ class Balancer:
 
     def __enter__(self) -> Self:
         self.keeper.__enter__()
-        self._layout = _decoded(self.keeper.read(LAYOUT))
+        try:
+            self._layout = _decoded(self.keeper.read(LAYOUT))
+        except BaseException:
+            self.keeper.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -320,7 +324,7 @@ def _encoded(layout: Layout) -> str:
 
 
 def _decoded(text: str | None) -> Layout | None:
-    """None for what an older version of this program wrote, too: the next reload is one more."""
+    """None for what is damaged or of another version of this program: all get new places."""
     try:
         return msgspec.json.decode(text or "", type=Layout)
     except (msgspec.MsgspecError, ValueError):

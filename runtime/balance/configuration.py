@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 from runtime.balance import holding, maps
@@ -46,6 +47,12 @@ _ERRORS = (
 def master_socket(generation: int) -> str:
     """Where HAProxy is told what to do; each of its processes has its own."""
     return f"master.{generation}.sock"
+
+
+def generation_of(name: str) -> int | None:
+    """Of a ``master_socket``; None for other names."""
+    found = re.fullmatch(r"master\.([0-9]{1,9})\.sock", name, re.ASCII)
+    return int(found[1]) if found else None
 
 
 def listeners_socket(generation: int | str) -> str:

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from runtime.balance import configuration
 from runtime.balance.errors import FolderError
 from runtime.balance.process import Account
 
 NEXT = "next"
-GENERATION = "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Folder:
         return descriptor
 
     def read(self, name: str) -> str | None:
-        """None when there is none."""
+        """None when there is none; damaged text is another text."""
         try:
-            return (self.path / name).read_text()
+            return (self.path / name).read_text(errors="replace")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise self._unusable(error) from None
 
     def store(self, files: Mapping[str, str]) -> None:
@@ -67,16 +67,10 @@ class Folder:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def generation(self) -> int:
-        """Of the last run of HAProxy that was begun; 0 before the first."""
-        text = self.read(GENERATION) or "0"
-        return int(text) if text.isdecimal() else 0
-
-    def next_generation(self) -> int:
-        """Counts one more."""
-        number = self.generation() + 1
-        self._write(self.path, GENERATION, str(number))
-        return number
+    def generations(self) -> list[int]:
+        """Of the runs of HAProxy whose sockets are here, the last one first."""
+        found = (configuration.generation_of(path.name) for path in self.path.iterdir())
+        return sorted((number for number in found if number is not None), reverse=True)
 
     def keep_only(self, names: Collection[str], *folders: str) -> None:
         """Of the files in these folders: a service that is gone leaves no private key behind."""
@@ -128,6 +122,5 @@ class Folder:
                     "folder for it elsewhere, such as under /run, or another account"
                 )
 
-    def _unusable(self, error: Exception) -> FolderError:
-        why = error.strerror if isinstance(error, OSError) else error
-        return FolderError(f"cannot use the folder {self.path}: {why}")
+    def _unusable(self, error: OSError) -> FolderError:
+        return FolderError(f"cannot use the folder {self.path}: {error.strerror}")

@@ -42,8 +42,9 @@ local function choose(txn, service, lanes)
 end
 
 core.register_action("hold", { "http-req" }, function(txn, service, lanes, hold_ms)
+  local began_ms = now_ms()
   local until_ms = tonumber(txn.sf:req_hdr(header))
-  if until_ms == nil then until_ms = now_ms() + tonumber(hold_ms) end
+  if until_ms == nil then until_ms = began_ms + tonumber(hold_ms) end
   txn:set_var("txn.until", tostring(until_ms))
   while true do
     local lane = choose(txn, service, tonumber(lanes))
@@ -52,7 +53,8 @@ core.register_action("hold", { "http-req" }, function(txn, service, lanes, hold_
       return
     end
     if now_ms() >= until_ms then return end
-    core.msleep(20)
+    -- Many may wait for long: they look less often then.
+    core.msleep(now_ms() - began_ms < 1000 and 20 or 100)
   end
 end, 3)
 """

@@ -19,7 +19,6 @@ The folder, which only HAProxy's account can read:
     master.N.sock          where the N-th run of HAProxy is told what to do
     listeners.N.sock       where it hands its listening sockets over
     NAME.again.sock        requests that found no server
-    generation             N of the last one
     haproxy.log            what it says
     next/                  files that are checked before they replace the others
 """
@@ -45,8 +44,6 @@ from runtime.balance.runtime_api import RuntimeApi
 
 START_TIMEOUT_S = 10.0
 HANDOVER = "handover.sock"
-REMEMBERED = 20
-"""So many runs back, one is looked for that still finishes."""
 QUIET_S = 10.0
 """Who lived this long is started again at once when it dies."""
 PAUSES_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -201,8 +198,7 @@ class Keeper:
 
     def _adopt(self) -> None:
         """The last run that takes connections is in force; older ones are to finish."""
-        last = self._files.generation()
-        for generation in range(last, max(0, last - REMEMBERED), -1):
+        for generation in self._files.generations():
             process = self._starter.found(generation)
             if process is None:
                 self._forget(generation)
@@ -230,7 +226,7 @@ class Keeper:
         self._wake_up()
 
     def _start(self, before: Process | None) -> Process:
-        generation = self._files.next_generation()
+        generation = max(self._files.generations(), default=0) + 1
         if before is not None or self._held is None:
             inherit = listeners_socket(before.generation) if before is not None else None
             return self._starter.start(generation, inherit=inherit, timeout_s=self._start_timeout_s)

@@ -289,6 +289,26 @@ def test_what_a_keeper_did_not_finish_is_finished_by_the_next(
     front.balancer.keeper.__enter__()
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"{", b"[]", b""])
+def test_a_damaged_record_of_places_costs_nothing(
+    front: Front, servers: Servers, folder: Path, damage: bytes
+) -> None:
+    first, second = servers(), servers()
+    front.apply(one_version(first, second))
+    front.apply(one_version(second))
+    front.balancer.keeper.__exit__(None, None, None)
+    (folder / "layout.json").write_bytes(damage)
+    with Load(front.port) as load:
+        load.wait_for(10)
+        with front.balancer:
+            front.apply(one_version(second))
+            front.apply(one_version(first, second))
+            load.wait_for(10)
+        load.wait_for(10)
+    assert load.failed() == []
+    front.balancer.keeper.__enter__()
+
+
 def certify(authority: trustme.CA, path: Path) -> None:
     leaf = authority.issue_cert("127.0.0.1")
     path.write_bytes(leaf.private_key_pem.bytes() + leaf.cert_chain_pems[0].bytes())
