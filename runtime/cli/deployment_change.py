@@ -72,7 +72,10 @@ def update(
     and is taken back where it does worse. --env KEY= and --secret NAME= take one away."""
     secrets = secret_files(given["secret"])
     with open_workspace(workspace_dir) as workspace:
+        before = workspace.deployments.get(name).goal
         found = _update(workspace, name, image, given, secrets)
+        if found.goal == before and any(value is not None for value in secrets.values()):
+            click.echo("inferry: replicas that run keep the secret that they have read", err=True)
         said = f"{name} shall be revision {found.goal} ({found.revision(found.goal).image})"
         end(workspace, found, said, is_waiting=wait, timeout_s=timeout_s, output=output)
 

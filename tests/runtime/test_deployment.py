@@ -189,6 +189,16 @@ def test_an_update_to_the_same_makes_no_revision(cli: Cli, web: Workspace) -> No
     assert shown(cli)["service"]["rollout"]["step_s"] == 3
 
 
+def test_a_secret_with_another_value_makes_no_revision_and_that_is_said(
+    cli: Cli, web: Workspace
+) -> None:
+    for value, number, is_said in (("a", 2, False), ("b", 2, True)):
+        Path("token").write_text(value)
+        done = cli("deployment", "update", "web", "--secret", "t=token")
+        assert (shown(cli)["goal"], "keep the secret" in done.stderr) == (number, is_said)
+        assert web.deployments.secrets("web") == {"t": value.encode()}
+
+
 def test_a_refused_update_leaves_no_secret(cli: Cli, web: Workspace) -> None:
     Path("token").write_text("x")
     done = cli("deployment", "update", "web", "--secret", "t=token", "--env", "PATH=/")
