@@ -46,8 +46,6 @@ BOARD, PYTHON = "INFERRY_FPGA_BOARD", "INFERRY_FPGA_PYTHON"
 START_S = {boards.SIMULATED: 900.0, boards.EMULATED: 20.0}
 """How long opening a board may take. Verilator builds a simulated one that is not there yet."""
 USUAL_START_S = 90.0
-MOST_ROWS = 1 << 12
-"""In one frame to the process; more go in several."""
 _PATH = re.compile(r"(?:[\w.-]*/)+[\w.+-]*")
 
 
@@ -152,12 +150,7 @@ class FpgaEngine:
             payloads = self._artifact.quantise(values)
         except ProgramError as error:
             raise InputError(str(error)) from None
-        if len(payloads) <= MOST_ROWS:
-            beats = self._beats(payloads)
-        else:
-            starts = range(0, len(payloads), MOST_ROWS)
-            beats = np.concatenate([self._beats(payloads[at : at + MOST_ROWS]) for at in starts])
-        return {self._output: self._artifact.dequantise(beats)}
+        return {self._output: self._artifact.dequantise(self._beats(payloads))}
 
     def close(self) -> None:
         """End the board's process; the board stays as it is. Idempotent."""
@@ -168,7 +161,11 @@ class FpgaEngine:
         if child is None:
             raise EngineLostError(self.broken or "the board was closed")
         try:
-            return child.run(payloads)
+            size = child.opened.max_batch  # one packet each, so that no deadline gets long
+            if len(payloads) <= size:
+                return child.run(payloads)
+            starts = range(0, len(payloads), size)
+            return np.concatenate([child.run(payloads[at : at + size]) for at in starts])
         except Lost as error:
             self._keeper.lost(child, str(error))
             said = f"the process that drives the board was lost: {error}"

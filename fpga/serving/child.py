@@ -85,16 +85,12 @@ class Opened:
 def deadline_s(
     artifact: Artifact, samples: int, opened: Opened, allowance: Allowance = NEAR
 ) -> float:
-    """How long a run may take: what the driver allows for each of its packets, and more."""
-    total = allowance.grace_s
-    for at in range(0, samples, opened.max_batch):
-        count = min(opened.max_batch, samples - at)
-        answer = count * artifact.output_words * artifact.shape.word_beats
-        clocks = artifact.latency_cycles + artifact.interval_cycles * count
-        size = artifact.run_bytes(count) // 8 + answer
-        total += LEAST_DEADLINE_S + SLACK * (clocks + 4 * size) * opened.seconds_per_clock
-        total += 8 * size / allowance.bytes_per_s
-    return total
+    """How long a run may take: what the driver allows for its packet, and more."""
+    answer = samples * artifact.output_words * artifact.shape.word_beats
+    clocks = artifact.latency_cycles + artifact.interval_cycles * samples
+    size = artifact.run_bytes(samples) // 8 + answer
+    driver_s = LEAST_DEADLINE_S + SLACK * (clocks + 4 * size) * opened.seconds_per_clock
+    return driver_s + 8 * size / allowance.bytes_per_s + allowance.grace_s
 
 
 class Child:
@@ -162,7 +158,8 @@ class Child:
             self.counts = self.opened.counts
 
     def run(self, payloads: Array) -> Array:
-        """INPUT payloads uint64 [B, beats] to the output's beats [B, beats].
+        """INPUT payloads uint64 [B, beats] to the output's beats [B, beats], of at most
+        ``opened.max_batch`` samples.
 
         Raises Lost; Unsound, and then READY is to be awaited; another FpgaError, and all is well.
         """

@@ -3,7 +3,7 @@
 A frame is ``<magic u32> <kind u8> <3 zero bytes> <number u32> <size u64> <body: raw bytes>``, all
 little endian. Nothing is pickled, and both sides take the other for an enemy.
 
-    server -> process   RUN       beats of INPUT payloads of whole samples
+    server -> process   RUN       beats of INPUT payloads of whole samples, at most "max_batch"
     process -> server   READY     JSON; after opening, and after a recovery
                         REFUSED   JSON; it cannot open, or not recover, and ends
                         ANSWER    counters, then the output's beats

@@ -124,8 +124,8 @@ class Keeper(Generic[D]):
 
     def lost(self, child: D, why: str) -> None:
         """It is of no use any more: it is killed, and another one started."""
+        self._tell(child, why, is_lost=True)  # first: its end would be news of its own
         child.kill()
-        self._tell(child, why, is_lost=True)
 
     def unsound(self, child: D, why: str) -> None:
         """Its board recovers now."""

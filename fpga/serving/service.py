@@ -23,8 +23,6 @@ from fpga.serving.frames import Counts, Frame, FrameError
 BUSY_S = 2.0
 """How long a board may still belong to a process that was just ended."""
 POLL_S = 0.05
-MOST_SAMPLES = 1 << 16
-"""In one frame."""
 
 
 def open_session(
@@ -59,7 +57,7 @@ class Service:
         """Until the server has gone: 0; 1 after what cannot be mended."""
         self._ready(0)
         while True:
-            frame = frames.receive(self._sock, MOST_SAMPLES * 8 * self._beats)
+            frame = frames.receive(self._sock, self._session.max_batch * 8 * self._beats)
             if frame is None:
                 return 0
             payloads = self._payloads(frame)
@@ -69,7 +67,7 @@ class Service:
                 if not self._failed(frame.number, error):
                     return 1
                 continue
-            self._packets += -(-len(payloads) // self._session.max_batch)
+            self._packets += 1
             frames.send(
                 self._sock, frames.ANSWER, frame.number, self._counts().encode(),
                 np.ascontiguousarray(answer, "<u8"),

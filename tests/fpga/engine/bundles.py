@@ -17,6 +17,8 @@ from fpga.compiler.compilation import Compiled, Options, compile_model
 from fpga.isa.shape import SMALL
 
 Array = Any
+MAX_BATCH = 64
+"""Samples of a packet."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def make(root: Path) -> Digits:
     compiled = compile_model(
         models.digits_mlp(), data[:200], Options(shape=SMALL, build=design.build)
     )
-    artifact = replace(compiled.artifact, bitstream=Bitstream("simulation", design.part))
+    artifact = replace(
+        compiled.artifact, bitstream=Bitstream("simulation", design.part), max_batch=MAX_BATCH
+    )
     artifact.save(root / "fpga")
     (root / "fpga/design.bit").write_bytes(design.bit)
     (root / "fpga/design.hwh").write_bytes(design.hwh)

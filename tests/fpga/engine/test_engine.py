@@ -81,13 +81,6 @@ def test_answers_are_those_of_the_integer_network(engine: FpgaEngine, digits: Di
     assert after.loads == 1
 
 
-def test_more_rows_than_a_frame_takes_go_in_several(
-    engine: FpgaEngine, digits: Digits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fpga.engine.MOST_ROWS", 10)
-    assert _is_right(engine, digits, 25)
-
-
 def test_no_rows_are_no_rows(engine: FpgaEngine, digits: Digits) -> None:
     (found,) = engine.run({"x": digits.rows[:0]}).values()
     assert (found.shape, found.dtype) == ((0, 10), np.float32)
