@@ -17,7 +17,7 @@ from runtime.autoscale import extremes
 from runtime.autoscale.declared import Declared
 from runtime.autoscale.demand import LONGEST_WINDOW_S, Demand, demand, interval_s
 from runtime.autoscale.extremes import Parts
-from runtime.autoscale.learned import Learned, hold_s, with_rate, with_start
+from runtime.autoscale.learned import Learned, Look, hold_s, with_rate, with_start
 from runtime.autoscale.reading import Counted, Reading, read
 from runtime.autoscale.sample import Sample
 
@@ -27,7 +27,11 @@ FUTURE_S = 1.0
 RATE_WINDOW_S = 5.0
 """The rate of a replica is learned from the mean of so long, and of so many looks at least."""
 RATE_LOOKS = 3.0
-FEWEST_FOR_RATE = 2
+FEWEST_LOOKS = 2
+ANSWERS = 30.0
+"""...and of so many answers, as far as they were seen: fewer are a matter of chance..."""
+FEWEST_ANSWERS = 10.0
+"""...and nothing is learned from so few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +115,35 @@ def _learned(declared: Declared, learned: Learned, readings: tuple[Reading, ...]
     last = readings[-1]
     for took_s in last.starts_s:
         learned = with_start(learned, took_s)
-    answered = in_flight = drain_s = 0.0
+    look = _look(readings)
+    return learned if look is None else with_rate(learned, declared, look)
+
+
+def _look(readings: tuple[Reading, ...]) -> Look | None:
+    """The mean of some seconds, and more if that is needed to have enough answers, in which the
+    same replicas worked; None: there are not enough."""
+    last = readings[-1]
+    answers = rates = in_flight = drain_s = 0.0
     count = 0
     window_s = max(RATE_WINDOW_S, RATE_LOOKS * interval_s(readings))
-    for reading in reversed(readings):  # as long as the same replicas answered
-        if last.at_s - reading.at_s >= window_s or reading.ready != last.ready:
+    for index in range(len(readings) - 1, 0, -1):
+        reading = readings[index]
+        is_enough = count >= RATE_LOOKS - 1 and answers >= ANSWERS
+        if is_enough and last.at_s - reading.at_s >= window_s:
             break
-        if reading.answered_rps is None or reading.unknown or reading.starts_s:
+        if reading.ready != last.ready or reading.unknown or reading.starts_s:
             break
-        answered += reading.answered_rps
+        if reading.answered_rps is None:
+            break
+        answers += reading.answered_rps * (reading.at_s - readings[index - 1].at_s)
+        rates += reading.answered_rps
         in_flight += reading.in_flight
         drain_s += reading.drain_s
         count += 1
-    if count < FEWEST_FOR_RATE or not last.ready:
-        return learned
-    replicas = count * last.ready
-    return with_rate(
-        learned,
-        declared,
-        rate_rps=answered / replicas,
-        in_flight=in_flight / replicas,
-        drain_s=drain_s / count,
-    )
+    if count < FEWEST_LOOKS or answers < FEWEST_ANSWERS or not last.ready:
+        return None
+    looks = count * last.ready
+    return Look(rates / looks, in_flight / looks, drain_s / count, in_flight)
 
 
 def _idle_since_s(history: History, reading: Reading) -> float | None:

@@ -6,7 +6,9 @@ replica with a quarter of the declared load in flight may do two thirds of the w
 away three of four would overload the last one. All that is assumed is that the load in flight grows
 at least as fast as the rate (queues do): then a replica that does ``y`` requests a second with
 ``x`` of ``target`` in flight can do at least ``y`` and at most ``y * target / x`` at the target.
-Each look narrows what is known.
+Each look pulls what is known between these two. What is in flight is seen only at the moment of a
+look, so that ``x`` says something only where there is enough of it. Where replicas do all that they
+are thought to be able to do, and have room left, a little more is tried.
 """
 
 from __future__ import annotations
@@ -25,8 +27,17 @@ SLOWER = 0.5
 FASTER = 0.1
 """A start that takes longer than thought counts more than one that takes less: what is learned
 tends to four of five starts."""
-SATURATED = 0.2
-"""How far a look at full replicas pulls towards the rate that they do then."""
+PULL = 0.2
+"""How far one look pulls towards what it shows."""
+TRIED = 1.05
+TRIES = 0.05
+"""So much more is tried where there is room, and how far one look goes towards it."""
+ROOM = 0.7
+"""Below this part of the target in flight, a replica has room."""
+TELLING = 0.25
+"""From this part of the target on, what is in flight tells what there may be at most..."""
+FEWEST_SEEN = 20.0
+"""...if so many requests were seen in flight, all replicas and looks together."""
 ALONE = 2.0
 """Fewer requests in a replica than this wait for nobody, however long they take."""
 WIDE = 1.3
@@ -72,29 +83,38 @@ def with_start(learned: Learned, took_s: float) -> Learned:
     )
 
 
-def with_rate(
-    learned: Learned, declared: Declared, *, rate_rps: float, in_flight: float, drain_s: float
-) -> Learned:
-    """A replica answered ``rate_rps`` requests a second with so many in flight, on average."""
-    if not rate_rps > 0.0 or not math.isfinite(rate_rps) or not math.isfinite(in_flight):
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What replicas did on average over a few looks: requests each answered in a second, and had in
+    flight. ``seen``: requests seen in flight in all."""
+
+    rate_rps: float
+    in_flight: float
+    drain_s: float
+    seen: float
+
+
+def with_rate(learned: Learned, declared: Declared, look: Look) -> Learned:
+    """One more look at replicas that all worked."""
+    rate, in_flight, target = look.rate_rps, look.in_flight, declared.target_in_flight
+    if not (0.0 < rate < math.inf and 0.0 <= in_flight < math.inf):
         return learned
-    target = declared.target_in_flight
-    if in_flight >= target or (in_flight >= ALONE and drain_s >= declared.target_queue_s):
-        return _full(learned, rate_rps)
-    most = rate_rps * target / max(in_flight, 1e-9)
     known = learned.rate_rps
-    if known is None:  # nearer to the least, as what is in flight grows faster than the rate
-        guess = rate_rps * (most / rate_rps) ** 0.3
-        return replace(learned, rate_rps=guess, is_sure=most < WIDE * rate_rps)
-    return replace(
-        learned,
-        rate_rps=min(max(known, rate_rps), most),
-        is_sure=learned.is_sure or most < WIDE * rate_rps,
-    )
-
-
-def _full(learned: Learned, rate_rps: float) -> Learned:
-    known = learned.rate_rps
-    if known is None or not learned.is_sure:
-        return replace(learned, rate_rps=rate_rps, is_sure=True)
-    return replace(learned, rate_rps=known + SATURATED * (rate_rps - known))
+    is_late = in_flight >= ALONE and look.drain_s >= declared.target_queue_s
+    if in_flight >= target or is_late:
+        pulled = rate if known is None or not learned.is_sure else known + PULL * (rate - known)
+        return replace(learned, rate_rps=pulled, is_sure=True)
+    is_telling = in_flight >= TELLING * target and look.seen >= FEWEST_SEEN
+    most = rate * target / in_flight if is_telling else math.inf
+    if known is None:
+        if not is_telling:
+            return learned
+        # Nearer to the least, as what is in flight grows faster than the rate.
+        return replace(learned, rate_rps=rate * (most / rate) ** 0.3, is_sure=most < WIDE * rate)
+    if known > most:
+        known += PULL * (most - known)
+    elif known < rate:
+        known += PULL * (rate - known)
+    elif known < rate * TRIED and in_flight < ROOM * target:
+        known += TRIES * (rate * TRIED - known)
+    return replace(learned, rate_rps=known, is_sure=learned.is_sure or most < WIDE * rate)

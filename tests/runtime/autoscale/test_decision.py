@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.autoscale.decision import Cause, decide
@@ -13,7 +13,7 @@ from runtime.autoscale.learned import Learned
 from runtime.autoscale.sample import Load, Replica, Sample
 from tests.runtime.autoscale.scene import KNOWN, RATE_RPS, Scene, enough, steady
 
-DECLARED = Declared(min_replicas=1, max_replicas=40, target_in_flight=2.0, target_queue_s=0.5)
+DECLARED = Declared(min_replicas=1, max_replicas=40, target_in_flight=1.2, target_queue_s=0.5)
 HEADROOM = DECLARED.headroom
 
 
@@ -52,7 +52,7 @@ def test_replicas_go_after_the_window_and_not_before() -> None:
 
 
 def test_with_a_window_upwards_a_short_rise_changes_nothing() -> None:
-    declared = Declared(max_replicas=40, target_in_flight=2.0, up_s=10.0, panic_threshold=3.0)
+    declared = Declared(max_replicas=40, target_in_flight=1.2, up_s=10.0, panic_threshold=3.0)
     scene = settled(100.0, declared)
     before = scene.wanted
     assert set(scene.seconds([*steady(140.0, 5), *steady(80.0, 20)])) == {before}
@@ -60,7 +60,7 @@ def test_with_a_window_upwards_a_short_rise_changes_nothing() -> None:
 
 
 def test_a_panic_does_not_wait_for_the_window_upwards() -> None:
-    declared = Declared(max_replicas=40, target_in_flight=2.0, up_s=300.0)
+    declared = Declared(max_replicas=40, target_in_flight=1.2, up_s=300.0)
     scene = settled(100.0, declared)
     decisions = scene.seconds(steady(400.0, 8))
     assert decisions[-1] >= 40
@@ -138,7 +138,7 @@ def test_while_the_rate_of_a_replica_is_a_guess_few_go_at_once() -> None:
     assert decisions.index(9) - decisions.index(12) >= 15
 
 
-ZERO = Declared(min_replicas=0, max_replicas=5, target_in_flight=2.0, zero_grace_s=300.0)
+ZERO = Declared(min_replicas=0, max_replicas=5, target_in_flight=1.2, zero_grace_s=300.0)
 
 
 def test_it_sleeps_when_nobody_has_asked_for_the_grace() -> None:
@@ -228,7 +228,7 @@ def test_it_stays_within_what_is_declared(
 def test_nothing_goes_within_the_window_after_more_came(
     loads: list[tuple[float, int]], down_s: float
 ) -> None:
-    declared = Declared(max_replicas=60, target_in_flight=2.0, down_s=down_s)
+    declared = Declared(max_replicas=60, target_in_flight=1.2, down_s=down_s)
     scene = replay(declared, loads, [])
     raised_at: int | None = None
     for second in range(1, len(scene.replicas)):
@@ -240,6 +240,7 @@ def test_nothing_goes_within_the_window_after_more_came(
 
 @settings(deadline=None, max_examples=40)
 @given(LOADS, st.floats(1.0, 5.0))
+@example([(0.0, 1), (2.2e-311, 1), (256.0, 13), (0.0, 52)], 2.375)
 def test_more_load_never_wants_fewer(loads: list[tuple[float, int]], factor: float) -> None:
     declared = Declared(max_replicas=1000, target_in_flight=1e5)
 

@@ -11,6 +11,7 @@ from runtime.autoscale.learned import (
     LONGEST_HOLD_S,
     LONGEST_START_S,
     Learned,
+    Look,
     hold_s,
     with_rate,
     with_start,
@@ -19,8 +20,13 @@ from runtime.autoscale.learned import (
 DECLARED = Declared(target_in_flight=8.0, target_queue_s=0.5)
 
 
-def seen(learned: Learned, rate_rps: float, in_flight: float, drain_s: float = 0.1) -> Learned:
-    return with_rate(learned, DECLARED, rate_rps=rate_rps, in_flight=in_flight, drain_s=drain_s)
+def seen(
+    learned: Learned, rate_rps: float, in_flight: float, drain_s: float = 0.1, looks: int = 60
+) -> Learned:
+    """After as many looks as it takes to believe what they show."""
+    for _ in range(looks):
+        learned = with_rate(learned, DECLARED, Look(rate_rps, in_flight, drain_s, 100.0))
+    return learned
 
 
 def test_the_first_start_is_believed() -> None:
@@ -53,7 +59,7 @@ def test_a_start_without_end_is_bounded() -> None:
 
 
 def test_a_rate_is_between_what_was_done_and_what_the_rest_of_the_target_allows() -> None:
-    learned = seen(Learned(), 40.0, 2.0)
+    learned = seen(Learned(), 40.0, 2.0, looks=1)
     assert learned.rate_rps is not None
     assert 40.0 < learned.rate_rps < 160.0
     assert not learned.is_sure
@@ -62,26 +68,51 @@ def test_a_rate_is_between_what_was_done_and_what_the_rest_of_the_target_allows(
 def test_the_nearer_to_the_target_the_surer() -> None:
     learned = seen(seen(Learned(), 40.0, 2.0), 75.0, 7.0)
     assert learned.rate_rps is not None
-    assert 75.0 <= learned.rate_rps <= 75.0 * 8.0 / 7.0
+    assert 74.0 <= learned.rate_rps <= 75.0 * 8.0 / 7.0
     assert learned.is_sure
 
 
 def test_a_service_that_became_slower_is_noticed_before_it_is_full() -> None:
     learned = seen(Learned(rate_rps=100.0, is_sure=True), 20.0, 4.0)
-    assert learned.rate_rps == 40.0
+    assert learned.rate_rps == pytest.approx(40.0, rel=0.01)
+
+
+def test_a_service_that_became_faster_is_noticed_though_nobody_asks_for_more() -> None:
+    """Fewer replicas are then wanted, which shows whether it is true."""
+    learned = Learned(rate_rps=20.0, is_sure=True)
+    for _ in range(40):
+        assert learned.rate_rps is not None
+        learned = seen(learned, learned.rate_rps, 2.0, looks=10)
+    assert learned.rate_rps is not None
+    assert learned.rate_rps > 40.0
+
+
+def test_replicas_that_do_less_than_they_could_show_nothing() -> None:
+    known = Learned(rate_rps=100.0, is_sure=True)
+    assert seen(known, 30.0, 1.0) == known
+    full = seen(known, 99.0, 7.0)
+    assert full.rate_rps is not None
+    assert full.rate_rps <= 100.0, "there is no room to try more"
+
+
+def test_one_request_that_happens_to_be_seen_says_nothing() -> None:
+    """On a quiet service a look finds nothing in flight, or now and then one."""
+    known = Learned(rate_rps=100.0, is_sure=True)
+    for in_flight in (0.0, 1.0, 4.0):
+        look = Look(0.2, in_flight, 0.05, in_flight)
+        assert with_rate(known, DECLARED, look) == known
+        assert with_rate(Learned(), DECLARED, look) == Learned()
 
 
 def test_full_replicas_show_their_rate() -> None:
-    learned = Learned(rate_rps=100.0, is_sure=True)
-    for _ in range(30):
-        learned = seen(learned, 50.0, 30.0)
+    learned = seen(Learned(rate_rps=100.0, is_sure=True), 50.0, 30.0)
     assert learned.rate_rps == pytest.approx(50.0, rel=0.01)
-    assert seen(Learned(), 50.0, 30.0).rate_rps == 50.0
+    assert seen(Learned(), 50.0, 30.0, looks=1).rate_rps == 50.0
 
 
 def test_a_slow_request_alone_does_not_make_a_replica_full() -> None:
-    assert seen(Learned(), 0.5, 1.0, drain_s=2.0).rate_rps != 0.5
-    assert seen(Learned(), 0.5, 3.0, drain_s=6.0).rate_rps == 0.5
+    assert seen(Learned(), 0.5, 1.0, drain_s=2.0, looks=1).rate_rps is None
+    assert seen(Learned(), 0.5, 3.0, drain_s=6.0, looks=1).rate_rps == 0.5
 
 
 @given(st.floats(), st.floats(), st.floats(), st.none() | st.floats(1e-6, 1e6))
