@@ -3,6 +3,7 @@ folded (onnxruntime), and operators that say the same as others."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def _without_scalers(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """By onnxruntime: constants, Identity, Dropout, what follows a Conv."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory(prefix="inferry-prepare-") as folder:
