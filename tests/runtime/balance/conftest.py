@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -24,7 +25,6 @@ from typing import Any, Protocol
 import pytest
 
 from runtime.balance import Balance, Balancer, Limits, Replica, Service, Version
-from tests.broker import free_port
 from tests.engine import program
 
 SCRIPT = Path(__file__).with_name("replica.py")
@@ -68,6 +68,14 @@ class Servers(Protocol):
     """``port``: of one that was there before."""
 
     def __call__(self, port: int | None = None) -> Server: ...
+
+
+def free_port() -> int:
+    """Below those that the kernel gives to connections, of which these tests make many."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @pytest.fixture

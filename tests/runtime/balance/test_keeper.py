@@ -28,9 +28,8 @@ from runtime.balance.errors import (
 from runtime.balance.keeper import Keeper
 from runtime.balance.layout import arranged
 from runtime.balance.process import Account, complaint, usual_account
-from tests.broker import free_port
 from tests.engine import program
-from tests.runtime.balance.conftest import Front, Servers, haproxies, one_version
+from tests.runtime.balance.conftest import Front, Servers, free_port, haproxies, one_version
 from tests.runtime.balance.load import Load, wait_until
 
 pytestmark = pytest.mark.slow
