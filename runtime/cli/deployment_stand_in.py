@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -85,10 +84,11 @@ class StandIn:
 def require_haproxy() -> None:
     """Before anything is started that could not be reached. Raises NoHaproxyError."""
     from runtime.balance.errors import NoHaproxyError
+    from runtime.deployments.here import haproxy_program
 
-    if shutil.which("haproxy") is None:
+    if haproxy_program() is None:
         raise NoHaproxyError(
-            "haproxy is not in $PATH, and a deployment needs it; as root: apt-get install haproxy"
+            "haproxy is not installed, and a deployment needs it; as root: apt-get install haproxy"
             " (Debian has it in /usr/sbin)"
         )
 

@@ -18,6 +18,7 @@ from runtime.edge_images import FoundImage
 from runtime.errors import BadValueError
 
 Find = Callable[[str], FoundImage]
+MOST_BYTES = 1 << 50
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmg]?)(?:i?b)?", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _STRUCTS = (Layer, Module, Limits, Restart, Probe, Update, Settings, Window, Variant)
@@ -28,7 +29,10 @@ def size_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise BadValueError(f"'{text}' is no size; say 256m or 1g")
-    return int(float(match[1]) * _FACTORS[match[2].lower()])
+    size = float(match[1]) * _FACTORS[match[2].lower()]
+    if size > MOST_BYTES:
+        raise BadValueError(f"'{text[:40]}' is more than any machine has")
+    return int(size)
 
 
 def module_pairs(texts: tuple[str, ...]) -> dict[str, str]:

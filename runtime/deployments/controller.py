@@ -23,8 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edge.errors import EdgeError
 from edge.hosts.port import ModuleHost
 from registry import Workspace
+from registry.clock import utc_now
+from registry.deployments import Deployment, Observed
 from registry.errors import NotFoundError, RegistryError
 from runtime.balance.balancer import Balancer, ServiceState
 from runtime.balance.declared import Balance, Service
@@ -140,18 +143,10 @@ class Controller:
             while not self._stopping.is_set():
                 wait_s = self._tick_s
                 try:
+                    unit = unit or self._unit(name)
                     if unit is None:
-                        place = self._place_of(self._workspace.deployments.get(name).target)
-                        unit = Unit(
-                            name,
-                            self._workspace.deployments,
-                            place.host,
-                            sample=self._sample,
-                            is_exclusive=self._is_exclusive,
-                            secret_files=self._secret_files,
-                            environ=place.environ,
-                        )
-                    if not self._tick(unit):
+                        wait_s = SLOW_TICK_S
+                    elif not self._tick(unit):
                         return
                 except NotFoundError:
                     return
@@ -163,6 +158,35 @@ class Controller:
         finally:
             if unit is not None:
                 unit.close()
+
+    def _unit(self, name: str) -> Unit | None:
+        """None where its target cannot be had, which its state says."""
+        declared = self._workspace.deployments.get(name)
+        try:
+            place = self._place_of(declared.target)
+        except EdgeError as error:
+            self._lost(declared, str(error))
+            return None
+        return Unit(
+            name,
+            self._workspace.deployments,
+            place.host,
+            sample=self._sample,
+            is_exclusive=self._is_exclusive,
+            secret_files=self._secret_files,
+            environ=place.environ,
+        )
+
+    def _lost(self, declared: Deployment, cause: str) -> None:
+        before = declared.observed
+        if before is not None and (before.state, before.cause) == ("failed", cause):
+            return
+        self._told(f"{declared.name} failed: {cause}")
+        memory = "" if before is None else before.memory
+        self._workspace.deployments.observe(
+            declared.name,
+            Observed("failed", cause, None, declared.change, (), utc_now(), memory),
+        )
 
     def _tick(self, unit: Unit) -> bool:
         """False: it is gone."""

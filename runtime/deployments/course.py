@@ -28,7 +28,8 @@ LONGEST = 10.0
 
 class Course(msgspec.Struct, frozen=True, omit_defaults=True):
     """``before``: revision and percent of what had the traffic when it began; ``elapsed_s``: of
-    preparing, or of the step; ``seen``: requests of the new revision when the step began."""
+    preparing, or of the step; ``seen`` and ``seen_before``: requests of the new revision and of
+    those before it, when the step began."""
 
     new: int
     before: tuple[tuple[int, float], ...] = ()
@@ -36,6 +37,7 @@ class Course(msgspec.Struct, frozen=True, omit_defaults=True):
     step: int = 0
     elapsed_s: float = 0.0
     seen: int = 0
+    seen_before: int = 0
     cause: str = ""
 
     @property
@@ -78,17 +80,17 @@ def advanced(
     if readiness.trouble is not None:
         return _taken_back(course, readiness.trouble)
     if course.phase == "preparing":
-        return _prepared(course, start_s, readiness, new)
+        return _prepared(course, start_s, readiness, old, new)
     found = complaint(rollout, old, new)
     if found is not None:
         return _taken_back(course, found)
-    if not _is_step_over(course, rollout, new):
+    if not _is_step_over(course, rollout, old, new):
         return course
     if course.step + 1 >= len(rollout.steps):
         return msgspec.structs.replace(course, phase="finished")
     if readiness.ready < readiness.wanted:
         return course  # what is to carry more must be there first
-    return msgspec.structs.replace(course, step=course.step + 1, elapsed_s=0.0, seen=new.requests)
+    return _stepped(course, course.step + 1, old, new)
 
 
 def shares(course: Course, rollout: Rollout) -> tuple[Share, ...]:
@@ -122,18 +124,28 @@ def percent_next(course: Course, rollout: Rollout) -> float:
     return rollout.steps[min(ahead, len(rollout.steps) - 1)]
 
 
-def _prepared(course: Course, start_s: float, readiness: Readiness, new: Answers) -> Course:
+def _prepared(
+    course: Course, start_s: float, readiness: Readiness, old: Answers, new: Answers
+) -> Course:
     if readiness.ready >= max(readiness.wanted, 1):
         phase: Phase = "shifting" if course.before else "finished"
-        return msgspec.structs.replace(course, phase=phase, elapsed_s=0.0, seen=new.requests)
+        return _stepped(msgspec.structs.replace(course, phase=phase), 0, old, new)
     if course.elapsed_s >= start_s and course.before:
         return _taken_back(course, f"it was not ready within {start_s:g} s")
     return course
 
 
-def _is_step_over(course: Course, rollout: Rollout, new: Answers) -> bool:
+def _stepped(course: Course, step: int, old: Answers, new: Answers) -> Course:
+    return msgspec.structs.replace(
+        course, step=step, elapsed_s=0.0, seen=new.requests, seen_before=old.requests
+    )
+
+
+def _is_step_over(course: Course, rollout: Rollout, old: Answers, new: Answers) -> bool:
     if course.elapsed_s < rollout.step_s:
         return False
+    if new.requests == course.seen and old.requests == course.seen_before:
+        return True  # nobody asks, so that there is nothing to wait for
     is_told = new.requests - course.seen >= rollout.least_requests
     return is_told or course.elapsed_s >= LONGEST * rollout.step_s
 

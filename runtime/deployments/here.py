@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,8 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
         except EdgeError:
             return False  # whoever starts it says what is wrong
 
-    balancer = Balancer(balancer_folder(workspace.root), told=told)
+    command = haproxy_program() or "haproxy"
+    balancer = Balancer(balancer_folder(workspace.root), command=command, told=told)
     return Controller(
         workspace,
         balancer,
@@ -83,6 +85,12 @@ def environ_of(target: Target) -> dict[str, str]:
     if target.kind != "fpga":
         return {}
     return {names[key]: value for key, value in target.settings.items() if key in names}
+
+
+def haproxy_program() -> str | None:
+    """Debian has it where a plain user's PATH does not lead."""
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which("haproxy", path=f"{path}:/usr/local/sbin:/usr/sbin")
 
 
 def balancer_folder(root: Path) -> Path:

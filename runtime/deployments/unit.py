@@ -148,10 +148,12 @@ class Unit:
         for revision in wanted:
             self._prepare(declared.revision(revision).digest)
         seen = self._replicas.seen()
-        if course is not None and not course.is_over:
+        is_active = course is not None and not course.is_over
+        if course is not None and is_active:
             course = self._advance(declared, course, wanted, seen, tick_s)
         self._memory = Memory(course, self._memory.port, scale)
-        self._shift(declared, course)
+        if course is not None and is_active:
+            self._shift(declared, course)
         self._act(declared, wanted, seen, now_s, balanced)
         return next(
             (said for revision in sorted(wanted) if (said := self._replicas.trouble(revision))),
@@ -223,9 +225,10 @@ class Unit:
                     break
         return self._sampled.get(revision)
 
-    def _shift(self, declared: Deployment, course: Course | None) -> None:
-        """The traffic as the course has it, in the record and the ledger."""
-        if course is None or not declared.is_wanted:
+    def _shift(self, declared: Deployment, course: Course) -> None:
+        """The traffic as the course has it, in the record and the ledger. Once it is over, people
+        may split the traffic otherwise."""
+        if not declared.is_wanted:
             return
         wanted = shares(course, self._rollout(declared))
         shadows = tuple(

@@ -22,6 +22,7 @@ from registry.deployments import (
     RevisionSettings,
     Rollout,
     ServiceSettings,
+    Share,
 )
 from runtime.balance.balancer import Balancer
 from runtime.deployments.controller import Controller, Place
@@ -108,6 +109,14 @@ def test_from_declared_to_answers_to_a_new_revision_to_nothing(
 
         eventually(is_over)
         assert answers == {2, 3}
+        made.deployments.set_traffic("web", [Share(2, 50), Share(1, 50)], actor="ada")
+        answers.clear()
+        eventually(lambda: is_over() or answers == {2, 3})
+        assert {s.revision: s.percent for s in made.deployments.get("web").traffic} == {
+            1: 50,
+            2: 50,
+        }
+        made.deployments.set_traffic("web", [Share(2, 100)], actor="ada")
         eventually(lambda: [each.id.module.split(".")[1] for each in host.list()] == ["2"])
 
         made.deployments.delete("web", actor="ada")
@@ -177,8 +186,7 @@ def test_one_broken_deployment_blocks_no_other(
         with removed(made, host, folder), controlled(made, host, folder):
             port = url_port(eventually(lambda: state(made, "running")))
             assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
-            cause = eventually(lambda: cause_of(made.deployments.get("bad")))
-            assert str(service.port) in cause
+            eventually(lambda: str(service.port) in cause_of(made.deployments.get("bad")))
 
 
 def test_nobody_asks_and_none_runs_somebody_asks_and_is_answered(

@@ -89,11 +89,18 @@ def test_the_first_revision_has_nothing_to_go_back_to_and_says_why_it_waits() ->
     assert percents(course) == {1: 100.0}
 
 
-def test_a_step_without_requests_lasts_longer_but_not_for_ever() -> None:
+def test_a_step_of_which_too_few_requests_tell_lasts_longer_but_not_for_ever() -> None:
+    course, ticks = tick(begun(2, OLD), new=Answers(0)), 0
+    while course.step == 0:
+        course, ticks = tick(course, new=Answers(1)), ticks + 1
+    assert ticks == LONGEST * RULES.step_s
+
+
+def test_where_nobody_asks_at_all_a_step_is_no_longer_than_it_must() -> None:
     course, ticks = tick(begun(2, OLD), new=Answers(0)), 0
     while course.step == 0:
         course, ticks = tick(course, new=Answers(0)), ticks + 1
-    assert ticks == LONGEST * RULES.step_s
+    assert ticks == RULES.step_s
 
 
 def test_more_traffic_waits_for_the_replicas_that_shall_carry_it() -> None:
