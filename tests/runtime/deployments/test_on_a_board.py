@@ -4,6 +4,7 @@ when one version follows the other. With the controller as ``inferry up`` has it
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from registry import Workspace
 from registry.deployments import Health, RevisionSettings, Rollout, ServiceSettings
 from registry.fpga_artifact import FpgaContents
 from runtime.deployments.controller import only_controller
-from runtime.deployments.here import controller_of
+from runtime.deployments.here import balancer_folder, controller_of
 from tests.engine import program
 from tests.fpga.build.networks import inputs, write
 from tests.runtime.deployments.test_controller import state, url_port
@@ -78,5 +79,6 @@ def test_one_version_follows_the_other_on_the_one_board(tmp_path: Path) -> None:
             controller.stop()
             thread.join(60)
             controller._balancer.stop(1.0)
+            shutil.rmtree(balancer_folder(workspace.root))
     assert "web running" in said
     assert said[-1] == "web is gone"
