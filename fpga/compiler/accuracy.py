@@ -19,7 +19,8 @@ Array = Any
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """``same_answer``: share of rows where both have their largest output at the same place.
+    """``same_answer``: share of rows where both have their largest output at the same place (of one
+    output: on the same side of 0).
     ``float_right``, ``int8_right``: share of right answers; None without labels. ``largest_error``,
     ``mean_error``: of the outputs, in steps of the output's int8."""
 
@@ -36,13 +37,19 @@ def compare(
 ) -> Accuracy:
     """The float `model` (without what the host does at its end) and the integer graph.
 
-    inputs: real, as the model has them; labels: the right places of the largest output. Raises
-    ModelError for inputs of another shape.
+    inputs: real, as the model has them; labels: of each row the right place of the largest output,
+    or 1 for one output above 0. Raises ModelError for inputs of another shape, or no numbers.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     inputs = np.asarray(inputs, np.float32)
+    if len(inputs) < 1 or not np.isfinite(inputs).all():
+        raise ModelError("held-out inputs: one row or more, without nan or infinity")
+    if labels is not None and np.shape(labels) != (len(inputs),):
+        raise ModelError(
+            f"labels: one for each of {len(inputs)} held-out rows, not {list(np.shape(labels))}"
+        )
     ort.set_default_logger_severity(3)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -64,7 +71,9 @@ def integers(graph: Graph, inputs: Array) -> Array:
     tensor = graph.tensors[graph.input]
     if graph.layouts[0] == "NHWC":
         inputs = np.moveaxis(np.asarray(inputs), 3, 1)
-    number = np.rint(np.asarray(inputs, np.float32) / np.float32(tensor.scale)) + tensor.zero_point
+    with np.errstate(over="ignore"):  # what is too large is the largest
+        real = np.asarray(inputs, np.float32) / np.float32(tensor.scale)
+    number = np.rint(real) + tensor.zero_point
     return np.clip(number, -128, 127).astype(np.int8).reshape(len(inputs), *tensor.shape)
 
 
@@ -74,9 +83,13 @@ def as_the_model(graph: Graph, values: Array) -> Array:
 
 
 def _accuracy(graph: Graph, real: Array, whole: Array, labels: Array | None) -> Accuracy:
+    if not np.isfinite(real).all():
+        raise ModelError("the float model gives nan or infinity for held-out inputs")
     tensor = graph.tensors[graph.output]
     error = np.abs(whole.astype(np.float64) - tensor.zero_point - real / tensor.scale)
     answers = real.argmax(axis=1), whole.argmax(axis=1)
+    if real.shape[1] == 1:
+        answers = (real > 0)[:, 0], (whole > tensor.zero_point)[:, 0]
     right: list[float | None] = [None, None]
     if labels is not None:
         right = [float(np.mean(each == np.asarray(labels))) for each in answers]

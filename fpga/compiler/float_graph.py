@@ -21,6 +21,8 @@ class FloatGraph:
         self._names = {each.name for each in (*self._graph.initializer, *self._graph.input)}
         self._names.update(name for node in self._graph.node for name in node.output)
         self._sizes = _sizes(model)
+        self._constants: dict[str, onnx.TensorProto] | None = None
+        self._found: tuple[dict[str, onnx.NodeProto], dict[str, list[onnx.NodeProto]]] | None = None
 
     @property
     def nodes(self) -> list[onnx.NodeProto]:
@@ -28,31 +30,40 @@ class FloatGraph:
 
     def constant(self, name: str) -> Array | None:
         """The values of an initialiser; None for anything else."""
-        for each in self._graph.initializer:
-            if each.name == name:
-                return numpy_helper.to_array(each)
-        return None
+        if self._constants is None:
+            self._constants = {each.name: each for each in self._graph.initializer}
+        found = self._constants.get(name)
+        return None if found is None else numpy_helper.to_array(found)
 
     def sizes(self, name: str) -> tuple[int, ...] | None:
         """Without the batch, where they are known."""
         return self._sizes.get(name)
 
     def maker(self, name: str) -> onnx.NodeProto | None:
-        return next((node for node in self._graph.node if name in node.output), None)
-
-    def readers(self, name: str) -> list[onnx.NodeProto]:
-        """The nodes that read it; the model's output is read by one more, which is no node."""
-        return [node for node in self._graph.node if name in node.input]
+        return self._index()[0].get(name)
 
     def only_reader(self, name: str) -> onnx.NodeProto | None:
-        """The one node that reads it, where nothing else does."""
-        found = self.readers(name)
+        """The one node that reads it, and once, where nothing else does."""
+        found = self._index()[1].get(name, [])
         is_output = any(each.name == name for each in self._graph.output)
         return found[0] if len(found) == 1 and not is_output else None
+
+    def _index(self) -> tuple[dict[str, onnx.NodeProto], dict[str, list[onnx.NodeProto]]]:
+        """Who makes a name, and who reads it."""
+        if self._found is None:
+            makers: dict[str, onnx.NodeProto] = {}
+            readers: dict[str, list[onnx.NodeProto]] = {}
+            for node in self._graph.node:
+                makers.update((name, node) for name in node.output)
+                for name in node.input:
+                    readers.setdefault(name, []).append(node)
+            self._found = makers, readers
+        return self._found
 
     def add_constant(self, values: Array) -> str:
         """The name of a new initialiser."""
         name = self.new_name("constant")
+        self._constants = None
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
@@ -68,6 +79,7 @@ class FloatGraph:
 
     def replace(self, old: list[onnx.NodeProto], new: list[onnx.NodeProto]) -> None:
         """The new ones stand where the last of the old ones stood."""
+        self._found = None
         at = max(place for place, node in enumerate(self._graph.node) if node in old)
         for place, node in enumerate(new, at + 1):
             self._graph.node.insert(place, node)

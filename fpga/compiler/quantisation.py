@@ -34,6 +34,8 @@ _PATH = re.compile(r"/\S*/(\S+)")
 """A place on this machine, which is nobody's business; its last part may help."""
 
 
+MOST_NODES = 1000
+"""The time of onnxruntime's quantiser grows with their square."""
 _EXTRA = {
     # Pools and reshapes of what is not quantised, as the input is not, are so too.
     "ForceQuantizeNoInputCheck": True,
@@ -58,6 +60,11 @@ def quantise(
     admit(model)
     with _reported():
         plain = prepared(_checked(model))
+        if len(plain.graph.node) > MOST_NODES:
+            raise ModelError(
+                f"{len(plain.graph.node)} operators; {MOST_NODES} at most: leave out what computes"
+                " nothing"
+            )
         made = fuse_limits(_quantised(plain, calibration, reduce_range))
         return harmonise(tame_biases(made))
 

@@ -73,6 +73,39 @@ def test_accuracy_is_of_the_model_that_was_given() -> None:
     assert accuracy.largest_error >= accuracy.mean_error > 0
 
 
+def test_accuracy_of_one_output_is_its_side_of_0() -> None:
+    net = Draft("side", (8,))
+    net.gemm("x", net.some(1, 8), np.zeros(1))
+    rows = rows_for((8,))
+    model = net.model(2)
+    labels = by_onnxruntime(model, rows)[:, 0] > 0
+    accuracy = compile_model(model, rows[:96], OPTIONS, (rows, labels)).report.accuracy
+    assert accuracy is not None
+    assert accuracy.float_right == 1.0
+    assert accuracy.same_answer > 0.9
+    wrong = compile_model(model, rows[:96], OPTIONS, (rows, ~labels)).report.accuracy
+    assert wrong is not None
+    assert wrong.float_right == 0.0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "word"),
+    [
+        (np.zeros((0, 8)), None, "one row or more"),
+        (np.full((4, 8), np.nan), None, "without nan"),
+        (np.full((4, 8), 3e38), None, "gives nan or infinity"),
+        (np.zeros((4, 8)), np.zeros(3), "one for each of 4"),
+        (np.zeros((4, 8)), np.zeros((4, 2)), "one for each of 4"),
+        (np.zeros((4, 7)), None, "does not take these inputs"),
+    ],
+)
+def test_held_out_rows_that_say_nothing(inputs: Array, labels: Array | None, word: str) -> None:
+    net = Draft("held", (8,))
+    net.gemm("x", net.some(3, 8, spread=4.0), np.zeros(3))
+    with pytest.raises(FpgaError, match=word):
+        compile_model(net.model(2), rows_for((8,))[:96], OPTIONS, (inputs, labels))
+
+
 def refusal(net: Draft, rank: int) -> str:
     with pytest.raises(FpgaError) as found:
         compile_model(net.model(rank), rows_for(net.shape), OPTIONS)

@@ -227,6 +227,10 @@ def test_four_hundred_layers_are_refused_and_quickly() -> None:
     assert "400 layers" in refused(deep.model(2), ROWS)
 
 
+def test_a_thousand_operators_are_refused_and_quickly() -> None:
+    assert "1201 operators" in refused(dense(*[("Relu", {})] * 1200))
+
+
 @pytest.mark.parametrize("version", [7, 9])
 def test_operators_that_are_too_old(version: int) -> None:
     model = dense()
