@@ -35,6 +35,15 @@ class FloatGraph:
         found = self._constants.get(name)
         return None if found is None else numpy_helper.to_array(found)
 
+    def drop_unused(self) -> None:
+        """Constants that nobody reads any more."""
+        read = {name for node in self._graph.node for name in node.input}
+        read.update(each.name for each in self._graph.output)
+        kept = [each for each in self._graph.initializer if each.name in read]
+        del self._graph.initializer[:]
+        self._graph.initializer.extend(kept)
+        self._constants = None
+
     def sizes(self, name: str) -> tuple[int, ...] | None:
         """Without the batch, where they are known."""
         return self._sizes.get(name)

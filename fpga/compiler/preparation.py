@@ -34,6 +34,7 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     _plain_gemms(graph)
     fold_affine(graph)
     _matmuls(graph)
+    graph.drop_unused()
     return graph.model
 
 

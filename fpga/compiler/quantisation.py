@@ -34,6 +34,7 @@ _PATH = re.compile(r"/\S*/(\S+)")
 """A place on this machine, which is nobody's business; its last part may help."""
 
 
+ERRORS_ONLY = 3
 MOST_NODES = 1000
 """The time of onnxruntime's quantiser grows with their square."""
 _EXTRA = {
@@ -102,6 +103,9 @@ def _quantised(model: onnx.ModelProto, rows: Array, reduce_range: bool) -> onnx.
 @contextmanager
 def _reported() -> Iterator[None]:
     """onnxruntime's errors in a line, and its advice not at all."""
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(ERRORS_ONLY)
     quiet = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)  # it advises, and prints tracebacks
     try:

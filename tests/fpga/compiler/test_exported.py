@@ -187,3 +187,10 @@ def test_scikit_learn_as_skl2onnx_writes_it() -> None:
     ours = compiled.artifact.dequantise(beats_of(compiled, rows[96:]))
     real = by_onnxruntime(model, rows[96:])
     assert np.abs(ours - real).max() < 0.06 * np.ptp(real)
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    model, shape = MODELS["normalised_inputs"]()
+    rows = rows_for(shape)
+    compile_model(model, rows[:96], OPTIONS, (rows[96:], None))
+    assert capfd.readouterr() == ("", "")
