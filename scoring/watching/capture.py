@@ -8,7 +8,8 @@ One line: {"time", "request_id", "route", "model", "version", "status", "millise
 "output"}, where input and output are {"content_type", "bytes", "json"}, or "base64" instead of
 "json" for what is no JSON text; what is longer than ``body_bytes`` is cut there and has
 "truncated": true. An answer that was streamed is {"content_type", "streamed": true}. Several
-processes may write the same file: each line is one appending write.
+processes may write the same file: each line is one appending write. (An empty line may stand
+where a process began while another one wrote.)
 
 When the file has ``max_bytes``, what follows is dropped and counted: nothing that was captured is
 thrown away. Whoever moves the file away gets a new one. (Each process looks before it writes, so

@@ -39,7 +39,7 @@ def record(input: bytes = b"[1]", output: bytes = b"[2]", number: int = 0) -> Re
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines() if line]
 
 
 def captured(path: Path, *records: Record, **options: Any) -> Counts:

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from runtime.balance.certificate import certificate_text
-from runtime.balance.errors import CertificateError
+from runtime.balance.errors import CertificateError, StartError
 from tests.runtime.balance.conftest import Front, Servers, one_version
 from tests.runtime.balance.load import wait_until
 
