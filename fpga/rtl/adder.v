@@ -60,9 +60,11 @@ module adder #(
     wire signed [34:0] wide = {sum, 1'b0};
     reg  signed [34:0] coarse;
     reg                sticky4;
+    // Each lane has its own: they have far to go.
     reg  [2:0]         shift4;
+    (* keep *)
+    always @(posedge clk) shift4 <= shift[2:0];
     always @(posedge clk) begin
-        shift4 <= shift[2:0];
         case (shift[4:3])
             2'd0: begin coarse <= wide; sticky4 <= 1'b0; end
             2'd1: begin coarse <= wide >>> 8; sticky4 <= |wide[7:0]; end
@@ -72,8 +74,11 @@ module adder #(
     end
 
     // 4: 512 and more are clamped whatever they are.
+    /* verilator lint_off UNUSED */
     wire signed [34:0] fine = coarse >>> shift4;
-    wire               is_large = !(&fine[34:10]) && |fine[34:10];
+    /* verilator lint_on UNUSED */
+    wire [6:0]         differ = (coarse[16:10] ^ {7{coarse[34]}}) & (7'h7f << shift4);
+    wire               is_large = |differ || !(&coarse[34:17] || ~|coarse[34:17]);
     reg  [9:0]         m;
     reg                up;
     always @(posedge clk) begin

@@ -93,11 +93,13 @@ module engine #(
     wire [DA-1:0] n_index;
     wire [5:0] n_in_flight;
     wire [1:0] n_src_bank, n_dst_bank, n_res_bank;
-    wire [13:0] n_src, n_padding, n_dst, n_res_at, n_src_pixel, n_src_row, n_sx_words, n_sy_words,
-        n_dst_pixel, n_res_pixel;
+    wire [13:0] n_src, n_rows_padding, n_pixels_padding, n_dst, n_res_at, n_src_pixel, n_src_row;
+    wire [13:0] n_sx_words, n_sy_words, n_dst_pixel, n_res_pixel;
     wire [15:0] n_w_base, n_p_base;
     wire [9:0] n_ih, n_iw, n_oh_last, n_ow_last, n_ict_last, n_oct_last;
     wire [3:0] n_kh_last, n_kw_last, n_sy, n_sx, n_pt, n_pl;
+    wire [5:0] n_ones;
+    wire n_single;
     wire [7:0] n_pad;
     prefetch #(.D_WORDS(D_WORDS)) prefetch (
         .clk(clk), .rst(rst), .start(run_start), .samples(run_samples),
@@ -106,18 +108,20 @@ module engine #(
         .skip(n_skip), .parity(n_parity), .index(n_index), .res(n_res),
         .wfix(n_wfix), .streamed(n_streamed), .release_x(n_release_x), .by_tile(n_by_tile),
         .is_max(n_is_max), .in_flight(n_in_flight), .src_bank(n_src_bank), .src(n_src),
-        .padding(n_padding), .dst_bank(n_dst_bank), .dst(n_dst), .res_bank(n_res_bank),
+        .rows_padding(n_rows_padding), .pixels_padding(n_pixels_padding),
+        .dst_bank(n_dst_bank), .dst(n_dst), .res_bank(n_res_bank),
         .res_at(n_res_at), .w_base(n_w_base), .p_base(n_p_base), .ih(n_ih),
         .iw(n_iw), .oh_last(n_oh_last), .ow_last(n_ow_last), .kh_last(n_kh_last),
-        .kw_last(n_kw_last), .ict_last(n_ict_last), .oct_last(n_oct_last), .sy(n_sy),
+        .kw_last(n_kw_last), .ict_last(n_ict_last), .oct_last(n_oct_last),
+        .ones(n_ones), .single(n_single), .sy(n_sy),
         .sx(n_sx), .pt(n_pt), .pl(n_pl), .src_pixel(n_src_pixel),
         .src_row(n_src_row), .sx_words(n_sx_words), .sy_words(n_sy_words), .dst_pixel(n_dst_pixel),
         .res_pixel(n_res_pixel), .pad(n_pad)
     );
 
     // Its taps, one by one.
-    wire        walker_active, t_valid, moves, t_skip, t_slot_first, t_slot_last, t_word_first;
-    wire        t_word_last, t_res, t_streamed, t_release_x, t_is_max, t_res_in_b;
+    wire        walker_active, t_valid, moves, moves_copy, t_skip, t_slot_first, t_slot_last;
+    wire        t_word_first, t_word_last, t_res, t_streamed, t_release_x, t_is_max, t_res_in_b;
     wire        t_is_pad, t_x_ok, t_to_output;
     wire        f_valid, f_skip, f_slot_first, f_word_first, f_word_last, f_res, f_streamed;
     wire        f_to_output, f_x_ok;  // of the tap that follows
@@ -137,16 +141,19 @@ module engine #(
         .n_res(n_res), .n_wfix(n_wfix), .n_streamed(n_streamed),
         .n_release_x(n_release_x), .n_by_tile(n_by_tile), .n_is_max(n_is_max),
         .n_in_flight(n_in_flight), .n_src_bank(n_src_bank), .n_src(n_src),
-        .n_padding(n_padding), .n_dst_bank(n_dst_bank), .n_dst(n_dst),
+        .n_rows_padding(n_rows_padding), .n_pixels_padding(n_pixels_padding),
+        .n_dst_bank(n_dst_bank), .n_dst(n_dst),
         .n_res_bank(n_res_bank), .n_res_at(n_res_at), .n_w_base(n_w_base),
         .n_p_base(n_p_base), .n_ih(n_ih), .n_iw(n_iw),
         .n_oh_last(n_oh_last), .n_ow_last(n_ow_last), .n_kh_last(n_kh_last),
         .n_kw_last(n_kw_last), .n_ict_last(n_ict_last), .n_oct_last(n_oct_last),
+        .n_ones(n_ones), .n_single(n_single),
         .n_sy(n_sy), .n_sx(n_sx), .n_pt(n_pt),
         .n_pl(n_pl), .n_src_pixel(n_src_pixel), .n_src_row(n_src_row),
         .n_sx_words(n_sx_words), .n_sy_words(n_sy_words), .n_dst_pixel(n_dst_pixel),
         .n_res_pixel(n_res_pixel), .n_pad(n_pad),
-        .active(walker_active), .valid(t_valid), .moves(moves), .skip(t_skip),
+        .active(walker_active), .valid(t_valid), .moves(moves), .moves_copy(moves_copy),
+        .skip(t_skip),
         .slot_first(t_slot_first), .slot_last(t_slot_last),
         .word_first(t_word_first), .word_last(t_word_last),
         .parity(parity), .index(t_index), .res(t_res), .streamed(t_streamed),
@@ -174,15 +181,16 @@ module engine #(
         .next_streamed(f_streamed), .next_in_flight(f_in_flight),
         .next_to_output(f_to_output), .next_x_ok(f_x_ok), .block_done(block_done),
         .output_full(output_full), .output_nearly(output_nearly), .slot_done(slot_done),
-        .moves(moves), .take(take), .released_x(released_x), .block_used(block_used),
+        .moves(moves), .moves_copy(moves_copy), .take(take), .released_x(released_x),
+        .block_used(block_used),
         .reserve(reserve), .res_mode(res_mode), .complete(complete),
         .stalls_input(stalls_input), .stalls_output(stalls_output)
     );
 
     // Memories.
-    wire             write;
+    wire             write_a, write_b, write_out;
     /* verilator lint_off UNUSED */
-    wire [15:0]      write_to;        // as wide as the largest memory's
+    wire [13:0]      write_to;        // as wide as the largest memory's
     /* verilator lint_on UNUSED */
     wire [N*8-1:0]   result, x_word, a_word, b_word;
     wire [N*N*8-1:0] weights;
@@ -203,11 +211,11 @@ module engine #(
         .raddr(t_src[XA-1:0]), .rdata(x_word)
     );
     memory #(.WIDTH(N * 8), .WORDS(A_WORDS)) a_memory (
-        .clk(clk), .we(write && write_to[15:14] == 2'd1), .waddr(write_to[AA-1:0]),
+        .clk(clk), .we(write_a), .waddr(write_to[AA-1:0]),
         .wdata(result), .raddr(t_a_addr[AA-1:0]), .rdata(a_word)
     );
     memory #(.WIDTH(N * 8), .WORDS(B_WORDS)) b_memory (
-        .clk(clk), .we(write && write_to[15:14] == 2'd2), .waddr(write_to[BA-1:0]),
+        .clk(clk), .we(write_b), .waddr(write_to[BA-1:0]),
         .wdata(result), .raddr(t_b_addr[BA-1:0]), .rdata(b_word)
     );
 
@@ -224,14 +232,15 @@ module engine #(
         .word_end(take && t_word_last), .slot_end(take && t_slot_last), .index(t_index),
         .p_addr(t_p_addr[PA-1:0]), .dst(t_dst), .res_in_b(t_res_in_b), .res_mode(res_mode),
         .a_word(a_word), .b_word(b_word), .p_raddr(p_raddr), .parameters(parameters), .acc(acc),
-        .write(write), .write_to(write_to), .word(result), .slot_done(slot_done)
+        .write_a(write_a), .write_b(write_b), .write_out(write_out), .write_to(write_to),
+        .word(result), .slot_done(slot_done)
     );
 
     // Out.
     wire out_empty;
     output_fifo #(.N(N)) output_fifo (
         .clk(clk), .rst(rst), .reserve(reserve), .is_full(output_full),
-        .is_nearly(output_nearly), .push(write && write_to[15:14] == 2'd3), .word(result),
+        .is_nearly(output_nearly), .push(write_out), .word(result),
         .all_issued(all_issued), .is_empty(out_empty),
         .out_data(m_axis_tdata), .out_valid(m_axis_tvalid), .out_last(m_axis_tlast),
         .out_ready(m_axis_tready)

@@ -1,8 +1,8 @@
 // When may the tap go? And which slots are complete?
 //
 // Whether a tap goes is found out a clock before, so that `moves` and `take` are registers: for the
-// tap that comes next (`next_`), in case that the present one goes, and for the present one, in case
-// that it stays.
+// tap that comes next (`next_`), in case that the present one goes, and for the present one, in
+// case that it stays.
 //
 // Slots complete in order. A computed one is complete when its last result is written; a skipped
 // one when all before it are. `gaps` remembers how many skipped ones lie between computed ones that
@@ -41,6 +41,7 @@ module issue #(
     input  wire        output_nearly,   // a single one
     input  wire        slot_done,       // the last result of the oldest slot is written next clock
     output reg         moves,           // the tap is gone, or there is none
+    output reg         moves_copy,      // the same, for those who are far
     output reg         take,            // the array has it
     output wire        released_x,
     output wire        block_used,
@@ -94,18 +95,22 @@ module issue #(
 
     always @(posedge clk) begin
         take  <= moves ? next_computes && next_ok : stay_go;
-        moves <= moves ? !next_valid || next_skip || next_ok : stay_go;
         stalls_input <= moves ? next_computes && next_slot_ok && !next_input_ok
                       : slot_ok && !input_ok;
         stalls_output <= moves ? next_computes && next_slot_ok && next_input_ok && !next_room_ok
                        : slot_ok && input_ok && !room_ok;
         if (rst) begin
             take          <= 1'b0;
-            moves         <= 1'b1;
             stalls_input  <= 1'b0;
             stalls_output <= 1'b0;
         end
     end
+
+    wire moves_next = rst || (moves ? !next_valid || next_skip || next_ok : stay_go);
+    (* keep *)
+    always @(posedge clk) moves <= moves_next;
+    (* keep *)
+    always @(posedge clk) moves_copy <= moves_next;
 
     wire begins = take && slot_first;
     wire begins_block = begins && streamed;

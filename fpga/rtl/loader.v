@@ -55,9 +55,13 @@ module loader #(
     reg        in_packet;
     reg [7:0]  op;
     reg        is_bad, is_ragged, is_empty, ends;
+    reg        is_run, is_input, is_stream, is_malformed;
     reg [16:0] words;       // of the payload, 2^16 and more are all too many
-    reg [6:0]  beat;        // within the word
+    reg [6:0]  beat;        // left within the word
     reg [6:0]  last_beat;
+    reg        is_last, is_whole;   // it is 0; a word is one beat
+    reg        is_final;    // `words` is 1
+    reg        loads, loads_word;   // state is LOAD; the same twice
     reg [23:0] command;
     reg [31:0] inputs_left;
     reg        half;        // the next INPUT's
@@ -99,31 +103,39 @@ module loader #(
     end
 
     // Second clock: is it allowed?
-    reg  [17:0] beyond, limit;
-    wire        does_not_fit = words[16] || beyond > limit;
-    wire        is_run = op == RUN;
-
+    reg  signed [18:0] space;           // words from the address to the memory's end
+    wire        does_not_fit = words[16] || $signed({3'd0, words[15:0]}) > space;
+    reg         has_all_inputs;      // no INPUT is to come
+    wire        is_early = is_input ? has_all_inputs : is_stream && idle;
+    wire        is_wrong = is_bad || (is_run ? is_empty || !has_program
+                                             : is_early || is_malformed || does_not_fit);
     reg  [7:0]  fault;
     always @* begin
-        fault = 8'd0;
         if (is_bad) fault = 8'd1;
-        else if (is_run) begin
-            if (is_empty || !has_program) fault = 8'd5;
-        end else if (op == INPUT && inputs_left == 32'd0) fault = 8'd3;
-        else if (op == WSTREAM && idle) fault = 8'd3;
+        else if (is_run) fault = 8'd5;
+        else if (is_early) fault = 8'd3;
         else if (is_empty || is_ragged || does_not_fit) fault = 8'd4;
-        else if (ends) fault = 8'd2;
+        else fault = 8'd2;
     end
 
-    wire may_go = op == INPUT ? !is_busy[half] : op == WSTREAM ? !blocks[1] : idle;
-    wire granted = state == CHECK && fault == 8'd0 && may_go;
-    wire final_beat = beat == last_beat && words == 17'd1;
+    wire may_go = is_input ? !is_busy[half] : is_stream ? !blocks[1] : idle;
+    wire granted = state == CHECK && !is_wrong && may_go;
+    wire final_beat = is_last && is_final;
     wire cut_short = in_last && !final_beat;
     wire taken = in_valid && in_take;
+    wire word_done = loads && in_valid && is_last;
 
     always @(posedge clk) run_start <= granted && is_run && !rst;
-    assign in_take = in_valid && state != CHECK;
+    assign in_take = state != CHECK;
     assign reading = in_packet || state == CHECK || state == LOAD;
+
+    wire stops = in_valid && (cut_short || final_beat);
+    wire loads_next = !rst && ((granted && !is_run) || (loads && !stops));
+    (* keep *)
+    always @(posedge clk) loads <= loads_next;
+    (* keep *)
+    always @(posedge clk) loads_word <= loads_next;
+    always @(posedge clk) if (loads_word && in_valid) word <= {in_data, word[N*N*8-1:64]};
 
     // The place in X of a word within the half.
     wire [15:0] half_base = half ? HALF[15:0] : 16'd0;
@@ -147,30 +159,39 @@ module loader #(
                 is_empty    <= count == 32'd0;
                 is_ragged   <= count_ragged;
                 words       <= {|count_words[31:16], count_words[15:0]};
-                beyond      <= {2'b0, in_data[31:16]} + {2'b0, count_words[15:0]};
-                limit       <= head_limit;
+                space       <= {1'b0, head_limit} - {3'd0, in_data[31:16]};
                 last_beat   <= unit_last;
-                beat        <= 7'd0;
+                beat        <= unit_last;
+                is_last     <= unit_last == 7'd0;
+                is_whole    <= unit_last == 7'd0;
                 ends        <= in_last;
+                is_run      <= in_data[7:0] == RUN;
+                is_input    <= in_data[7:0] == INPUT;
+                is_stream   <= in_data[7:0] == WSTREAM;
+                is_malformed <= count == 32'd0 || count_ragged || in_last;
             end
-            CHECK: if (fault != 8'd0) begin
-                state         <= DROP;
-                error         <= fault;
-                error_command <= command;
-            end else if (may_go) begin
-                state <= is_run ? HEAD : LOAD;
-                if (is_run) command <= ends ? 24'd0 : command + 24'd1;
-                if (op == INPUT) address <= address + half_base;
+            CHECK: begin
+                is_final <= words == 17'd1;
+                if (is_wrong) begin
+                    state         <= DROP;
+                    error         <= fault;
+                    error_command <= command;
+                end else if (may_go) begin
+                    state <= is_run ? HEAD : LOAD;
+                    if (is_run) command <= ends ? 24'd0 : command + 24'd1;
+                    if (is_input) address <= address + half_base;
+                end
             end
             LOAD: if (in_valid) begin
-                word  <= {in_data, word[N*N*8-1:64]};
-                beat  <= beat == last_beat ? 7'd0 : beat + 7'd1;
-                if (beat == last_beat) begin
-                    words <= words - 17'd1;
+                beat    <= is_last ? last_beat : beat - 7'd1;
+                is_last <= is_last ? is_whole : beat == 7'd1;
+                if (is_last) begin
+                    words    <= words - 17'd1;
+                    is_final <= words == 17'd2;
                     we_d  <= op == DESC;
                     we_p  <= op == PARAM;
-                    we_w  <= op == WEIGHT || op == WSTREAM;
-                    we_x  <= op == INPUT;
+                    we_w  <= op == WEIGHT || is_stream;
+                    we_x  <= is_input;
                 end
                 if (cut_short) begin
                     state         <= DROP;
@@ -179,7 +200,7 @@ module loader #(
                 end else if (final_beat) begin
                     state      <= HEAD;
                     command    <= in_last ? 24'd0 : command + 24'd1;
-                    block_done <= op == WSTREAM;
+                    block_done <= is_stream;
                 end
             end
             default: ;
@@ -204,18 +225,22 @@ module loader #(
 
     // X: how far each half is loaded, and who has it. A new INPUT counts what lies before its first
     // word as loaded.
-    wire x_word = state == LOAD && in_valid && beat == last_beat && op == INPUT;
+    wire x_word = word_done && is_input;
     always @(posedge clk) begin
-        if (granted && op == INPUT) begin
+        if (granted && is_input) begin
             is_busy[half] <= 1'b1;
             if (half) x_limit1 <= address[14:0] + HALF[14:0];
             else x_limit0 <= address[14:0];
+        end
+        // After a fault it does not matter.
+        if (state == CHECK && is_input && may_go) begin
             inputs_left <= inputs_left - 32'd1;
+            has_all_inputs <= inputs_left == 32'd1;
         end
         // A sample can be released before it is loaded to its end.
         if (x_word && half && is_busy[1]) x_limit1 <= x_limit1 + 15'd1;
         if (x_word && !half && is_busy[0]) x_limit0 <= x_limit0 + 15'd1;
-        if (state == LOAD && in_valid && final_beat && op == INPUT) half <= !half;
+        if (x_word && is_final) half <= !half;
         if (release_x && release_half) begin
             is_busy[1] <= 1'b0;
             x_limit1   <= HALF[14:0];
@@ -224,17 +249,20 @@ module loader #(
             is_busy[0] <= 1'b0;
             x_limit0   <= 15'd0;
         end
-        if (run_start) inputs_left <= run_samples;
+        if (run_start) begin
+            inputs_left <= run_samples;
+            has_all_inputs <= 1'b0;
+        end
         if (rst || run_start) begin
             half     <= 1'b0;
             is_busy  <= 2'b00;
             x_limit0 <= 15'd0;
             x_limit1 <= HALF[14:0];
         end
-        if (rst) inputs_left <= 32'd0;
+        if (rst) has_all_inputs <= 1'b1;
     end
 
-    wire block_begins = granted && op == WSTREAM;
+    wire block_begins = granted && is_stream;
     always @(posedge clk) begin
         if (block_begins && !block_used) blocks <= blocks + 2'd1;
         if (!block_begins && block_used) blocks <= blocks - 2'd1;

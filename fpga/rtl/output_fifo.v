@@ -41,8 +41,9 @@ module output_fifo #(
         .clk(clk), .rst(rst), .push(push), .word(word), .pop(pop), .head(head)
     );
     always @(posedge clk) begin
-        reserved <= reserved + {5'd0, reserve} - {5'd0, pop};
-        filled   <= filled + {5'd0, push} - {5'd0, pop};
+        // `pop` comes late: both are ready for it.
+        reserved <= pop ? (reserve ? reserved : reserved - 6'd1) : reserved + {5'd0, reserve};
+        filled   <= pop ? (push ? filled : filled - 6'd1) : filled + {5'd0, push};
         if (pop) begin
             out_valid <= 1'b1;
             beat      <= 2'd0;

@@ -32,7 +32,8 @@ module prefetch #(
     output wire [5:0]    in_flight,
     output wire [1:0]    src_bank,
     output wire [13:0]   src,
-    output wire [13:0]   padding,     // words that the padding lies before src
+    output wire [13:0]   rows_padding,   // words that the padding lies before src
+    output wire [13:0]   pixels_padding,
     output wire [1:0]    dst_bank,
     output wire [13:0]   dst,
     output wire [1:0]    res_bank,
@@ -47,6 +48,8 @@ module prefetch #(
     output wire [3:0]    kw_last,
     output wire [9:0]    ict_last,
     output wire [9:0]    oct_last,
+    output wire [5:0]    ones,        // loops of one turn: oy, ox, oct, ky, kx, ict
+    output wire          single,      // a single tap, or skipped
     output wire [3:0]    sy,
     output wire [3:0]    sx,
     output wire [3:0]    pt,
@@ -79,6 +82,11 @@ module prefetch #(
         d_word[352 +: 8]                                                  // pad: 8
     };
     always @(posedge clk) if (d_we) words[d_waddr] <= packed_word;
+    // What decides about the next descriptor, `last` and the stage, is a memory of its own, so that
+    // it is near.
+    (* ram_style = "distributed" *)
+    reg [4:0] heads [0:D_WORDS-1];
+    always @(posedge clk) if (d_we) heads[d_waddr] <= {d_word[4], d_word[15:12]};
 
     // Rounds. Sample = round - stage. `left` counts the rounds to sample B - 1 of stage 0, `over`
     // those beyond it; both it and the small copy of the round's number stop at 16.
@@ -92,20 +100,39 @@ module prefetch #(
     reg          more;           // some descriptor of this round has a sample yet to come
 
     wire [BITS-1:0] raw = words[d];
-    wire         raw_last = raw[BITS-1];
-    wire [4:0]   raw_stage = {1'b0, raw[BITS-8 -: 4]};
+    reg  [4:0]   head, head0;    // of descriptor d, of the first
+    reg  [DA-1:0] d_after;       // d + 1
+    wire         raw_last = head[4];
+    wire [4:0]   raw_stage = {1'b0, head[3:0]};
     wire         raw_skip = round_small < raw_stage || (is_over && over > raw_stage);
     wire         more_here = more || !is_over || over < raw_stage;
 
-    reg            one_valid;
+    reg            one_valid, one_valid_near;   // the same twice
     reg [BITS-1:0] one;
     reg            one_skip, one_odd;
     reg [DA-1:0]   one_index;
 
     wire slice_ready;
     wire one_free = !one_valid || slice_ready;
+    wire turns = running && (!one_valid_near || slice_ready);
     assign active = running || one_valid || valid;
 
+    always @(posedge clk)
+        if (start || (turns && raw_last)) d <= {DA{1'b0}};
+        else if (turns) d <= d_after;
+    (* keep *)
+    always @(posedge clk) begin
+        if (start || (turns && raw_last)) begin
+            head    <= head0;
+            d_after <= {{(DA-1){1'b0}}, 1'b1};
+        end else if (turns) begin
+            head    <= heads[d_after];
+            d_after <= d_after + 1'b1;
+        end
+        if (d_we && d_waddr == {DA{1'b0}}) head0 <= {d_word[4], d_word[15:12]};
+        one_valid_near <= running || (one_valid_near && !slice_ready);
+        if (rst) one_valid_near <= 1'b0;
+    end
     always @(posedge clk) begin
         if (one_free) begin
             one_valid <= running;
@@ -113,24 +140,21 @@ module prefetch #(
             one_skip  <= raw_skip;
             one_odd   <= round_odd ^ raw_stage[0];
             one_index <= d;
-            if (running) begin
-                d    <= d + 1'b1;
-                more <= more_here;
-                if (raw_last) begin
-                    running   <= more_here;
-                    more      <= 1'b0;
-                    d         <= {DA{1'b0}};
-                    round_odd <= !round_odd;
-                    left      <= left - 32'd1;
-                    if (!round_small[4]) round_small <= round_small + 5'd1;
-                    if (left == 32'd1) is_over <= 1'b1;
-                    if (is_over && !over[4]) over <= over + 5'd1;
-                end
+        end
+        if (turns) begin
+            more <= more_here;
+            if (raw_last) begin
+                running   <= more_here;
+                more      <= 1'b0;
+                round_odd <= !round_odd;
+                left      <= left - 32'd1;
+                if (!round_small[4]) round_small <= round_small + 5'd1;
+                if (left == 32'd1) is_over <= 1'b1;
+                if (is_over && !over[4]) over <= over + 5'd1;
             end
         end
         if (start) begin
             running     <= 1'b1;
-            d           <= {DA{1'b0}};
             more        <= 1'b0;
             round_small <= 5'd0;
             round_odd   <= 1'b0;
@@ -168,7 +192,7 @@ module prefetch #(
               + ((factor[2] ? value << 2 : 14'd0) + (factor[3] ? value << 3 : 14'd0));
     endfunction
 
-    // What the walker needs, computed from it. A slice, so that the walker's pace does not reach far.
+    // What the walker needs, computed from it. A slice: the walker's pace does not reach far.
     wire c_skip = one_skip;
     wire c_parity = one_odd;
     wire [DA-1:0] c_index = one_index;
@@ -181,7 +205,8 @@ module prefetch #(
     wire [5:0] c_in_flight = o_in_flight;
     wire [1:0] c_src_bank = o_src[15:14];
     wire [13:0] c_src = o_src[13:0] + (one_odd ? o_src_alt : 14'd0);
-    wire [13:0] c_padding = times(o_pt, o_src_row) + times(o_pl, o_src_pixel);
+    wire [13:0] c_rows_padding = times(o_pt, o_src_row);
+    wire [13:0] c_pixels_padding = times(o_pl, o_src_pixel);
     wire [1:0] c_dst_bank = o_dst[15:14];
     wire [13:0] c_dst = o_dst[13:0] + (one_odd ? o_dst_alt : 14'd0);
     wire [1:0] c_res_bank = o_res[15:14];
@@ -196,6 +221,9 @@ module prefetch #(
     wire [3:0] c_kw_last = o_kw - 4'd1;
     wire [9:0] c_ict_last = o_kind != 2'd0 ? 10'd0 : o_ict - 10'd1;
     wire [9:0] c_oct_last = o_oct - 10'd1;
+    wire [5:0] c_ones = {o_oh == 10'd1, o_ow == 10'd1, o_oct == 10'd1, o_kh == 4'd1, o_kw == 4'd1,
+                         o_kind != 2'd0 || o_ict == 10'd1};
+    wire c_single = one_skip || &c_ones;
     wire [3:0] c_sy = o_sy;
     wire [3:0] c_sx = o_sx;
     wire [3:0] c_pt = o_pt;
@@ -207,21 +235,21 @@ module prefetch #(
     wire [13:0] c_dst_pixel = o_dst_pixel;
     wire [13:0] c_res_pixel = o_res_pixel;
     wire [7:0] c_pad = o_pad;
-    localparam SLOT = 284 + DA;
+    localparam SLOT = 305 + DA;
     slice #(.WIDTH(SLOT)) slot (
         .clk(clk), .rst(rst), .in_valid(one_valid), .in_ready(slice_ready),
         .in_data({
         c_skip, c_parity, c_index, c_res, c_wfix, c_streamed, c_release_x, c_by_tile, c_is_max,
-        c_in_flight, c_src_bank, c_src, c_padding, c_dst_bank, c_dst, c_res_bank, c_res_at,
-        c_w_base, c_p_base, c_ih, c_iw, c_oh_last, c_ow_last, c_kh_last, c_kw_last, c_ict_last,
-        c_oct_last, c_sy, c_sx, c_pt, c_pl, c_src_pixel, c_src_row, c_sx_words, c_sy_words,
-        c_dst_pixel, c_res_pixel, c_pad
+        c_in_flight, c_src_bank, c_src, c_rows_padding, c_pixels_padding, c_dst_bank, c_dst,
+        c_res_bank, c_res_at, c_w_base, c_p_base, c_ih, c_iw, c_oh_last, c_ow_last, c_kh_last,
+        c_kw_last, c_ict_last, c_oct_last, c_ones, c_single, c_sy, c_sx, c_pt, c_pl,
+        c_src_pixel, c_src_row, c_sx_words, c_sy_words, c_dst_pixel, c_res_pixel, c_pad
         }),
         .out_data({
         skip, parity, index, res, wfix, streamed, release_x, by_tile, is_max, in_flight, src_bank,
-        src, padding, dst_bank, dst, res_bank, res_at, w_base, p_base, ih, iw, oh_last, ow_last,
-        kh_last, kw_last, ict_last, oct_last, sy, sx, pt, pl, src_pixel, src_row, sx_words,
-        sy_words, dst_pixel, res_pixel, pad
+        src, rows_padding, pixels_padding, dst_bank, dst, res_bank, res_at, w_base, p_base, ih, iw,
+        oh_last, ow_last, kh_last, kw_last, ict_last, oct_last, ones, single, sy, sx, pt, pl,
+        src_pixel, src_row, sx_words, sy_words, dst_pixel, res_pixel, pad
         }),
         .out_valid(valid), .out_take(take)
     );

@@ -80,12 +80,9 @@ module registers #(
         stalls_out <= run_start ? 32'd0 : stalls_out + {31'd0, stalls_output};
         if (run_start) of_run <= run_samples;
         if (run_start) ended <= 1'b0;
-        else if (run_quiet && !idle && !ended) begin
-            ended  <= 1'b1;
-            cycles <= counting;
-        end
+        else if (run_quiet && !idle) ended <= 1'b1;
+        if (!ended && ((run_quiet && !idle) || run_end)) cycles <= counting;  // or without output
         if (run_end) begin
-            if (!ended && !run_quiet) cycles <= counting;   // a run without output
             array_cycles <= arrays;
             stall_input  <= stalls_in;
             stall_output <= stalls_out;

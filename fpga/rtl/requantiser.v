@@ -16,22 +16,28 @@ module requantiser #(
     input  wire [7:0]  high,       // at 7
     output reg  [7:0]  result      // at 8
 );
-    // 0: the bias. Nothing above 25 bits can matter.
-    reg [24:0] sum;
-    reg [23:0] sig1;
-    reg [5:0]  shift1;
+    // 0: the bias. Nothing above 25 bits can matter. -v = ~v + 1: the missing one, times sig, is
+    // added in 2.
+    wire [24:0] sum = acc + parameters[24:0];
+    reg  [23:0] magnitude;
+    reg         negative1;
+    reg  [23:0] sig1;
+    reg  [5:0]  shift1;
     always @(posedge clk) begin
-        sum    <= acc + parameters[24:0];
-        sig1   <= parameters[55:32];
-        shift1 <= parameters[61:56];
+        magnitude <= sum[23:0] ^ {24{sum[24]}};
+        negative1 <= sum[24];
+        sig1      <= parameters[55:32];
+        shift1    <= parameters[61:56];
     end
     /* verilator lint_off UNUSED */
     wire unused = |{parameters[31:25], parameters[63:62]};
     /* verilator lint_on UNUSED */
 
-    // 1: partial products. -v = ~v + 1: the missing one, times sig, is added in 2.
-    wire        negative1 = sum[24];
-    wire [23:0] magnitude = sum[23:0] ^ {24{negative1}};
+    function [47:0] majority(input [47:0] a, input [47:0] b, input [47:0] c);
+        majority = a & b | a & c | b & c;
+    endfunction
+
+    // 1: partial products, and with the one that is missing they are three or four to add.
     reg  [23:0] extra2;
     reg         negative2;
     reg  [5:0]  shift2;
@@ -45,7 +51,7 @@ module requantiser #(
                 upper <= sig1 * magnitude[23:17];
             end
             assign one = {upper, 17'd0};
-            assign other = {7'd0, lower};
+            assign other = {7'd0, lower} + {24'd0, extra2};
         end else begin : mult18
             reg [35:0] ll;
             reg [23:0] lu, ul;
@@ -56,8 +62,13 @@ module requantiser #(
                 ul <= sig1[23:18] * magnitude[17:0];
                 uu <= sig1[23:18] * magnitude[23:18];
             end
-            assign one = {5'd0, {1'b0, lu} + {1'b0, ul}, 18'd0};
-            assign other = {uu, ll};
+            // Three become two without a carry, twice.
+            wire [47:0] lu2 = {6'd0, lu, 18'd0}, ul2 = {6'd0, ul, 18'd0}, outer = {uu, ll};
+            wire [47:0] sum_a = lu2 ^ ul2 ^ outer;
+            wire [47:0] carry_a = majority(lu2, ul2, outer) << 1;
+            wire [47:0] extra = {24'd0, extra2};
+            assign one = sum_a ^ carry_a ^ extra;
+            assign other = majority(sum_a, carry_a, extra) << 1;
         end
     endgenerate
     always @(posedge clk) begin
@@ -71,7 +82,7 @@ module requantiser #(
     reg        negative3;
     reg [5:0]  shift3;
     always @(posedge clk) begin
-        p         <= one + (other + {24'd0, extra2});
+        p         <= one + other;
         negative3 <= negative2;
         shift3    <= shift2;
     end
@@ -100,17 +111,20 @@ module requantiser #(
     reg  [7:0]  m;
     reg  [25:0] fraction;
     reg         sticky5, over5, negative5;
+    reg  [8:2]  below_k;            // ones below bit k, see 5
+    reg         has_m;
+    wire [7:0]  m4 = fine[33:26];
     always @(posedge clk) begin
         {m, fraction} <= fine[33:0];
+        below_k       <= {m4[7], |m4[7:6], |m4[7:5], |m4[7:4], |m4[7:3], |m4[7:2], |m4[7:1]};
+        has_m         <= |m4;
         over5         <= over4 || |fine[41:34];
         sticky5       <= sticky4 || |(coarse[6:0] & ~(7'h7f << shift4));
         negative5     <= negative4;
     end
 
     // 5: round. Half a step is 2^k in units of the fraction's last bit: k = 2 + floor(log2(m)); for
-    // m = 0 it is 2 above the tie and 1 below it. `below_k` has ones below bit k.
-    wire [8:2] below_k = {m[7], |m[7:6], |m[7:5], |m[7:4], |m[7:3], |m[7:2], |m[7:1]};
-    wire       has_m = |m;
+    // m = 0 it is 2 above the tie and 1 below it.
     wire [9:0] step = {has_m ? {below_k, 1'b1} & ~{1'b0, below_k} : 8'd0, !has_m, 1'b0};
     wire [9:0] mask_above = {1'b0, below_k, has_m, 1'b1};
     wire [9:0] mask_below = {1'b0, below_k, has_m, has_m};

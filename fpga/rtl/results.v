@@ -37,8 +37,10 @@ module results #(
     // at A
     input  wire [N*25-1:0]  acc,
     // the word
-    output wire             write,
-    output wire [15:0]      write_to,
+    output reg              write_a,
+    output reg              write_b,
+    output reg              write_out,
+    output reg  [13:0]      write_to,
     output wire [N*8-1:0]   word,
     output reg              slot_done    // a clock before the slot's last word is written
 );
@@ -48,26 +50,33 @@ module results #(
     localparam ADDED = PLAIN + 7;
 
     // The word's way. Those without a residual are not to be seen beyond their end.
-    reg  [ADDED:1] ends;
+    reg  [ADDED-1:1] ends;
     reg  [ADDED-2:1] slot_ends;
     always @(posedge clk) begin
-        ends      <= {ends[ADDED-1:1], word_end};
+        ends      <= {ends[ADDED-2:1], word_end};
         slot_ends <= {slot_ends[ADDED-3:1], slot_end};
-        ends[PLAIN+1]      <= ends[PLAIN] && res_mode;
+        ends[PLAIN]        <= ends[PLAIN-1] && res_mode;
         slot_ends[PLAIN-1] <= slot_ends[PLAIN-2] && res_mode;
         if (rst) begin
-            ends      <= {ADDED{1'b0}};
+            ends      <= {(ADDED-1){1'b0}};
             slot_ends <= {(ADDED-2){1'b0}};
         end
     end
-    assign write = res_mode ? ends[ADDED] : ends[PLAIN];
+    wire [15:0] target;
+    wire        write_next = res_mode ? ends[ADDED-1] : ends[PLAIN-1];
+    always @(posedge clk) begin
+        write_a   <= write_next && target[15:14] == 2'd1 && !rst;
+        write_b   <= write_next && target[15:14] == 2'd2 && !rst;
+        write_out <= write_next && target[15:14] == 2'd3 && !rst;
+        write_to  <= target[13:0];
+    end
     always @(posedge clk) begin
         slot_done <= res_mode ? slot_ends[ADDED-2] : slot_ends[PLAIN-2];
         if (rst) slot_done <= 1'b0;
     end
 
     fifo #(.WIDTH(16), .DEPTH(32)) targets (
-        .clk(clk), .rst(rst), .push(word_end), .word(dst), .pop(write), .head(write_to)
+        .clk(clk), .rst(rst), .push(word_end), .word(dst), .pop(write_next), .head(target)
     );
 
     // Parameters: the entry of group g is to be there at A + g.

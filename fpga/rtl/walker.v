@@ -26,7 +26,8 @@ module walker #(
     input  wire [5:0]    n_in_flight,
     input  wire [1:0]    n_src_bank,
     input  wire [13:0]   n_src,
-    input  wire [13:0]   n_padding,
+    input  wire [13:0]   n_rows_padding,
+    input  wire [13:0]   n_pixels_padding,
     input  wire [1:0]    n_dst_bank,
     input  wire [13:0]   n_dst,
     input  wire [1:0]    n_res_bank,
@@ -41,6 +42,8 @@ module walker #(
     input  wire [3:0]    n_kw_last,
     input  wire [9:0]    n_ict_last,
     input  wire [9:0]    n_oct_last,
+    input  wire [5:0]    n_ones,        // loops of one turn: oy, ox, oct, ky, kx, ict
+    input  wire          n_single,      // a single tap, or skipped
     input  wire [3:0]    n_sy,
     input  wire [3:0]    n_sx,
     input  wire [3:0]    n_pt,
@@ -56,6 +59,7 @@ module walker #(
     output wire          active,
     output reg           valid,
     input  wire          moves,         // it goes, or there is none
+    input  wire          moves_copy,    // the same
     output reg           skip,
     output reg           slot_first,
     output reg           slot_last,
@@ -105,22 +109,41 @@ module walker #(
     reg [3:0]    c_kh_last, c_kw_last, c_sy, c_sx;
     reg [13:0]   c_src_pixel, c_src_row, c_sx_words, c_sy_words, c_dst_pixel, c_res_pixel;
     reg [7:0]    c_pad;
-    reg          ict_one, oct_one, kh_one, kw_one, ow_one;   // the loop has one turn
+    reg          oct_one, kh_one, kw_one, ow_one;   // the loop has one turn
 
     // Counters run down; `*_end` says that the counter is 0.
     reg [9:0] ict, oct, ox, oy;
     reg [3:0] kx, ky;
-    reg       ict_end, oct_end, ox_end, oy_end, kx_end, ky_end;
+    reg       oct_end, ox_end, oy_end, kx_end, ky_end;
     reg       at_slot_start, at_word_start;
-    wire row_step  = ict_end;                   // the tap's loops end, from the inside out
-    wire kx_wrap   = row_step && kx_end;
-    wire word_end  = kx_wrap && ky_end;
-    wire pixel_end = word_end && oct_end;
-    wire line_end  = pixel_end && ox_end;
-    wire slot_end  = line_end && oy_end;
 
-    wire step = on && moves;
-    assign n_take = n_valid && (!on || (step && slot_end));
+    // Which of the tap's loops end with it, from the inside out; all inside of them end too. It is
+    // found out a clock before: some loop, which is not at its end yet, comes to it; those outside
+    // of it are there, and those inside have one turn. Or all end again, as each has one turn.
+    reg       row_step, kx_wrap, word_end, pixel_end, line_end, slot_end;
+    reg [5:1] ones;                     // so many of the innermost loops have one turn each
+    wire row_comes   = ict == 10'd1;
+    wire kx_comes    = row_comes && kx_end || ones[1] && kx == 4'd1;
+    wire word_comes  = kx_comes && ky_end || ones[2] && ky == 4'd1;
+    wire pixel_comes = word_comes && oct_end || ones[3] && oct == 10'd1;
+    wire line_comes  = pixel_comes && ox_end || ones[4] && ox == 10'd1;
+    wire slot_comes  = line_comes && oy_end || ones[5] && oy == 10'd1;
+
+    // The next slot is loaded where there is none, or where this one ends; that counts only with
+    // `n_valid`.
+    reg  is_fresh;                      // !on || slot_end
+    wire steps = !on || moves;
+    // For the prefetch there are copies: it is far.
+    reg  on_copy, slot_end_copy;
+    (* keep *)
+    always @(posedge clk) begin
+        if (!on_copy || moves_copy) begin
+            on_copy       <= !on_copy || slot_end_copy ? n_valid : 1'b1;
+            slot_end_copy <= !on_copy || slot_end_copy ? n_single : slot_comes;
+        end
+        if (rst) on_copy <= 1'b0;
+    end
+    assign n_take = !on_copy || (moves_copy && slot_end_copy);
     assign active = on || valid;
 
     // Addresses.
@@ -134,89 +157,24 @@ module walker #(
     wire [13:0] line_next  = line_at + c_sy_words;
     wire [13:0] next_line  = line_end ? line_next : pixel_next;
     wire [13:0] next_tile  = pixel_end ? next_line : tile_next;
-    wire [13:0] next_ky    = word_end ? next_tile : ky_next;
-    wire [13:0] next_kx    = kx_wrap ? next_ky : kx_next;
-    wire [13:0] next       = row_step ? next_kx : tap_next;
-    wire [13:0] start = n_src - n_padding;
+    wire [13:0] inner_kx  = kx_wrap ? ky_next : kx_next;
+    wire [13:0] inner     = row_step ? inner_kx : tap_next;
+    wire [13:0] start = n_src - n_rows_padding - n_pixels_padding;
 
     reg  [15:0] x, y, x0, y0;           // of the tap; of the output pixel
     wire [15:0] x_left = -{12'd0, pl_kept};
     reg  [3:0]  pl_kept;
     wire        outside = y >= {6'd0, c_ih} || x >= {6'd0, c_iw};   // negative ones are large
+    wire [15:0] x_next = x0 + {12'd0, c_sx}, y_next = y0 + {12'd0, c_sy};
     reg  [15:0] w_at, p_at;
     reg  [13:0] dst_at, dst_pixel_at, res_at, res_pixel_at;
     wire [13:0] dst_next = dst_pixel_at + c_dst_pixel;
     wire [13:0] res_next = res_pixel_at + c_res_pixel;
 
     always @(posedge clk) begin
-        if (step) begin
-            at_slot_start <= 1'b0;
-            at_word_start <= word_end;
-            addr <= next;
-            if (row_step) kx_at <= next_kx;
-            if (kx_wrap) ky_at <= next_ky;
-            if (word_end) tile_at <= next_tile;
-            if (pixel_end) pixel_at <= next_line;
-            if (line_end) line_at <= line_next;
-
-            ict     <= ict_end ? c_ict_last : ict - 10'd1;
-            ict_end <= ict_end ? ict_one : ict == 10'd1;
-            if (row_step) begin
-                kx     <= kx_end ? c_kw_last : kx - 4'd1;
-                kx_end <= kx_end ? kw_one : kx == 4'd1;
-            end
-            if (kx_wrap) begin
-                ky     <= ky_end ? c_kh_last : ky - 4'd1;
-                ky_end <= ky_end ? kh_one : ky == 4'd1;
-            end
-            if (word_end) begin
-                oct     <= oct_end ? c_oct_last : oct - 10'd1;
-                oct_end <= oct_end ? oct_one : oct == 10'd1;
-            end
-            if (pixel_end) begin
-                ox     <= ox_end ? c_ow_last : ox - 10'd1;
-                ox_end <= ox_end ? ow_one : ox == 10'd1;
-            end
-            if (line_end) begin
-                oy     <= oy - 10'd1;
-                oy_end <= oy == 10'd1;
-            end
-
-            if (line_end) begin
-                x  <= x_left;
-                x0 <= x_left;
-                y  <= y0 + {12'd0, c_sy};
-                y0 <= y0 + {12'd0, c_sy};
-            end else if (pixel_end) begin
-                x  <= x0 + {12'd0, c_sx};
-                x0 <= x0 + {12'd0, c_sx};
-                y  <= y0;
-            end else if (word_end) begin
-                x  <= x0;
-                y  <= y0;
-            end else if (kx_wrap) begin
-                x  <= x0;
-                y  <= y + 16'd1;
-            end else if (row_step) x <= x + 16'd1;
-
-            if (pixel_end) w_at <= c_w_base;
-            else if (!c_wfix) w_at <= w_at + 16'd1;
-            if (pixel_end) begin
-                p_at         <= c_p_base;
-                dst_at       <= dst_next;
-                dst_pixel_at <= dst_next;
-                res_at       <= res_next;
-                res_pixel_at <= res_next;
-            end else if (word_end) begin
-                p_at   <= p_at + R[15:0];
-                dst_at <= dst_at + 14'd1;
-                res_at <= res_at + 14'd1;
-            end
-            if (slot_end) on <= 1'b0;
-        end
-
-        if (n_take) begin
-            on            <= 1'b1;
+        if (steps) is_fresh <= is_fresh ? !n_valid || n_single : slot_comes;
+        if (steps) if (is_fresh) begin
+            on            <= n_valid;
             at_slot_start <= 1'b1;
             at_word_start <= 1'b1;
             c_skip        <= n_skip;
@@ -251,11 +209,14 @@ module walker #(
             c_dst_pixel   <= n_dst_pixel;
             c_res_pixel   <= n_res_pixel;
             c_pad         <= n_pad;
-            ict_one       <= n_ict_last == 10'd0;
-            oct_one       <= n_oct_last == 10'd0;
-            kh_one        <= n_kh_last == 4'd0;
-            kw_one        <= n_kw_last == 4'd0;
-            ow_one        <= n_ow_last == 10'd0;
+            {ow_one, oct_one, kh_one, kw_one} <= n_ones[4:1];
+            ones          <= {&n_ones[4:0], &n_ones[3:0], &n_ones[2:0], &n_ones[1:0], n_ones[0]};
+            row_step      <= n_skip || n_ones[0];
+            kx_wrap       <= n_skip || &n_ones[1:0];
+            word_end      <= n_skip || &n_ones[2:0];
+            pixel_end     <= n_skip || &n_ones[3:0];
+            line_end      <= n_skip || &n_ones[4:0];
+            slot_end      <= n_single;
             // A slot that is skipped is a single tap.
             ict           <= n_ict_last;
             oct           <= n_oct_last;
@@ -263,12 +224,11 @@ module walker #(
             oy            <= n_oh_last;
             kx            <= n_kw_last;
             ky            <= n_kh_last;
-            ict_end       <= n_skip || n_ict_last == 10'd0;
-            oct_end       <= n_skip || n_oct_last == 10'd0;
-            ox_end        <= n_skip || n_ow_last == 10'd0;
-            oy_end        <= n_skip || n_oh_last == 10'd0;
-            kx_end        <= n_skip || n_kw_last == 4'd0;
-            ky_end        <= n_skip || n_kh_last == 4'd0;
+            oct_end       <= n_skip || n_ones[3];
+            ox_end        <= n_skip || n_ones[4];
+            oy_end        <= n_skip || n_ones[5];
+            kx_end        <= n_skip || n_ones[1];
+            ky_end        <= n_skip || n_ones[2];
             addr          <= start;
             kx_at         <= start;
             ky_at         <= start;
@@ -285,8 +245,68 @@ module walker #(
             dst_pixel_at  <= n_dst;
             res_at        <= n_res_at;
             res_pixel_at  <= n_res_at;
+        end else begin
+            at_slot_start <= 1'b0;
+            at_word_start <= word_end;
+            row_step  <= row_comes || (row_step && ones[1]);
+            kx_wrap   <= kx_comes || (kx_wrap && ones[2]);
+            word_end  <= word_comes || (word_end && ones[3]);
+            pixel_end <= pixel_comes || (pixel_end && ones[4]);
+            line_end  <= line_comes || (line_end && ones[5]);
+            slot_end  <= slot_comes;
+
+            addr <= word_end ? next_tile : inner;
+            if (row_step) kx_at <= word_end ? next_tile : inner_kx;
+            if (kx_wrap) ky_at <= word_end ? next_tile : ky_next;
+            if (word_end) tile_at <= next_tile;
+            if (pixel_end) pixel_at <= next_line;
+            if (line_end) line_at <= line_next;
+
+            ict <= row_step ? c_ict_last : ict - 10'd1;
+            if (row_step) begin
+                kx     <= kx_end ? c_kw_last : kx - 4'd1;
+                kx_end <= kx_end ? kw_one : kx == 4'd1;
+            end
+            if (kx_wrap) begin
+                ky     <= ky_end ? c_kh_last : ky - 4'd1;
+                ky_end <= ky_end ? kh_one : ky == 4'd1;
+            end
+            if (word_end) begin
+                oct     <= oct_end ? c_oct_last : oct - 10'd1;
+                oct_end <= oct_end ? oct_one : oct == 10'd1;
+            end
+            if (pixel_end) begin
+                ox     <= ox_end ? c_ow_last : ox - 10'd1;
+                ox_end <= ox_end ? ow_one : ox == 10'd1;
+            end
+            if (line_end) begin
+                oy     <= oy - 10'd1;
+                oy_end <= oy == 10'd1;
+            end
+
+            if (row_step) x <= line_end ? x_left : pixel_end ? x_next : kx_wrap ? x0 : x + 16'd1;
+            if (pixel_end) x0 <= line_end ? x_left : x_next;
+            if (kx_wrap) y <= line_end ? y_next : word_end ? y0 : y + 16'd1;
+            if (line_end) y0 <= y_next;
+
+            if (pixel_end) w_at <= c_w_base;
+            else if (!c_wfix) w_at <= w_at + 16'd1;
+            if (pixel_end) begin
+                p_at         <= c_p_base;
+                dst_at       <= dst_next;
+                dst_pixel_at <= dst_next;
+                res_at       <= res_next;
+                res_pixel_at <= res_next;
+            end else if (word_end) begin
+                p_at   <= p_at + R[15:0];
+                dst_at <= dst_at + 14'd1;
+                res_at <= res_at + 14'd1;
+            end
         end
-        if (rst) on <= 1'b0;
+        if (rst) begin
+            on       <= 1'b0;
+            is_fresh <= 1'b1;
+        end
     end
 
     // Is the word of X there in the next clock? The limits tell of what will be there then.
