@@ -1,10 +1,11 @@
 # make demo: the main job on real input. make demo-edge: two devices, their hub and a rollout.
 # make demo-fpga: a model compiled for an FPGA, on a board that is simulated.
+# make fpga-ecp5: the engine placed and routed on an ECP5 (needs yosys; half an hour).
 # make test: the tests. All set themselves up.
 PY := .venv/bin/python
 JOBS ?= 2
 
-.PHONY: demo demo-edge demo-fpga test check bench bench-fpga bench-fpga-long setup lock clean
+.PHONY: demo demo-edge demo-fpga test check bench bench-fpga bench-fpga-long fpga-ecp5 setup lock clean
 
 demo:
 	@scripts/setup demo
@@ -40,6 +41,11 @@ bench-fpga:
 bench-fpga-long:
 	@scripts/setup dev
 	@nice -n 19 $(PY) -m benchmarks.fpga.million $(ARGS)
+
+fpga-ecp5:
+	@scripts/setup dev
+	@scripts/ecp5
+	@PATH="$(CURDIR)/.venv-ecp5/bin:$$PATH" $(PY) -m fpga.synthesis route
 
 setup:
 	@scripts/setup dev

@@ -111,10 +111,12 @@ PARTS = (BUNDLE, PROGRAM, LOAD, STREAM, BITSTREAM, HARDWARE, REPORT, GOLDEN)
 @dataclass(frozen=True, slots=True)
 class FpgaContents:
     """What an image is made of. ``folder``: a compiled ``fpga/`` folder, of which just the files
-    above are taken. ``golden``: the text of golden.json, or a file that has it."""
+    above are taken. ``golden``: the text of golden.json, or a file that has it. ``proof``: where it
+    was seen to answer."""
 
     folder: Path
     golden: bytes | Path | None = None
+    proof: str = "none: it runs on a board only"
 
 
 class Bitstream(msgspec.Struct, frozen=True):

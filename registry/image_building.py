@@ -157,7 +157,7 @@ class ImageBuilder:
         log.log(f"bitstream: {bits.provenance}, for {bits.part}{boards}")
         log.log(f"image {name}:{version} {artifact.manifest}")
         log.phase("Signing")
-        details = ImageDetails(kind="fpga", proof="none: it runs on a board only")
+        details = ImageDetails(kind="fpga", proof=contents.proof)
         facts = Facts(name, version, artifact.manifest, artifact.size_bytes, [model], details)
         attached = attest(store, self._paths.keys, facts)
         details = replace(details, referrers=tuple(each.digest for each in attached))

@@ -196,6 +196,8 @@ class Controller:
         unit.tick(time.monotonic(), balanced, refused)
         if unit.shown != before:
             self._told(f"{unit.name} {unit.shown}")
+        if not unit.is_known and not unit.is_gone:
+            return True  # what an earlier controller opened stays as it is
         with self._state:
             if unit.service is None:
                 self._services.pop(unit.name, None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import socket
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from runtime.balance.certificate import certificate_text
 from runtime.balance.declared import Service
-from runtime.balance.errors import CertificateError
+from runtime.balance.errors import CertificateError, StartError
+from runtime.balance.handover import require_free
 
 
 def culprit(
@@ -40,12 +40,8 @@ def _certificate_trouble(service: Service, now: datetime.datetime) -> str | None
 
 
 def _port_trouble(service: Service) -> str | None:
-    where = f"{service.address}:{service.port}"
-    family = socket.AF_INET6 if ":" in service.address else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((service.address, service.port))
-    except OSError as error:
-        return f"cannot listen on {where}: {error.strerror}; take another port, or free it"
+        require_free(service.address, service.port)
+    except StartError as error:
+        return f"{error}; take another port, or free it"
     return None

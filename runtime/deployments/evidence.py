@@ -57,7 +57,7 @@ def most(hits: int, of: int) -> float:
 
 
 def _bound(hits: int, of: int, z: float) -> float:
-    share, square = hits / of, z * z
+    share, square = min(max(hits, 0), of) / of, z * z
     spread = math.sqrt(share * (1 - share) / of + square / (4 * of * of))
     middle = share + square / (2 * of)
     return min(1.0, max(0.0, (middle + math.copysign(abs(z) * spread, z)) / (1 + square / of)))

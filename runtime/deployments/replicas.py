@@ -94,6 +94,11 @@ class Replicas:
         self._host.stop(kept.instance.id, grace_s)
         del self._kept[id]
 
+    def are_seen(self) -> bool:
+        """Whether the keepers have looked at all of them."""
+        views = [kept.keeper.view() for kept in self._kept.values()]
+        return all(view.port is not None or view.error is not None for view in views)
+
     def seen(self) -> list[Seen]:
         """All, as their keepers saw them last."""
         return [

@@ -1,6 +1,8 @@
 """A deployment's secrets as files that its replicas may read, and nobody else.
 
-<workspace>/deployments/secrets/<deployment>/<name>
+<workspace>/deployments/secrets/<deployment>/<revision>/<name>
+
+Each revision has a folder of its own: another one's start takes nothing from it.
 """
 
 from __future__ import annotations
@@ -23,12 +25,17 @@ class SecretFiles:
     def __init__(self, folder: Path, reader: User | None) -> None:
         self._folder, self._reader = folder, reader if os.geteuid() == 0 else None
 
-    def written(self, deployment: str, wanted: Iterable[str], secrets: Mapping[str, bytes]) -> Path:
-        """The folder, with just the ``wanted`` ones, as they are now. Raises HostError."""
-        found, names = self._folder / deployment, sorted(wanted)
+    def written(
+        self, deployment: str, revision: int, wanted: Iterable[str], secrets: Mapping[str, bytes]
+    ) -> Path:
+        """The revision's folder, with just the ``wanted`` ones, as they are now. Raises
+        HostError."""
+        own, names = self._folder / deployment, sorted(wanted)
+        found = own / str(revision)
         try:
             # Passed through by the reader, listed by nobody.
-            self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            for folder in (self._folder, own):
+                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             found.mkdir(mode=0o700, exist_ok=True)
             for name in names:
                 write_whole(found / name, secrets[name], mode=0o400)

@@ -52,7 +52,10 @@ def counted(tally: Tally, readings: Mapping[Place, Reading]) -> Tally:
             continue
         requests, failed = _grown(before.requests, now.requests), _grown(before.failed, now.failed)
         old = sums.get(now.revision, Answers())
-        sums[now.revision] = Answers(old.requests + requests, old.failed + failed, old.slow)
+        # A connection that failed is counted with the server that was tried, and its request with
+        # the one that answered.
+        whole = old.requests + requests
+        sums[now.revision] = Answers(whole, min(old.failed + failed, whole), old.slow)
     return Tally(sums, {**tally.last, **readings})
 
 

@@ -52,6 +52,8 @@ QUIET_S = 1.0
 """For the balancer to have heard that it shall send nothing more."""
 GRACE_S = 35.0
 """Of its server, which drains by itself too, on SIGTERM."""
+ADOPT_S = 10.0
+"""For the keepers of replicas that were found to have looked at them."""
 PAGES_S = 1.0
 """How often replicas are asked for their numbers."""
 KEEP_S = 5.0
@@ -82,6 +84,9 @@ class Unit:
         at a time; ``environ``: what the target adds to each replica's."""
         self.name = name
         self.service: Service | None = None
+        self.is_known = False
+        """What an earlier controller left has been found and looked at: before that ``service``
+        would take it out of the traffic."""
         self.shown = ""
         """How it is, as one line for people."""
         self.is_gone = False
@@ -106,6 +111,7 @@ class Unit:
         self._kept: tuple[Observed, float] | None = None
         self._keys: tuple[int, Keys] | None = None
         self._was_adopted = False
+        self._adopted_s = 0.0
 
     def __repr__(self) -> str:
         return f"Unit({self.name}, {self._replicas})"
@@ -138,7 +144,9 @@ class Unit:
         assert self._memory is not None
         if not self._was_adopted:
             self._replicas.adopt(self._describe(declared))
-            self._was_adopted = True
+            self._was_adopted, self._adopted_s = True, now_s
+        if not self.is_known:
+            self.is_known = self._replicas.are_seen() or now_s - self._adopted_s > ADOPT_S
         self._count(balanced)
         self._ask_pages(declared, now_s)
         self._is_exclusive = self._needs_board(declared.revision(declared.goal).digest)
@@ -334,7 +342,9 @@ class Unit:
             values = self._deployments.secrets(self.name)
         except RegistryError as error:
             raise EdgeError(str(error)) from error
-        return self._secret_files.written(self.name, revision.settings.secrets, values)
+        return self._secret_files.written(
+            self.name, revision.number, revision.settings.secrets, values
+        )
 
     def _prepare(self, digest: str) -> None:
         if digest not in self._prepared:
@@ -407,7 +417,10 @@ class Unit:
     ) -> None:
         declared = self._deployments.get(self.name)  # with the traffic of this tick
         assert self._memory is not None
-        self.service = self._service_of(declared)
+        try:
+            self.service = self._service_of(declared)
+        except (EdgeError, RegistryError) as error:  # the old one goes on
+            trouble = trouble or str(error)
         seen = self._replicas.seen()
         if not declared.is_wanted and not seen and self._was_adopted and trouble is None:
             self._replicas.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from runtime.deployments.stock import WorkspaceStock
+from tests.engine import program
 from tests.registry.onnx_files import adder
 
 
@@ -26,3 +30,12 @@ def made(tmp_path: Path) -> Workspace:
 def host(made: Workspace) -> ProcessHost:
     """Processes of whoever runs the test, without cgroups."""
     return ProcessHost(made.root / "deployments" / "processes", WorkspaceStock(made.root))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """HAProxy's account must reach it, and pytest's folders are for their owner alone."""
+    program("haproxy")
+    with tempfile.TemporaryDirectory(prefix="inferry-balance-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name) / "balance"

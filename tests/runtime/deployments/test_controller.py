@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import socket
-import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import (
     Autoscale,
-    Deployment,
     Health,
     RevisionSettings,
     Rollout,
@@ -27,8 +25,8 @@ from registry.deployments import (
 from runtime.balance.balancer import Balancer
 from runtime.deployments.controller import Controller, Place
 from runtime.deployments.secret_files import SecretFiles
-from tests.engine import program
-from tests.runtime.deployments.waiting import eventually, score
+from runtime.deployments.unit import Unit
+from tests.runtime.deployments.waiting import cause_of, eventually, score, state, url_port
 
 pytestmark = pytest.mark.slow
 SERVICE = ServiceSettings(rollout=Rollout(steps=(20.0, 100.0), step_s=0.5, least_requests=0))
@@ -63,32 +61,6 @@ def removed(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[None]:
             host.stop(found.id, 1.0)
         with Balancer(folder) as balancer:
             balancer.stop(1.0)
-
-
-def state(made: Workspace, wanted: str) -> Deployment | None:
-    found = made.deployments.get("web")
-    if found.observed is None or found.observed.state != wanted:
-        return None
-    return found
-
-
-def cause_of(found: Deployment) -> str:
-    return (found.observed.cause or "") if found.observed is not None else ""
-
-
-def url_port(found: Deployment) -> int:
-    assert found.observed is not None
-    assert found.observed.url is not None
-    return int(found.observed.url.split(":")[2].split("/")[0])
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """HAProxy's account must reach it, and pytest's folders are for their owner alone."""
-    program("haproxy")
-    with tempfile.TemporaryDirectory(prefix="inferry-balance-") as name:
-        os.chmod(name, 0o755)
-        yield Path(name) / "balance"
 
 
 def test_from_declared_to_answers_to_a_new_revision_to_nothing(
@@ -276,3 +248,32 @@ def test_a_slower_release_is_taken_back_by_its_latency(
             cause = eventually(taken_back)
         assert "times the p99 of the revision before it" in cause
         assert [s.revision for s in made.deployments.get("web").traffic] == [1]
+
+
+def test_the_next_controller_opens_no_service_without_the_replicas_that_run(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="ada")
+    with removed(made, host, folder):
+        with controlled(made, host, folder):
+            eventually(lambda: state(made, "running"))
+        unit = Unit("web", made.deployments, host)
+        try:
+            for number in range(600):
+                unit.tick(number / 100, None)
+                if unit.is_known:
+                    break
+                time.sleep(0.01)
+            assert unit.service is not None
+            assert [len(version.replicas) for version in unit.service.versions] == [1]
+        finally:
+            unit.close()
+
+
+def test_a_host_name_without_address_is_a_cause(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    service = ServiceSettings(host="no-such-host.invalid")
+    made.deployments.create("web", "adder:1", service=service, settings=SETTINGS, actor="ada")
+    with removed(made, host, folder), controlled(made, host, folder):
+        eventually(lambda: "no-such-host.invalid" in cause_of(made.deployments.get("web")))

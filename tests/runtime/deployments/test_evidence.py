@@ -74,3 +74,8 @@ def test_bounds_enclose_the_share(hits: int, more: int) -> None:
 @given(st.integers(0, 100), st.integers(1, 100))
 def test_more_of_the_same_is_more_sure(hits: int, more: int) -> None:
     assert least(10 * hits, 10 * (hits + more)) >= least(hits, hits + more) - 1e-12
+
+
+def test_more_failures_than_requests_are_all_of_them() -> None:
+    assert complaint(RULES, Answers(1000, 2000), Answers(3, 9)) is None
+    assert complaint(RULES, Answers(1000), Answers(3, 9)) is not None

@@ -19,10 +19,7 @@ from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
 from tests.engine import Engine
 from tests.registry.onnx_files import adder
-from tests.runtime.deployments.test_controller import folder, state, url_port
-from tests.runtime.deployments.waiting import eventually, score
-
-__all__ = ["folder"]
+from tests.runtime.deployments.waiting import eventually, score, state, url_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(300)]
 READER = (10001, 10001)

@@ -20,8 +20,7 @@ from runtime.deployments.controller import only_controller
 from runtime.deployments.here import balancer_folder, controller_of
 from tests.engine import program
 from tests.fpga.build.networks import inputs, write
-from tests.runtime.deployments.test_controller import state, url_port
-from tests.runtime.deployments.waiting import eventually, score
+from tests.runtime.deployments.waiting import eventually, score, state, url_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SETTINGS = RevisionSettings(health=Health(start_s=60.0, interval_s=0.1))

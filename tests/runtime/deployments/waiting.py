@@ -1,4 +1,4 @@
-"""Waits for what comes a moment later, with a bound."""
+"""Waits for what comes a moment later, with a bound; what deployments are, and what they answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from registry import Workspace
+from registry.deployments import Deployment
 
 T = TypeVar("T")
 
@@ -31,3 +34,20 @@ def score(address: str, port: int, rows: list[list[float]]) -> Any:
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.loads(answer.read())
+
+
+def state(made: Workspace, wanted: str) -> Deployment | None:
+    found = made.deployments.get("web")
+    if found.observed is None or found.observed.state != wanted:
+        return None
+    return found
+
+
+def cause_of(found: Deployment) -> str:
+    return (found.observed.cause or "") if found.observed is not None else ""
+
+
+def url_port(found: Deployment) -> int:
+    assert found.observed is not None
+    assert found.observed.url is not None
+    return int(found.observed.url.split(":")[2].split("/")[0])
