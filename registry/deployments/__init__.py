@@ -7,6 +7,7 @@ the ledger of all that changed. runtime/ makes it so; here is what is wanted, an
 """
 
 from registry.deployments.deployments import Deployments
+from registry.deployments.hooks import Hooks
 from registry.deployments.ledger import Entry, Live
 from registry.deployments.records import Deployment, Observed, Replica, Revision, Share
 from registry.deployments.settings import (
@@ -25,6 +26,7 @@ __all__ = [
     "Deployments",
     "Entry",
     "Health",
+    "Hooks",
     "Live",
     "Observed",
     "Replica",

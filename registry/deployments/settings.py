@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from registry import names
+from registry.deployments.hooks import Hooks, check_hooks, check_url
 from registry.errors import InvalidNameError, WorkspaceDamagedError
 
 MAX_NAME_CHARS = 32
@@ -84,6 +85,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_un
     most_replicas: int = 1
     autoscale: Autoscale = Autoscale()
     rollout: Rollout = Rollout()
+    hooks: Hooks = Hooks()
+    external_scale: str | None = None
+    """URL that is asked how many replicas there shall be, between the two numbers."""
 
 
 class RevisionSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -136,6 +140,9 @@ def check_service(service: ServiceSettings) -> ServiceSettings:
     _real("the share of errors", rollout.max_error_share, 0, 1)
     _real("the ratio of p99", rollout.max_p99_ratio, 1, 1e6)
     _whole("the requests of a step", rollout.least_requests, 0, 1_000_000)
+    check_hooks(service.hooks)
+    if service.external_scale is not None:
+        check_url(service.external_scale, "the external scaler")
     return service
 
 
