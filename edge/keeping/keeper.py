@@ -107,12 +107,13 @@ class LiveKeeper:
         """Begin."""
         self._thread.start()
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """End the thread; the instance goes on. Idempotent."""
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """End the thread; the instance goes on. Whether it has ended in time. Idempotent."""
         self._is_closed = True
         self._woken.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def set(self, instance: Instance | None, restart: Restart, probe: Probe) -> None:
         with self._state:

@@ -1,11 +1,11 @@
 """The controller: brings all deployments of a workspace to what is declared, and keeps them there.
 
-    with Controller(workspace, balancer, hosts) as controller:
-        controller.run(stopping)
+    with Controller(workspace, balancer, unit_of) as controller:
+        controller.run()
 
-Each deployment has a thread of its own, so that a stuck one blocks no other; one more thread has
-the balancer. What runs goes on when the controller ends, in any way, and the next one finds it.
-Of two controllers of a workspace the second waits.
+What a deployment is, is its unit's affair (port.py). Each has a thread of its own, so that a stuck
+one blocks no other; one more thread has the balancer. What runs goes on when the controller ends,
+in any way, and the next one finds it. Of two controllers of a workspace the second waits.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from edge.errors import EdgeError
-from edge.hosts.port import ModuleHost
 from registry import Workspace
 from registry.clock import utc_now
 from registry.deployments import Deployment, Observed
@@ -33,46 +31,33 @@ from runtime.balance.balancer import Balancer, ServiceState
 from runtime.balance.declared import Balance, Service
 from runtime.balance.errors import BalanceError
 from runtime.deployments.culprit import culprit
-from runtime.deployments.secret_files import SecretFiles
-from runtime.deployments.unit import Sample, Unit
+from runtime.deployments.port import Unit, UnitOf
 
 TICK_S = 0.5
 SLOW_TICK_S = 2.0
 """After an error."""
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A target as a controller has it. ``environ``: what it adds to each replica's."""
-
-    host: ModuleHost
-    environ: Mapping[str, str] = field(default_factory=dict)
-
-
-PlaceOf = Callable[[str], Place]
-"""The place of a target; raises EdgeError or RegistryError where it cannot be had."""
+CLOSE_S = 60.0
+"""For the threads of all deployments to end what they have begun."""
 
 logger = logging.getLogger("inferry.deployments")
 
 
 class Controller:
-    """``place_of`` is asked once for each deployment. ``tick_s``: how often each is looked at."""
+    """``unit_of`` is asked once for each deployment, and again where it failed. ``tick_s``: how
+    often each is looked at."""
 
     def __init__(
         self,
         workspace: Workspace,
         balancer: Balancer,
-        place_of: PlaceOf,
+        unit_of: UnitOf,
         *,
-        sample: Sample | None = None,
-        is_exclusive: Callable[[str], bool] = lambda digest: False,
-        secret_files: SecretFiles | None = None,
         tick_s: float = TICK_S,
         told: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._workspace, self._balancer, self._place_of = workspace, balancer, place_of
-        self._sample, self._tick_s, self._told = sample, tick_s, told
-        self._is_exclusive, self._secret_files = is_exclusive, secret_files
+        self._workspace, self._balancer, self._unit_of = workspace, balancer, unit_of
+        self._tick_s, self._told = tick_s, told
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self._state = threading.Lock()
@@ -101,8 +86,9 @@ class Controller:
     ) -> None:
         """Replicas and balancer go on."""
         self.stop()
+        deadline = time.monotonic() + CLOSE_S
         for thread in self._threads.values():
-            thread.join(60)
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._held.close()
 
     def stop(self) -> None:
@@ -163,19 +149,10 @@ class Controller:
         """None where its target cannot be had, which its state says."""
         declared = self._workspace.deployments.get(name)
         try:
-            place = self._place_of(declared.target)
+            return self._unit_of(declared)
         except EdgeError as error:
             self._lost(declared, str(error))
             return None
-        return Unit(
-            name,
-            self._workspace.deployments,
-            place.host,
-            sample=self._sample,
-            is_exclusive=self._is_exclusive,
-            secret_files=self._secret_files,
-            environ=place.environ,
-        )
 
     def _lost(self, declared: Deployment, cause: str) -> None:
         before = declared.observed

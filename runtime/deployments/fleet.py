@@ -14,7 +14,8 @@ from typing import Literal
 from registry.deployments import Deployment
 from runtime.deployments.course import Course, percent_next, percent_now
 
-State = Literal["starting", "ready", "unhealthy", "draining", "ended"]
+State = Literal["starting", "ready", "unhealthy", "draining", "stopping", "ended"]
+"""draining: it gets nothing more, and finishes; stopping: it was told to end."""
 
 
 @dataclass(frozen=True, slots=True)

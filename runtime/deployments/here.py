@@ -26,8 +26,9 @@ from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import Target
 from runtime.balance.balancer import Balancer
-from runtime.deployments.controller import Controller, Place
+from runtime.deployments.controller import Controller
 from runtime.deployments.golden import sampler
+from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
 
@@ -55,17 +56,16 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
         except EdgeError:
             return False  # whoever starts it says what is wrong
 
-    command = haproxy_program() or "haproxy"
-    balancer = Balancer(balancer_folder(workspace.root), command=command, told=told)
-    return Controller(
-        workspace,
-        balancer,
-        place_of,
+    replicas = ReplicaUnits(
+        deployments=workspace.deployments,
+        place_of=place_of,
         sample=sampler(stock),
         is_exclusive=is_exclusive,
         secret_files=SecretFiles(workspace.root / "deployments" / "secrets", user),
-        told=told,
     )
+    command = haproxy_program() or "haproxy"
+    balancer = Balancer(balancer_folder(workspace.root), command=command, told=told)
+    return Controller(workspace, balancer, replicas, told=told)
 
 
 def process_user(root: Path) -> tuple[int, int] | None:

@@ -15,6 +15,24 @@ PAGE_S = 0.5
 """For a page; who takes longer says nothing this time, which is not zero."""
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 MOST_AT_ONCE = 8
+EVERY_S = 1.0
+"""How often replicas are asked."""
+
+
+class Pages:
+    """Those of one deployment's replicas, asked for at most each ``EVERY_S``."""
+
+    def __init__(self) -> None:
+        self._asked_s: float | None = None
+
+    def asked(
+        self, places: Mapping[str, tuple[str, int]], now_s: float
+    ) -> dict[str, bytes | None] | None:
+        """New ones, by id; None where it is too early. ``now_s``: monotonic."""
+        if self._asked_s is not None and 0 <= now_s - self._asked_s < EVERY_S:
+            return None
+        self._asked_s = now_s
+        return fetched_all(places)
 
 
 def fetched_all(places: Mapping[str, tuple[str, int]]) -> dict[str, bytes | None]:

@@ -1,47 +1,44 @@
 """The replicas of one deployment on one host: started, kept, found again, and let go.
 
 replicas = Replicas("web", host)
-replicas.adopt(instances)                 # what an earlier controller started goes on
+replicas.adopt(describe, leaving=())      # what an earlier controller started goes on
 replicas.start(2, instance_of(...))
 replicas.seen()
 
-Each has a keeper of edge/keeping: it restarts what ends, with growing waits, and probes it.
+Each has a keeper of edge/keeping: it restarts what ends, with growing waits, and probes it. Those
+that go have none any more (leaving.py).
 """
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from edge.errors import EdgeError
 from edge.hosts.port import Instance, InstanceId, ModuleHost
 from edge.keeping.keeper import LiveKeeper
 from edge.keeping.port import LiveView
-from edge.messages.desired import Limits, Probe, Restart
-from registry.deployments import Health, Replica, Revision
+from edge.messages.desired import Probe, Restart
+from registry.deployments import Health, Replica
 from runtime.deployments.fleet import Seen, State
+from runtime.deployments.instances import Describe
+from runtime.deployments.leaving import Leaver, Leaving, Place
+from runtime.deployments.replica_id import replica_id, revision_of
 
 MAX_BACKOFF_S = 30.0
 RESET_AFTER_S = 60.0
 LOG_LINES = 20
-_NAME = re.compile(
-    r"(?P<deployment>[a-z0-9-]+)\.(?P<revision>[1-9][0-9]{0,8})\.(?P<tail>[a-z0-9]+)"
-)
-Describe = Callable[[int], tuple[Instance, Health]]
-"""The instance of a revision (its id left empty) and how its health is asked; KeyError where there
-is no such revision."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kept:
-    """One replica. ``is_draining``: it gets no more requests."""
+    """One replica."""
 
     revision: int
     instance: Instance
     keeper: LiveKeeper
-    is_draining: bool = False
 
 
 class Replicas:
@@ -53,46 +50,65 @@ class Replicas:
         self._deployment, self._host = deployment, host
         self._token = token or (lambda: secrets.token_hex(3))
         self._kept: dict[str, _Kept] = {}
+        self._leaving = Leaving(host)
 
     def __repr__(self) -> str:
-        return f"Replicas({self._deployment}, {sorted(self._kept)})"
+        return f"Replicas({self._deployment}, {sorted(self._kept)}, {self._leaving})"
 
-    def adopt(self, describe: Describe) -> list[str]:
-        """Keep what runs already. Returns the ids of those whose revision is unknown: they were
-        stopped. Raises EdgeError where the host cannot be asked."""
+    def adopt(
+        self, describe: Describe, *, leaving: Collection[str] = (), now_s: float = 0.0
+    ) -> list[str]:
+        """Keep what runs already. ``leaving``: ids of those that were to go, and go on with that.
+        Returns the ids of those whose revision is unknown: they are stopped. Raises EdgeError where
+        the host cannot be asked."""
         strangers = []
         for found in self._host.list():
-            revision = revision_of(self._deployment, found.id.module)
-            if revision is None or found.id.module in self._kept:
+            id, revision = found.id.module, revision_of(self._deployment, found.id.module)
+            if revision is None or id in self._kept or id in self._leaving:
                 continue
-            try:
-                instance, health = describe(revision)
-            except KeyError:
-                self._host.stop(found.id)
-                strangers.append(found.id.module)
+            described = None
+            if id not in leaving:
+                try:
+                    described = describe(revision)
+                except KeyError:
+                    strangers.append(id)
+            if described is not None:
+                self._keep(id, revision, *described)
                 continue
-            self._keep(found.id.module, revision, instance, health)
+            self._leaving.add(
+                id, revision, address=found.address, port=found.port, keeper=None, now_s=now_s
+            )
         return strangers
 
     def start(self, revision: int, instance: Instance, health: Health) -> str:
         """One more; returns its id at once, the keeper starts it."""
-        id = f"{self._deployment}.{revision}.{self._token()}"
+        id = replica_id(self._deployment, revision, self._token())
         self._keep(id, revision, instance, health)
         return id
 
-    def drain(self, id: str) -> None:
-        """Mark it: whoever balances sends it nothing more."""
-        if id in self._kept:
-            self._kept[id].is_draining = True
+    def drain(self, id: str, now_s: float) -> None:
+        """It goes: whoever balances sends it nothing more, nobody starts it again, and ``stop``
+        ends it once it has nothing left. Nothing for one that is not there."""
+        kept = self._kept.pop(id, None)
+        if kept is not None:
+            self._leaving.add(
+                id,
+                kept.revision,
+                address=kept.instance.address,
+                port=kept.keeper.view().port if _state(kept) == "ready" else None,
+                keeper=kept.keeper,
+                now_s=now_s,
+            )
 
-    def remove(self, id: str, grace_s: float) -> None:
-        """Stop it and forget it. Raises EdgeError where the host does not do it; try again."""
-        kept = self._kept.get(id)
-        if kept is None:
-            return
-        kept.keeper.close()
-        self._host.stop(kept.instance.id, grace_s)
-        del self._kept[id]
+    def stop(self, id: str, grace_s: float) -> None:
+        """One that drains. Returns at once: it is seen as stopping until it is gone."""
+        if id in self._leaving:
+            self._leaving.stop(id, grace_s)
+
+    def leaving(self) -> list[Leaver]:
+        """Those that drain or are being stopped; those that are gone are forgotten."""
+        self._leaving.reap()
+        return self._leaving.all()
 
     def are_seen(self) -> bool:
         """Whether the keepers have looked at all of them."""
@@ -101,25 +117,30 @@ class Replicas:
 
     def seen(self) -> list[Seen]:
         """All, as their keepers saw them last."""
-        return [
+        kept = [
             Seen(id, kept.revision, _state(kept), kept.keeper.view().started_at_s or 0.0)
-            for id, kept in sorted(self._kept.items())
+            for id, kept in self._kept.items()
         ]
+        going = [
+            Seen(each.id, each.revision, "stopping" if each.is_stopping else "draining", 0.0)
+            for each in self.leaving()
+        ]
+        return sorted([*kept, *going], key=lambda each: each.id)
 
-    def addresses(self) -> dict[str, tuple[int, str, int]]:
-        """Revision, address and port of those that answer, by id."""
-        found = {}
+    def addresses(self) -> dict[str, Place]:
+        """Of those that answer, by id; also of those that drain."""
+        found = dict(self._leaving.places())
         for id, kept in self._kept.items():
             view = kept.keeper.view()
-            if view.port is not None and _state(kept) in ("ready", "draining"):
+            if view.port is not None and _state(kept) == "ready":
                 found[id] = (kept.revision, kept.instance.address, view.port)
         return found
 
-    def records(self, since: Mapping[str, str]) -> tuple[Replica, ...]:
+    def records(self) -> tuple[Replica, ...]:
         """For whoever looks: with the last log lines of those that are not well."""
-        return tuple(
-            self._record(id, kept, since.get(id, "")) for id, kept in sorted(self._kept.items())
-        )
+        kept = [self._record(id, each) for id, each in self._kept.items()]
+        going = [_leaving_record(each) for each in self.leaving()]
+        return tuple(sorted([*kept, *going], key=lambda each: each.id))
 
     def trouble(self, revision: int) -> str | None:
         """Why a replica of the revision is not well: it ended or was unhealthy."""
@@ -130,14 +151,18 @@ class Replicas:
                 return f"{view.error}" + (f"; its last words: {words}" if words else "")
         return None
 
-    def logs(self, id: str, lines: int) -> str:
-        """What it printed. Raises EdgeError; KeyError where there is none."""
-        return self._host.logs(self._kept[id].instance.id, lines)
+    def stop_trouble(self) -> str | None:
+        """Why one that shall go does not."""
+        return next((each.trouble for each in self.leaving() if each.trouble), None)
 
-    def close(self) -> None:
-        """End the keepers; what runs goes on."""
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End the threads, waiting so long in all; what runs goes on."""
+        deadline = time.monotonic() + timeout_s
         for kept in self._kept.values():
-            kept.keeper.close()
+            kept.keeper.close(0)
+        for kept in self._kept.values():
+            kept.keeper.close(max(0.0, deadline - time.monotonic()))
+        self._leaving.close(max(0.0, deadline - time.monotonic()))
 
     def _keep(self, id: str, revision: int, instance: Instance, health: Health) -> None:
         named = replace(instance, id=InstanceId(id, "live"))
@@ -146,73 +171,28 @@ class Replicas:
         keeper.open()
         self._kept[id] = _Kept(revision, named, keeper)
 
-    def _record(self, id: str, kept: _Kept, since: str) -> Replica:
-        view, state = kept.keeper.view(), _state(kept)
+    def _record(self, id: str, kept: _Kept) -> Replica:
+        view = kept.keeper.view()
         words = self._logs(id) if _is_broken(view) else ""
         where = f"{kept.instance.address}:{view.port}" if view.port is not None else ""
-        names = {"starting": "starting", "ready": "ready", "draining": "draining"}
-        shown = names.get(state, "failed")
-        return Replica(
-            id,
-            kept.revision,
-            shown,  # type: ignore[arg-type]
-            where,
-            view.error or "",
-            words,
-            since,
-        )
+        state = "ready" if _state(kept) == "ready" else "starting"
+        return Replica(id, kept.revision, state, where, view.error or "", words)  # type: ignore[arg-type]
 
     def _logs(self, id: str) -> str:
         try:
-            return self.logs(id, LOG_LINES)
+            return self._host.logs(InstanceId(id, "live"), LOG_LINES)
         except EdgeError:
             return ""
 
 
-def revision_of(deployment: str, module: str) -> int | None:
-    """Of a replica's id; None where it is another deployment's."""
-    found = _NAME.fullmatch(module)
-    if found is None or found["deployment"] != deployment:
-        return None
-    return int(found["revision"])
-
-
-def deployment_of(module: str) -> str | None:
-    """Whose replica it is; None for what is none."""
-    found = _NAME.fullmatch(module)
-    return None if found is None else found["deployment"]
-
-
-def instance_of(revision: Revision, address: str = "127.0.0.1") -> Instance:
-    """What a host is asked for, its id aside."""
-    settings = revision.settings
-    args: list[str] = []
-    for flag, value in (
-        ("--workers", settings.workers),
-        ("--max-batch", settings.max_batch),
-        ("--deadline-ms", settings.deadline_ms),
-    ):
-        if value is not None:
-            args += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    limits = Limits(settings.resources.memory_bytes, settings.resources.cpus)
-    return Instance(
-        InstanceId("", "live"),
-        revision.digest,
-        address=address,
-        env=settings.environment,
-        args=tuple(args),
-        limits=limits,
-    )
+def _leaving_record(each: Leaver) -> Replica:
+    where = "" if each.port is None else f"{each.address}:{each.port}"
+    return Replica(each.id, each.revision, "draining", where, each.trouble or "")
 
 
 def _state(kept: _Kept) -> State:
-    if kept.is_draining:
-        return "draining"
-    view = kept.keeper.view()
-    if view.health == "healthy":
-        return "ready"
     # The keeper starts it again by itself: it is not another's to be replaced.
-    return "starting"
+    return "ready" if kept.keeper.view().health == "healthy" else "starting"
 
 
 def _is_broken(view: LiveView) -> bool:

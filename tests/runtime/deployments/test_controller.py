@@ -23,9 +23,10 @@ from registry.deployments import (
     Share,
 )
 from runtime.balance.balancer import Balancer
-from runtime.deployments.controller import Controller, Place
+from runtime.deployments.controller import Controller
+from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.secret_files import SecretFiles
-from runtime.deployments.unit import Unit
+from runtime.deployments.unit import ReplicaUnit
 from tests.runtime.deployments.waiting import cause_of, eventually, score, state, url_port
 
 pytestmark = pytest.mark.slow
@@ -35,13 +36,12 @@ SETTINGS = RevisionSettings(health=Health(start_s=30.0, interval_s=0.1))
 
 @contextmanager
 def controlled(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[Controller]:
-    with Controller(
-        made,
-        Balancer(folder),
-        lambda target: Place(host),
+    units = ReplicaUnits(
+        deployments=made.deployments,
+        place_of=lambda target: Place(host),
         secret_files=SecretFiles(made.root / "deployments" / "secrets", None),
-        tick_s=0.1,
-    ) as controller:
+    )
+    with Controller(made, Balancer(folder), units, tick_s=0.1) as controller:
         thread = threading.Thread(target=controller.run)
         thread.start()
         try:
@@ -257,7 +257,7 @@ def test_the_next_controller_opens_no_service_without_the_replicas_that_run(
     with removed(made, host, folder):
         with controlled(made, host, folder):
             eventually(lambda: state(made, "running"))
-        unit = Unit("web", made.deployments, host)
+        unit = ReplicaUnit("web", made.deployments, host)
         try:
             for number in range(600):
                 unit.tick(number / 100, None)

@@ -13,8 +13,9 @@ from edge.hosts.containers import DockerHost
 from registry import Workspace
 from registry.deployments import Health, Resources, RevisionSettings, Rollout, ServiceSettings
 from runtime.balance.balancer import Balancer
-from runtime.deployments.controller import Controller, Place
+from runtime.deployments.controller import Controller
 from runtime.deployments.golden import sampler
+from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
 from tests.engine import Engine
@@ -73,11 +74,13 @@ def test_containers_answer_come_back_and_are_replaced(
         secrets={"token": b"open sesame"}, actor="a",
     )  # fmt: skip
     reader = READER if os.geteuid() == 0 else None
-    controller = Controller(
-        made, Balancer(folder), lambda target: Place(host), tick_s=0.1,
+    units = ReplicaUnits(
+        deployments=made.deployments,
+        place_of=lambda target: Place(host),
         sample=sampler(WorkspaceStock(made.root)),
         secret_files=SecretFiles(made.root / "deployments" / "secrets", reader),
-    )  # fmt: skip
+    )
+    controller = Controller(made, Balancer(folder), units, tick_s=0.1)
     with controller:
         thread = threading.Thread(target=controller.run)
         thread.start()

@@ -14,7 +14,9 @@ from edge.hosts.port import Instance
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import Health, Revision, RevisionSettings
-from runtime.deployments.replicas import Replicas, instance_of, revision_of
+from runtime.deployments.instances import instance_of
+from runtime.deployments.replica_id import revision_of
+from runtime.deployments.replicas import Replicas
 from tests.runtime.deployments.waiting import eventually, score
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,9 @@ def kept(host: ProcessHost) -> Iterator[Replicas]:
         yield replicas
     finally:
         for seen in replicas.seen():
-            replicas.remove(seen.id, 1.0)
+            replicas.drain(seen.id, 0.0)
+            replicas.stop(seen.id, 1.0)
+        replicas.close(20.0)
 
 
 def is_ready(replicas: Replicas, count: int) -> bool:
@@ -67,12 +71,16 @@ def test_they_answer_come_back_when_killed_and_are_found_by_the_next(
 
             victim = others.seen()[0].id
             os.kill(_pid(host, victim), signal.SIGKILL)
-            eventually(lambda: _pid(host, victim) and others.records({})[0].cause)
+            eventually(lambda: _pid(host, victim) and others.records()[0].cause)
             eventually(lambda: is_ready(others, 2))
 
-            others.drain(victim)
+            others.drain(victim, 0.0)
             assert {s.id: s.state for s in others.seen()}[victim] == "draining"
-            others.remove(victim, 5.0)
+            assert victim in others.addresses()
+            others.stop(victim, 5.0)
+            assert {s.id: s.state for s in others.seen()}[victim] == "stopping"
+            assert victim not in others.addresses()
+            eventually(lambda: victim not in {s.id for s in others.seen()})
             assert victim not in [str(each.id.module) for each in host.list()]
 
 
@@ -85,7 +93,7 @@ def test_one_that_cannot_start_says_why(made: Workspace, host: ProcessHost) -> N
         said = eventually(lambda: replicas.trouble(1)) or ""
         assert "exit code 2" in said
         assert "--no-such-flag" in said
-        (record,) = replicas.records({})
+        (record,) = replicas.records()
         assert record.state == "starting"
         assert "--no-such-flag" in record.log
 
@@ -101,7 +109,9 @@ def test_one_of_an_unknown_revision_is_stopped(made: Workspace, host: ProcessHos
         def describe(number: int) -> tuple[Instance, Health]:
             raise KeyError(number)
 
-        assert Replicas("web", host).adopt(describe) == [id]
+        with kept(host) as others:
+            assert others.adopt(describe) == [id]
+            assert [each.state for each in others.seen()] == ["draining"]
         assert list(host.list()) == []
         assert Replicas("other", host).adopt(describe) == []
 

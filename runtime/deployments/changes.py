@@ -1,0 +1,130 @@
+"""Changes of scale, told to whoever listens: one begins; then it is through, has failed or was
+replaced.
+
+changes = Changes("web", listener)
+scale = changes.asked(decision, scale, now_s)         # what is in force from now on
+changes.look(is_there=False, ready=2, trouble=None, now_s=now_s)
+
+The records are those of runtime/autoscale/change.py. A listener may hold a change back: it is asked
+again, and meanwhile the scale stays.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from runtime.autoscale.change import After, Before, Outcome, after, before
+from runtime.autoscale.decision import Decision
+
+LONGEST_S = 600.0
+"""A change that is not through by then has failed; what is wanted stays."""
+
+
+class Listener(Protocol):
+    """Called in the thread of the deployment: it must return at once, and never raise."""
+
+    def begins(self, change: Before) -> bool:
+        """False: not yet, ask again with the same record; a listener must not say so for ever."""
+        ...
+
+    def ended(self, change: After) -> None:
+        """Of each change that began, once; but of none when the controller was killed meanwhile."""
+        ...
+
+
+class Nobody:
+    """Listens to nothing."""
+
+    def begins(self, change: Before) -> bool:
+        return True
+
+    def ended(self, change: After) -> None:
+        return None
+
+
+class Changes:
+    """Of one deployment. Not for several threads at once. ``wall``: seconds since 1970, for people;
+    how long one took is measured by ``now_s``, which is monotonic."""
+
+    def __init__(
+        self,
+        deployment: str,
+        listener: Listener | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+        token: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._deployment, self._listener = deployment, listener or Nobody()
+        self._wall, self._token = wall, token
+        self._held_back: Before | None = None
+        self._current: Before | None = None
+        self._began_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"Changes({self._deployment}, {self._current}, held back: {self._held_back})"
+
+    def asked(self, decision: Decision, scale: int, now_s: float, *, ready: int = 0) -> int:
+        """``scale``: in force until now; ``ready``: replicas that answer. Returns what is in force
+        from now on: what was decided, or the old one where it is held back."""
+        held = self._held_back
+        if held is not None and (held.from_replicas, held.to_replicas) != (
+            scale,
+            decision.replicas,
+        ):
+            self._held_back = None  # told that it begins, and now it does not
+            self._tell(held, Outcome.REPLACED, ready, 0.0)
+        if self._held_back is None:
+            self._held_back = before(
+                decision,
+                change=self._token(),
+                deployment=self._deployment,
+                at_unix_s=self._wall(),
+                from_replicas=scale,
+            )
+        if self._held_back is None or not self._listener.begins(self._held_back):
+            return scale
+        if self._current is not None:
+            self._end(Outcome.REPLACED, ready, now_s)
+        self._current, self._held_back, self._began_s = self._held_back, None, now_s
+        return decision.replicas
+
+    def look(self, *, is_there: bool, ready: int, trouble: str | None, now_s: float) -> None:
+        """``is_there``: what is wanted answers, and nothing else runs; ``trouble``: what is wrong
+        with a replica or its host."""
+        if self._current is None:
+            return
+        if is_there:
+            self._end(Outcome.DONE, ready, now_s)
+        elif now_s - self._began_s >= LONGEST_S:
+            said = trouble or f"it was not through within {LONGEST_S:g} s"
+            self._end(Outcome.FAILED, ready, now_s, said)
+
+    def stop(self, why: str, *, ready: int, now_s: float) -> None:
+        """Nothing is wanted any more. Idempotent."""
+        if self._held_back is not None:
+            self._tell(self._held_back, Outcome.FAILED, ready, 0.0, why)
+            self._held_back = None
+        if self._current is not None:
+            self._end(Outcome.FAILED, ready, now_s, why)
+
+    def _end(self, outcome: Outcome, ready: int, now_s: float, error: str | None = None) -> None:
+        assert self._current is not None
+        self._tell(self._current, outcome, ready, now_s - self._began_s, error)
+        self._current = None
+
+    def _tell(
+        self, change: Before, outcome: Outcome, ready: int, took_s: float, error: str | None = None
+    ) -> None:
+        self._listener.ended(
+            after(
+                change,
+                outcome,
+                at_unix_s=self._wall(),
+                ready_replicas=ready,
+                took_s=took_s,
+                error=error,
+            )
+        )

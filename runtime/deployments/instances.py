@@ -1,0 +1,103 @@
+"""What a host is asked for: the instance of a revision, with its limits, environment and secrets.
+
+instances = Instances("web", deployments, host, environ={}, secret_files=None)
+instances.prepare(declared, (1, 2))
+instances.describe(declared)(2)           # the instance, its id left empty, and its health
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from edge.errors import EdgeError
+from edge.hosts.port import Instance, InstanceId, ModuleHost
+from edge.messages.desired import Limits
+from registry.deployments import Deployment, Deployments, Health, Revision
+from registry.errors import RegistryError
+from runtime.deployments.secret_files import SecretFiles
+
+Describe = Callable[[int], tuple[Instance, Health]]
+"""The instance of a revision (its id left empty) and how its health is asked; KeyError where there
+is no such revision."""
+
+
+class Instances:
+    """Of one deployment on one host. ``environ``: what the target adds to each replica's."""
+
+    def __init__(
+        self,
+        name: str,
+        deployments: Deployments,
+        host: ModuleHost,
+        *,
+        environ: Mapping[str, str],
+        secret_files: SecretFiles | None,
+    ) -> None:
+        self._name, self._deployments, self._host = name, deployments, host
+        self._environ, self._secret_files = dict(environ), secret_files
+        self._prepared: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Instances({self._name}, {len(self._prepared)} images are ready)"
+
+    def prepare(self, declared: Deployment, revisions: Iterable[int]) -> None:
+        """Their images are ready to start, then. Raises EdgeError."""
+        for revision in revisions:
+            digest = declared.revision(revision).digest
+            if digest not in self._prepared:
+                self._host.prepare(digest, lambda: False)
+                self._prepared.add(digest)
+
+    def describe(self, declared: Deployment) -> Describe:
+        """What it gives writes the secrets as they are now, and may raise EdgeError."""
+
+        def described(number: int) -> tuple[Instance, Health]:
+            revision = declared.revision(number)
+            found = instance_of(revision)
+            return replace(
+                found,
+                env={**self._environ, **found.env},
+                secrets_folder=self._secrets(revision),
+            ), revision.settings.health
+
+        return described
+
+    def forget(self) -> None:
+        """The deployment is gone, and its secrets with it. Idempotent."""
+        if self._secret_files is not None:
+            self._secret_files.remove(self._name)
+
+    def _secrets(self, revision: Revision) -> Path | None:
+        if not revision.settings.secrets or self._secret_files is None:
+            return None
+        try:
+            values = self._deployments.secrets(self._name)
+        except RegistryError as error:
+            raise EdgeError(str(error)) from error
+        return self._secret_files.written(
+            self._name, revision.number, revision.settings.secrets, values
+        )
+
+
+def instance_of(revision: Revision, address: str = "127.0.0.1") -> Instance:
+    """What a host is asked for, its id aside."""
+    settings = revision.settings
+    args: list[str] = []
+    for flag, value in (
+        ("--workers", settings.workers),
+        ("--max-batch", settings.max_batch),
+        ("--deadline-ms", settings.deadline_ms),
+    ):
+        if value is not None:
+            args += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    limits = Limits(settings.resources.memory_bytes, settings.resources.cpus)
+    return Instance(
+        InstanceId("", "live"),
+        revision.digest,
+        address=address,
+        env=settings.environment,
+        args=tuple(args),
+        limits=limits,
+    )

@@ -1,0 +1,105 @@
+"""The rollouts of one deployment: begun when another revision is the goal, advanced each tick, and
+written into the record and the ledger.
+
+course = rollouts.course(declared, kept)            # None: there is none
+course = rollouts.advanced(declared, course, rules, readiness, tick_s)
+declared = rollouts.shifted(declared, course, rules)
+
+When it goes on, and when it is taken back, is decided in course.py and evidence.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from registry.deployments import Deployment, Deployments, Rollout, Share
+from runtime.deployments.course import Course, Readiness, advanced, begun, shares
+from runtime.deployments.leaving import Place
+from runtime.deployments.witness import Witness
+
+ACTOR = "controller"
+Sample = Callable[[int, str, str, int], str | None]
+"""Asks a new replica of a revision and its digest, at address and port, what its image knows the
+answer to; returns what is wrong."""
+
+
+class Rollouts:
+    """Of one deployment. Not for several threads at once."""
+
+    def __init__(
+        self, name: str, deployments: Deployments, witness: Witness, sample: Sample | None
+    ) -> None:
+        self._name, self._deployments = name, deployments
+        self._witness, self._sample = witness, sample
+        self._sampled: dict[int, str | None] = {}
+        """What was wrong with the answers of a revision, once it was asked."""
+
+    def __repr__(self) -> str:
+        return f"Rollouts({self._name}, {self._witness})"
+
+    def course(self, declared: Deployment, kept: Course | None) -> Course | None:
+        """``kept``: as it was; a new one where the goal is another one and has not the traffic."""
+        if not declared.is_wanted or (kept is not None and kept.new == declared.goal):
+            return kept
+        if declared.traffic == (Share(declared.goal, 100.0),):
+            return None
+        self._witness.begin_anew()
+        self._sampled.pop(declared.goal, None)
+        return begun(declared.goal, declared.traffic)
+
+    def advanced(
+        self,
+        declared: Deployment,
+        course: Course,
+        rules: Rollout,
+        readiness: Readiness,
+        places: Mapping[str, Place],
+        tick_s: float,
+    ) -> Course:
+        """A tick later. ``rules``: of this rollout; ``places``: of replicas that answer."""
+        trouble = readiness.trouble
+        if trouble is None and readiness.ready and course.phase == "preparing":
+            trouble = self._sampled_trouble(declared, course.new, places)
+        after = advanced(
+            course,
+            rules,
+            declared.revision(course.new).settings.health.start_s,
+            tick_s,
+            Readiness(readiness.ready, readiness.wanted, trouble),
+            self._witness.of_old(course),
+            self._witness.of_new(course, declared.service.rollout),
+        )
+        if after.phase != course.phase and after.is_over:
+            detail = {"revision": after.new, "cause": after.cause}
+            self._deployments.note(self._name, f"rollout {after.phase}", detail, actor=ACTOR)
+        return after
+
+    def shifted(self, declared: Deployment, course: Course, rules: Rollout) -> Deployment:
+        """The traffic as the course has it, in the record and the ledger. Once it is over, people
+        may split the traffic otherwise. Returns the record as it is then."""
+        if not declared.is_wanted:
+            return declared
+        wanted = shares(course, rules)
+        shadows = tuple(
+            share
+            for share in declared.traffic
+            if share.is_shadow and share.revision not in {each.revision for each in wanted}
+        )
+        if not wanted or (*wanted, *shadows) == declared.traffic:
+            return declared
+        why = course.cause or f"rollout of revision {course.new}: {course.phase}"
+        return self._deployments.set_traffic(self._name, [*wanted, *shadows], actor=ACTOR, why=why)
+
+    def _sampled_trouble(
+        self, declared: Deployment, revision: int, places: Mapping[str, Place]
+    ) -> str | None:
+        """Asked once of a revision, of its first replica that answers."""
+        if self._sample is None:
+            return None
+        if revision not in self._sampled:
+            for found, address, port in places.values():
+                if found == revision:
+                    digest = declared.revision(revision).digest
+                    self._sampled[revision] = self._sample(revision, digest, address, port)
+                    break
+        return self._sampled.get(revision)
