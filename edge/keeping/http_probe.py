@@ -64,10 +64,10 @@ def _request(address: str, port: int, path: str) -> bytes:
 
 
 class Timed(io.RawIOBase):
-    """What a socket sends until ``deadline``; then TimeoutError."""
+    """What a socket sends until ``deadline``, which may be moved; then TimeoutError."""
 
     def __init__(self, source: socket.socket, deadline: float) -> None:
-        self._source, self._deadline = source, deadline
+        self._source, self.deadline = source, deadline
 
     def makefile(self, mode: str) -> IO[bytes]:
         return cast("IO[bytes]", io.BufferedReader(self))
@@ -76,7 +76,7 @@ class Timed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        left_s = self._deadline - time.monotonic()
+        left_s = self.deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
         self._source.settimeout(left_s)
