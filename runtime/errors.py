@@ -9,6 +9,8 @@ InferryError
 ├── DeviceCommandError       a device did not answer, or refused
 ├── BusyControllerError      another controller of the workspace runs
 ├── DeploymentFailedError    a deployment is not as it was declared
+├── NoLocustError            nothing here can test under load
+├── LoadTestError            a load test could not be carried out
 └── ScoringCallError         a server could not be reached, or refused
 """
 
@@ -57,6 +59,14 @@ class DeploymentFailedError(InferryError):
     def __init__(self, message: str, *, log: str = "") -> None:
         self.log = log
         super().__init__(message)
+
+
+class NoLocustError(InferryError):
+    """locust is not installed."""
+
+
+class LoadTestError(InferryError):
+    """A load test could not be carried out; what failed under load is a result, and no error."""
 
 
 class ScoringCallError(InferryError):
