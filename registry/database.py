@@ -29,6 +29,7 @@ MIGRATIONS = (
     "activities.sql",
     "distribution.sql",
     "deployments.sql",
+    "datastores.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -5,6 +5,7 @@
   leases/<id>              one file for each operation under way, locked by its process
   activities/<id>.log      what an activity said, line by line
   keys/                    the workspace's signing key (0600) and its public half
+  datastore/               the files of the datastore "workspace"
   wheels/<sha256>/<name>   downloaded wheels, as their index serves them
   unpacked/<hex>/          layers as folders, for proofs; the newest few
   store/                   an OCI image layout (image-spec, image-layout.md)
@@ -32,6 +33,7 @@ class WorkspacePaths:
         self.leases = root / "leases"
         self.activities = root / "activities"
         self.keys = root / "keys"
+        self.datastore = root / "datastore"
         self.wheels = root / "wheels"
         self.unpacked = root / "unpacked"
         self.store = root / "store"

@@ -15,6 +15,7 @@ from registry.blobs import BlobStore, disk_error
 from registry.cache_purge import purge_caches
 from registry.clock import Clock, utc_now
 from registry.database import Database
+from registry.datastores import Datastores
 from registry.deployments import Deployments, Targets
 from registry.errors import NoWorkspaceError, WorkspaceDamagedError
 from registry.images import Images
@@ -42,6 +43,7 @@ class Workspace:
         )
         self.targets = Targets(self._database, clock)
         self.deployments = Deployments(self._paths, self._database, clock)
+        self.datastores = Datastores(self._paths, self._database, clock)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

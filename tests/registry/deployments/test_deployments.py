@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from registry import Workspace
+from registry import Workspace, database
 from registry.deployments import (
     Health,
     Observed,
@@ -268,17 +270,13 @@ def test_a_deployment_outlives_its_process(made: Workspace) -> None:
 
 
 def test_a_workspace_of_before_gets_its_tables(made: Workspace) -> None:
+    folder = Path(database.__file__).parent
+    scripts = "".join((folder / name).read_text() for name in database.MIGRATIONS[5:])
     with sqlite3.connect(made.root / "workspace.db") as connection:
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE name LIKE 'deployment%' OR name = 'targets'"
-        ).fetchall()
-        for kind in ("trigger", "table"):
-            for (name,) in tables:
-                found = connection.execute(
-                    "SELECT type FROM sqlite_master WHERE name = ?", (name,)
-                ).fetchone()
-                if found is not None and found[0] == kind:
-                    connection.execute(f"DROP {kind} {name}")
+        for trigger in re.findall(r"CREATE TRIGGER (\w+)", scripts):
+            connection.execute(f"DROP TRIGGER {trigger}")
+        for table in re.findall(r"CREATE TABLE (\w+)", scripts):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 5")
     connection.close()
     again = Workspace.open(made.root)
