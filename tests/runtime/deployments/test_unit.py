@@ -1,0 +1,197 @@
+"""One deployment, tick by tick, on a host without processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from registry import Workspace
+from registry.deployments import Health, RevisionSettings, Rollout, ServiceSettings
+from runtime.autoscale.change import After, Before
+from runtime.deployments.unit import ReplicaUnit
+from tests.registry.onnx_files import adder
+from tests.runtime.deployments.fake_host import FakeHost, fake_host
+
+SERVICE = ServiceSettings(
+    least_replicas=2,
+    most_replicas=2,
+    rollout=Rollout(steps=(100.0,), step_s=0.0, least_requests=0),
+)
+SETTINGS = RevisionSettings(health=Health(start_s=30.0, interval_s=0.05))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Workspace:
+    """Images ``adder:1`` and ``adder:2``, and the deployment ``web`` of two replicas."""
+    workspace = Workspace.init(tmp_path / "ws", base="none")
+    for constant in (1.0, 2.0):
+        workspace.models.register(adder(tmp_path / "m.onnx", constant=constant), name="adder")
+        workspace.images.create("adder", models=["adder"], proof=False)
+    workspace.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
+    return workspace
+
+
+class Ticking:
+    """A unit and its clock. ``now_s`` grows by a second with each tick."""
+
+    def __init__(self, unit: ReplicaUnit) -> None:
+        self.unit, self.now_s = unit, 1000.0
+
+    def until(self, ask: Callable[[], object], timeout_s: float = 20.0) -> None:
+        """Ticks, until it is so."""
+        deadline = time.monotonic() + timeout_s
+        while not ask():
+            assert time.monotonic() < deadline, f"{self.unit.shown}; {self.unit}"
+            self.tick()
+            time.sleep(0.01)
+
+    def tick(self, passed_s: float = 1.0) -> None:
+        self.now_s += passed_s
+        self.unit.tick(self.now_s, None)
+
+    def states(self) -> list[str]:
+        return sorted(each.state for each in self.unit._replicas.seen())
+
+
+@contextmanager
+def ticking(made: Workspace, host: FakeHost) -> Iterator[Ticking]:
+    unit = ReplicaUnit("web", made.deployments, host)
+    try:
+        yield Ticking(unit)
+    finally:
+        unit.close(1.0)
+
+
+def places(unit: ReplicaUnit) -> set[int]:
+    """Ports that get requests."""
+    assert unit.service is not None
+    return {
+        replica.port
+        for version in unit.service.versions
+        for replica in version.replicas
+        if not replica.is_draining
+    }
+
+
+def test_ticks_go_on_while_replicas_are_stopped_and_none_of_them_counts(made: Workspace) -> None:
+    with fake_host() as host, ticking(made, host) as web:
+        web.until(lambda: web.states() == ["ready", "ready"] and web.unit.service)
+        old = places(web.unit)
+        host.may_stop.clear()
+        made.deployments.update("web", image="adder:2", actor="a")
+        web.until(lambda: web.states() == ["ready", "ready", "stopping", "stopping"])
+        for _ in range(5):  # though the host hangs
+            web.tick()
+        assert web.states() == ["ready", "ready", "stopping", "stopping"]
+        assert not places(web.unit) & old
+        found = made.deployments.get("web")
+        assert found.observed is not None
+        assert sorted(each.state for each in found.observed.replicas) == [
+            "draining", "draining", "ready", "ready",
+        ]  # fmt: skip
+        host.may_stop.set()
+        web.until(lambda: web.states() == ["ready", "ready"])
+        assert {each.id.module.split(".")[1] for each in host.list()} == {"2"}
+
+
+def test_a_controller_killed_in_mid_stop_is_followed_by_one_that_stops_it_still(
+    made: Workspace,
+) -> None:
+    with fake_host() as host:
+        with ticking(made, host) as web:
+            web.until(lambda: web.states() == ["ready", "ready"])
+            made.deployments.update("web", image="adder:2", actor="a")
+            host.may_stop.clear()
+            web.until(lambda: web.states().count("stopping") == 2)
+            stopped = set(host.stopping)
+        # As kill -9 leaves it: both processes still run, nobody waits for their end.
+        started = list(host.started)
+        with ticking(made, host) as web:
+            web.tick()
+            assert web.states().count("draining") == 2
+            assert len(places(web.unit)) <= 2
+            host.may_stop.set()
+            web.until(lambda: web.states() == ["ready", "ready"])
+            assert not stopped & {each.id.module for each in host.list()}
+            assert host.started == started
+
+
+def test_the_record_is_read_once_a_tick_and_keys_only_when_something_changed(
+    made: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = msgspec.structs.replace(SERVICE, is_keyed=True)
+    made.deployments.update("web", service=service, actor="a")
+    asked: list[str] = []
+    for name in ("get", "keys", "secrets"):
+        ask = getattr(made.deployments, name)
+
+        def counted(*args: object, ask: Callable[..., object] = ask, name: str = name) -> object:
+            asked.append(name)
+            return ask(*args)
+
+        monkeypatch.setattr(made.deployments, name, counted)
+    with fake_host() as host, ticking(made, host) as web:
+        web.until(lambda: web.states() == ["ready", "ready"] and web.unit.service)
+        web.tick()
+        asked.clear()
+        for _ in range(10):
+            web.tick()
+        assert asked == ["get"] * 10
+        made.deployments.renew_key("web", "primary", actor="a")
+        before = web.unit.service
+        web.tick()
+        assert asked.count("keys") == 1
+        assert web.unit.service != before
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.all: list[tuple[str, int, int]] = []
+
+    def begins(self, change: Before) -> bool:
+        self.all.append(("begins", change.from_replicas, change.to_replicas))
+        return True
+
+    def ended(self, change: After) -> None:
+        self.all.append((change.outcome.value, change.from_replicas, change.to_replicas))
+
+
+def test_a_listener_hears_of_a_scale_that_was_declared(made: Workspace) -> None:
+    heard = Heard()
+    with fake_host() as host:
+        unit = ReplicaUnit("web", made.deployments, host, listener=heard)
+        web = Ticking(unit)
+        try:
+            web.until(lambda: web.states() == ["ready", "ready"])
+            assert heard.all == []
+            service = ServiceSettings(least_replicas=3, most_replicas=3, rollout=SERVICE.rollout)
+            made.deployments.update("web", service=service, actor="a")
+            web.until(lambda: web.states() == ["ready"] * 3)
+            web.tick()
+            assert heard.all == [("begins", 2, 3), ("done", 2, 3)]
+            made.deployments.update("web", service=SERVICE, actor="a")
+            web.until(lambda: heard.all[2:] == [("begins", 3, 2), ("done", 3, 2)])
+            assert web.states() == ["ready", "ready"]
+        finally:
+            unit.close(1.0)
+
+
+@pytest.mark.parametrize("jump_s", [1e6, 0.0, -1e6])
+def test_a_jump_of_the_wall_clock_changes_nothing(
+    made: Workspace, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """Only monotonic time decides; the wall's is shown to people."""
+    with fake_host() as host, ticking(made, host) as web:
+        web.until(lambda: web.states() == ["ready", "ready"])
+        before, real = list(host.started), time.time
+        monkeypatch.setattr(time, "time", lambda: real() + jump_s)
+        for _ in range(5):
+            web.tick()
+        assert web.states() == ["ready", "ready"]
+        assert host.started == before
+        assert host.stopping == []
