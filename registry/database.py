@@ -30,6 +30,7 @@ MIGRATIONS = (
     "distribution.sql",
     "deployments.sql",
     "datastores.sql",
+    "tracking.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -30,6 +30,7 @@ from registry.names import Reference
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
 from registry.records import Model, Signature, StoredFile
+from registry.tracking import run_rows
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -55,9 +56,11 @@ class Models:
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         description: str = "",
+        run: str | None = None,
         on_progress: Progress | None = None,
     ) -> Model:
-        """Store the file or folder ``path`` as the next version of ``name``.
+        """Store the file or folder ``path`` as the next version of ``name``. ``run`` is the id of
+        the run that made it, which then cannot be removed for good while the model is there.
 
         Nothing is recorded before all of it is stored, so a failure leaves nothing, and a crash no
         half model, only blobs that purge frees. Raises InvalidNameError, InvalidSourceError,
@@ -88,6 +91,8 @@ class Models:
                 )
                 check_stored(store)
                 _insert(connection, model)
+                if run is not None:
+                    run_rows.link_model(connection, run, name, version)
         return model
 
     def list(

@@ -32,6 +32,7 @@ class WorkspacePaths:
         self.database = root / "workspace.db"
         self.leases = root / "leases"
         self.activities = root / "activities"
+        self.runs = root / "runs"
         self.keys = root / "keys"
         self.datastore = root / "datastore"
         self.wheels = root / "wheels"

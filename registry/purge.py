@@ -17,6 +17,7 @@ from registry.records import PurgeReport
 _KEPT = """
 SELECT digest FROM model_versions UNION SELECT digest FROM model_files
 UNION SELECT digest FROM image_blobs
+UNION SELECT digest FROM run_files
 UNION SELECT digest FROM manifests UNION SELECT digest FROM manifest_blobs
 UNION SELECT digest FROM held_blobs WHERE expires_at > :now
 UNION SELECT id FROM blob_uploads WHERE expires_at > :now

@@ -19,16 +19,18 @@ from registry.datastores import Datastores
 from registry.deployments import Deployments, Targets
 from registry.errors import NoWorkspaceError, WorkspaceDamagedError
 from registry.images import Images
+from registry.lineage import Lineage
 from registry.models import Models
 from registry.paths import DEFAULT_FOLDER, WorkspacePaths
 from registry.purge import purge
 from registry.records import PurgeReport
 from registry.settings import Settings
+from registry.tracking import Tracking
 
 
 class Workspace:
-    """Models, images, deployments and activities of one workspace. Any number of processes may
-    have it open."""
+    """Models, images, deployments, runs and activities of one workspace. Any number of processes
+    may have it open."""
 
     def __init__(self, root: Path, clock: Clock = utc_now) -> None:
         self.root = root
@@ -44,6 +46,8 @@ class Workspace:
         self.targets = Targets(self._database, clock)
         self.deployments = Deployments(self._paths, self._database, clock)
         self.datastores = Datastores(self._paths, self._database, clock)
+        self.tracking = Tracking(self._paths, self._database, self._store)
+        self.lineage = Lineage(self._database)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from registry import Workspace, database
+from registry.database import MIGRATIONS
 from registry.deployments import (
     Health,
     Observed,
@@ -269,7 +270,10 @@ def test_a_deployment_outlives_its_process(made: Workspace) -> None:
     assert (again.service, again.revision(1).settings) == (service, settings)
 
 
-def test_a_workspace_of_before_gets_its_tables(made: Workspace) -> None:
+def test_a_workspace_of_before_gets_its_tables(
+    made: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.database.MIGRATIONS", MIGRATIONS[:6])  # later ones stay there
     folder = Path(database.__file__).parent
     scripts = "".join((folder / name).read_text() for name in database.MIGRATIONS[5:])
     with sqlite3.connect(made.root / "workspace.db") as connection:

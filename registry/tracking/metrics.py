@@ -1,0 +1,196 @@
+"""Metrics and other values of runs as rows, and how they are read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from registry.database import Database
+from registry.errors import NotFoundError
+from registry.tracking.points import BLOCK, Series, keys_of, plan, stored_of, value_of
+from registry.tracking.records import (
+    ChartPoint,
+    Metric,
+    MetricPoint,
+    Point,
+    RunValue,
+    Value,
+)
+from registry.tracking.run_rows import key_of
+
+MAX_CHART_POINTS = 10_000
+MAX_READ = 20_000
+"""Points of a series that a chart reads one by one."""
+_METRIC = "key, count, value, step, at_ms, min, max"
+
+
+class Metrics:
+    """Reads what the runs of one workspace logged. A run is named by its id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def latest(self, id: str) -> dict[str, Metric]:
+        """All series of a run as they are now, by key. Raises NotFoundError."""
+        with self._database.read() as connection:
+            return latest_of(connection, [key_of(connection, id)]).get(id, {})
+
+    def history(
+        self, id: str, key: str, *, offset: int = 0, limit: int | None = None
+    ) -> list[MetricPoint]:
+        """The values of one series in the order of arrival, from number ``offset`` on. Raises
+        NotFoundError where the run has no such metric."""
+        end = 2**62 if limit is None else offset + max(0, limit)
+        with self._database.read() as connection:
+            run, metric, _ = _series(connection, id, key)
+            rows = connection.execute(
+                "SELECT value, step, at_ms FROM metric_points"
+                " WHERE run = ? AND metric = ? AND seq >= ? AND seq < ? ORDER BY seq",
+                (run, metric, max(0, offset), end),
+            )
+            rows.row_factory = None
+            return [MetricPoint(value_of(value), step, at_ms) for value, step, at_ms in rows]
+
+    def chart(self, id: str, key: str, points: int = 500) -> list[ChartPoint]:
+        """The series in about ``points`` points, however long it is; extremes stay to be seen.
+        Raises NotFoundError."""
+        points = max(1, min(points, MAX_CHART_POINTS))
+        with self._database.read() as connection:
+            run, metric, count = _series(connection, id, key)
+            query, width = _chart_query(count, points)
+            rows = connection.execute(query, (run, metric, width))
+            rows.row_factory = None
+            return [
+                ChartPoint(step, at_ms, number, value_of(last), value_of(low), value_of(high))
+                for step, at_ms, number, last, low, high in rows
+            ]
+
+    def values(self, id: str, key: str | None = None) -> list[RunValue]:
+        """Lists, rows, tables, images and so on, by key and in the order of arrival. Raises
+        NotFoundError where there is no such run."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT key, kind, at_ms, document FROM run_values"
+                " WHERE run = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key, seq",
+                (key_of(connection, id), key),
+            )
+            return [RunValue(*row) for row in rows]
+
+
+def _chart_query(count: int, points: int) -> tuple[str, int]:
+    """Groups of neighbours, each with the row that it begins with and the one that it ends with,
+    and how many rows a group has; from blocks where the points are too many to be read."""
+    if count <= MAX_READ:
+        source, number, rows = "metric_points", "seq", count
+        counted, last, low, high = "count(*)", "value", "min(value)", "max(value)"
+    else:
+        source, number, rows = "metric_blocks", "block", -(-count // BLOCK)
+        counted, last, low, high = "sum(count)", "last", "min(min)", "max(max)"
+    return (
+        f"SELECT f.step, f.at_ms, g.counted, l.{last}, g.low, g.high"
+        f" FROM (SELECT {counted} AS counted, {low} AS low, {high} AS high,"
+        f" min({number}) AS first_seen, max({number}) AS last_seen FROM {source}"
+        f" WHERE run = ?1 AND metric = ?2 GROUP BY {number} / ?3) g"
+        f" JOIN {source} f ON f.run = ?1 AND f.metric = ?2 AND f.{number} = g.first_seen"
+        f" JOIN {source} l ON l.run = ?1 AND l.metric = ?2 AND l.{number} = g.last_seen"
+        " ORDER BY g.first_seen",
+        max(1, -(-rows // points)),
+    )
+
+
+def write_points(connection: sqlite3.Connection, run: int, points: Sequence[Point]) -> None:
+    """Within a transaction: more of the series of a run. ``points`` are valid."""
+    written = plan(points, *_before(connection, run, keys_of(points)))
+    connection.executemany(
+        "INSERT INTO metric_points (run, metric, seq, value, step, at_ms)"
+        f" VALUES ({run:d}, ?, ?, ?, ?, ?)",
+        written.points,
+    )
+    connection.executemany(
+        f"INSERT INTO metric_blocks VALUES ({run:d}, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET count = count + excluded.count, last = excluded.last,"
+        " min = ifnull(min(min, excluded.min), ifnull(min, excluded.min)),"
+        " max = ifnull(max(max, excluded.max), ifnull(max, excluded.max))",
+        written.blocks,
+    )
+    connection.executemany(
+        f"INSERT OR REPLACE INTO run_metrics VALUES ({run:d}, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                key,
+                state.metric,
+                state.count,
+                stored_of(state.value),
+                state.step,
+                state.at_ms,
+                stored_of(state.min),
+                stored_of(state.max),
+            )
+            for key, state in written.series.items()
+        ],
+    )
+
+
+def write_values(connection: sqlite3.Connection, run: int, values: Iterable[Value]) -> None:
+    """Within a transaction: values that are no numbers, which are valid."""
+    connection.executemany(
+        f"INSERT INTO run_values VALUES ({run:d}, ?1, (SELECT ifnull(max(seq) + 1, 0)"
+        f" FROM run_values WHERE run = {run:d} AND key = ?1), ?2, ?3, ?4)",
+        values,
+    )
+
+
+def delete_points(connection: sqlite3.Connection, run: int) -> None:
+    """Within the transaction that removes the run: no foreign key does this, since checking it
+    for each point would halve the rate."""
+    for table in ("metric_points", "metric_blocks"):
+        connection.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+
+
+def latest_of(connection: sqlite3.Connection, runs: Sequence[int]) -> dict[str, dict[str, Metric]]:
+    """The series of these runs as they are now, by run id and key."""
+    found: dict[str, dict[str, Metric]] = {}
+    rows = connection.execute(
+        f"SELECT r.id, {', '.join(f'm.{name}' for name in _METRIC.split(', '))}"
+        " FROM run_metrics m JOIN runs r ON r.key = m.run"
+        f" WHERE m.run IN ({', '.join(map(str, runs))}) ORDER BY m.run, m.key"
+    )
+    rows.row_factory = None
+    for id, key, count, value, step, at_ms, low, high in rows:
+        metric = Metric(key, count, value_of(value), step, at_ms, value_of(low), value_of(high))
+        found.setdefault(id, {})[key] = metric
+    return found
+
+
+def _before(
+    connection: sqlite3.Connection, run: int, keys: Sequence[str]
+) -> tuple[dict[str, Series], int]:
+    """The states of these series that are there, and the number of the next new one."""
+    found = {}
+    for key in keys:
+        row = connection.execute(
+            "SELECT metric, count, value, step, at_ms, min, max FROM run_metrics"
+            " WHERE run = ? AND key = ?",
+            (run, key),
+        ).fetchone()
+        if row is not None:
+            metric, count, value, step, at_ms, low, high = row
+            found[key] = Series(
+                metric, count, value_of(value), step, at_ms, value_of(low), value_of(high)
+            )
+    if len(found) == len(keys):
+        return found, 0
+    row = connection.execute(
+        "SELECT ifnull(max(metric) + 1, 0) FROM run_metrics WHERE run = ?", (run,)
+    ).fetchone()
+    return found, row[0]
+
+
+def _series(connection: sqlite3.Connection, id: str, key: str) -> tuple[int, int, int]:
+    run = key_of(connection, id)
+    row = connection.execute(
+        "SELECT metric, count FROM run_metrics WHERE run = ? AND key = ?", (run, key)
+    ).fetchone()
+    if row is None:
+        raise NotFoundError(f"run {id} has no metric {ascii(key)[:80]}")
+    return run, row[0], row[1]

@@ -1,0 +1,112 @@
+"""Conditions and orders of a search as SQL: pure. Every value is a parameter, never text of the
+statement."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from registry.tracking.filter import Attributes, Condition, Order, like_to_glob
+
+Bound = str | int | float | None
+Sql = tuple[str, list[Bound]]
+How = Literal["each", "index"]
+"""Whether a condition is looked up for each run, or the runs are found through its index."""
+ATTRIBUTES: Attributes = {
+    "run_id": ("r.id", "text"),
+    "run_name": ("r.name", "text"),
+    "status": ("r.status", "text"),
+    "start_time": ("r.started_ms", "number"),
+    "end_time": ("r.ended_ms", "number"),
+    "user_id": ("r.user", "text"),
+    "created": ("r.started_ms", "number"),
+    "experiment_id": ("CAST(r.experiment AS TEXT)", "text"),
+    "experiment": ("e.name", "text"),
+    "number": ("r.number", "number"),
+    "source": ("r.source", "text"),
+    "revision": ("r.revision", "text"),
+    "parent": ("(SELECT p.id FROM runs p WHERE p.key = r.parent)", "text"),
+    "duration": ("(r.ended_ms - r.started_ms)", "number"),
+}
+"""What a filter or an order may ask of a run."""
+_TABLES = {"metric": "run_metrics", "param": "run_params", "tag": "run_tags"}
+
+
+def condition_sql(
+    condition: Condition,
+    attributes: Attributes,
+    *,
+    owner: str = "r.key",
+    tags: str = "run_tags",
+    how: How = "each",
+) -> Sql:
+    """What must be true of a row whose key is ``owner``."""
+    if condition.of == "attribute":
+        return _attribute_sql(condition, attributes[condition.key][0])
+    table = tags if condition.of == "tag" else _TABLES[condition.of]
+    column = "experiment" if table == "experiment_tags" else "run"
+    if condition.comparison in ("IS NULL", "IS NOT NULL"):
+        word = "NOT EXISTS" if condition.comparison == "IS NULL" else "EXISTS"
+        return f"{word} (SELECT 1 FROM {table} WHERE {column} = {owner} AND key = ?)", [
+            condition.key
+        ]
+    sql, values = comparison_sql("value", condition)
+    if how == "index":
+        return (
+            f"{owner} IN (SELECT {column} FROM {table} WHERE key = ? AND {sql})",
+            [condition.key, *values],
+        )
+    return (
+        f"EXISTS (SELECT 1 FROM {table} WHERE {column} = {owner} AND key = ? AND {sql})",
+        [condition.key, *values],
+    )
+
+
+def rarity_sql(condition: Condition, limit: int) -> Sql | None:
+    """Counts to ``limit`` in how many runs the condition is true; None where no index tells."""
+    if condition.of == "attribute" or condition.comparison in ("IS NULL", "IS NOT NULL"):
+        return None
+    sql, values = comparison_sql("value", condition)
+    return (
+        f"SELECT count(*) FROM (SELECT 1 FROM {_TABLES[condition.of]}"
+        f" WHERE key = ? AND {sql} LIMIT {limit:d})",
+        [condition.key, *values],
+    )
+
+
+def comparison_sql(column: str, condition: Condition) -> Sql:
+    """Compares ``column``. A NaN is NULL in the database, and unlike every number."""
+    value, comparison = condition.value, condition.comparison
+    if isinstance(value, tuple):
+        marks = ", ".join("?" * len(value))
+        return f"{column} {comparison} ({marks})", list(value)
+    if comparison == "LIKE":
+        assert isinstance(value, str)
+        return f"{column} GLOB ?", [like_to_glob(value)]
+    if comparison == "ILIKE":
+        return f"{column} LIKE ?", [value]
+    if comparison == "!=":
+        return f"({column} IS NULL OR {column} <> ?)", [value]
+    return f"{column} {comparison} ?", [value]
+
+
+def order_sql(order: Order, number: int, attributes: Attributes) -> tuple[str, Sql]:
+    """An ORDER BY term, and the JOIN that it needs. What has no value comes last either way, after
+    a NaN."""
+    direction = "DESC" if order.is_descending else "ASC"
+    if order.of == "attribute":
+        column = attributes[order.key][0]
+        return f"{column} IS NULL, {column} {direction}", ("", [])
+    name = f"o{number}"
+    join = f"LEFT JOIN {_TABLES[order.of]} {name} ON {name}.run = r.key AND {name}.key = ?"
+    term = f"{name}.run IS NULL, {name}.value IS NULL, {name}.value {direction}"
+    return term, (join, [order.key])
+
+
+def _attribute_sql(condition: Condition, column: str) -> Sql:
+    if column != "r.status":
+        return comparison_sql(column, condition)
+    value = condition.value
+    lowered = tuple(map(str.lower, value)) if isinstance(value, tuple) else str(value).lower()
+    return comparison_sql(
+        column, Condition(condition.of, condition.key, condition.comparison, lowered)
+    )

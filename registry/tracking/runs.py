@@ -1,0 +1,527 @@
+"""Runs: what was run, how it went, and what it logged.
+
+    run, life = runs.begin("digits", name="first try", user="ada", source="train.py")
+    runs.log(run.id, points=[("loss", 0.5, 0, 1764230400000)], params={"depth": "3"})
+    runs.end(run.id, "finished")
+
+Every method is one transaction that is on the disk when it returns. A run is named by its id where
+programs speak, and by ``EXPERIMENT:NUMBER`` or the beginning of an id where a person may.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from registry.blobs import disk_errors_said
+from registry.database import Database
+from registry.errors import (
+    ImmutableError,
+    InUseError,
+    RegistryError,
+    StoreFullError,
+    WorkspaceBusyError,
+    WorkspaceDamagedError,
+)
+from registry.names import check_text
+from registry.tracking import experiments, metrics, run_rows, search
+from registry.tracking.lives import MAX_CAUSE_CHARS, End, Life, Lives
+from registry.tracking.now import NowMs
+from registry.tracking.points import check_points
+from registry.tracking.records import (
+    Point,
+    RunPage,
+    RunRecord,
+    Status,
+    Value,
+    View,
+)
+from registry.tracking.words import (
+    check_document,
+    check_id,
+    check_integer,
+    check_key,
+    check_kind,
+    check_params,
+    check_run_name,
+    check_tags,
+)
+
+PAGE = 1000
+MAX_WORD_CHARS = 1000
+"""Of a user's or script's name."""
+
+
+class Runs:
+    """Those of one workspace."""
+
+    def __init__(
+        self,
+        database: Database,
+        lives: Lives,
+        now_ms: NowMs,
+        random_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._database = database
+        self._lives = lives
+        self._now_ms = now_ms
+        self._random_id = random_id
+
+    # Beginning and end.
+
+    def create(
+        self,
+        experiment: str | int,
+        *,
+        name: str = "",
+        parent: str | None = None,
+        user: str = "",
+        source: str = "",
+        status: Status = "running",
+        started_ms: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> RunRecord:
+        """A new run that no process is known of: it is what ``update`` says. ``experiment`` is a
+        name, which appears if it is new, or the id of one that is there. ``parent`` is the id of
+        the run that it is a child of. Raises InvalidNameError, NotFoundError."""
+        return self._create(
+            None,
+            experiment,
+            name=name,
+            parent=parent,
+            user=user,
+            source=source,
+            status=status,
+            started_ms=started_ms,
+            tags=tags,
+            params=params,
+            properties=properties,
+        )
+
+    def begin(
+        self,
+        experiment: str | int,
+        *,
+        name: str = "",
+        parent: str | None = None,
+        user: str = "",
+        source: str = "",
+        started_ms: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> tuple[RunRecord, Life]:
+        """A new run of this process: it has failed when the process ends without saying how it
+        ended. Raises as ``create``, and StoreFullError."""
+        id = self._random_id()
+        with disk_errors_said():
+            life = self._lives.hold(id)
+        try:
+            run = self._create(
+                id,
+                experiment,
+                name=name,
+                parent=parent,
+                user=user,
+                source=source,
+                status="running",
+                started_ms=started_ms,
+                tags=tags,
+                params=params,
+                properties=properties,
+            )
+        except BaseException:
+            life.cut()
+            raise
+        return run, life
+
+    def take(self, id: str) -> tuple[RunRecord, Life]:
+        """Run a scheduled run, or one that has ended once more, in this process. Raises
+        NotFoundError, LifeTakenError."""
+        with disk_errors_said(), self._database.write() as connection:
+            key = run_rows.key_of(connection, check_id(id))
+            life = self._lives.hold(id)
+            try:
+                connection.execute(
+                    "UPDATE runs SET status = 'running', cause = NULL, ended_ms = NULL,"
+                    " has_life = 1, cancel_requested = 0 WHERE key = ?",
+                    (key,),
+                )
+                return self._record(connection, key), life
+            except BaseException:
+                life.cut()
+                raise
+
+    def end(
+        self,
+        id: str,
+        status: Status,
+        *,
+        cause: str | None = None,
+        ended_ms: int | None = None,
+        life: Life | None = None,
+    ) -> RunRecord | None:
+        """How it ended. A full disk keeps its ``life`` from being forgotten, and is None then: the
+        next writer takes the end from there. Raises NotFoundError."""
+        now = self._now_ms() if ended_ms is None else ended_ms
+        end = End(status, None if cause is None else cause[:MAX_CAUSE_CHARS], now)
+        try:
+            with self._database.write() as connection:
+                key = run_rows.key_of(connection, id)
+                _write_end(connection, key, end)
+                record = self._record(connection, key)
+        except (StoreFullError, WorkspaceBusyError, WorkspaceDamagedError):
+            if life is None:
+                raise
+            life.leave(end)
+            return None
+        if life is not None:
+            life.cut()
+        return record
+
+    def update(
+        self,
+        id: str,
+        *,
+        status: Status | None = None,
+        ended_ms: int | None = None,
+        name: str | None = None,
+    ) -> RunRecord:
+        """Change how it is, or what it is called. One that ended can run again."""
+        if name is not None:
+            check_run_name(name)
+        with self._database.write() as connection:
+            key = run_rows.key_of(connection, id)
+            if status in ("finished", "failed", "killed"):
+                now = self._now_ms() if ended_ms is None else ended_ms
+                _write_end(connection, key, End(status, None, now))
+            elif status is not None:
+                connection.execute(
+                    "UPDATE runs SET status = ?, cause = NULL, ended_ms = NULL, has_life = 0"
+                    " WHERE key = ? AND status <> ?",
+                    (status, key, status),
+                )
+            if name is not None:
+                connection.execute("UPDATE runs SET name = ? WHERE key = ?", (name, key))
+            return self._record(connection, key)
+
+    def cancel(self, ref: str) -> RunRecord:
+        """Ask for the end of one; its process looks now and then. Raises ImmutableError when it has
+        ended."""
+        self._settle_dead()
+        with self._database.write() as connection:
+            key = run_rows.find_key(connection, ref)
+            run = self._record(connection, key)
+            if run.has_ended:
+                raise ImmutableError(f"run {run.reference} has ended already: {run.status}")
+            connection.execute("UPDATE runs SET cancel_requested = 1 WHERE key = ?", (key,))
+            return self._record(connection, key)
+
+    def is_cancelled(self, id: str) -> bool:
+        """Whether someone asked for its end."""
+        with self._database.read() as connection:
+            key = run_rows.key_of(connection, id)
+            row = connection.execute("SELECT cancel_requested FROM runs WHERE key = ?", (key,))
+            return bool(row.fetchone()[0])
+
+    # What it says.
+
+    def log(
+        self,
+        id: str,
+        *,
+        points: Sequence[Point] = (),
+        values: Sequence[Value] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """All of it, or nothing. Raises NotFoundError, InvalidNameError, and ImmutableError for a
+        param that has another value."""
+        check_points(points)
+        for key, kind, at_ms, document in values:
+            check_kind(kind)
+            check_document(document, check_key(key, "metric"))
+            check_integer(at_ms, f"the time of '{key}'")
+        checked_params, checked_tags = check_params(params or {}), check_tags(tags or {})
+        with self._database.write() as connection:
+            run = run_rows.key_of(connection, id)
+            if points:
+                metrics.write_points(connection, run, points)
+            if values:
+                metrics.write_values(connection, run, values)
+            if checked_params:
+                run_rows.set_params(connection, run, checked_params)
+            if checked_tags:
+                run_rows.set_tags(connection, run, checked_tags)
+
+    def tag(
+        self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
+    ) -> RunRecord:
+        """Set and remove tags. Removing one that is not there does nothing."""
+        checked = check_tags(set or {})
+        with self._database.write() as connection:
+            key = run_rows.find_key(connection, ref)
+            run_rows.remove_tags(connection, key, remove)
+            run_rows.set_tags(connection, key, checked)
+            return self._record(connection, key)
+
+    def add_properties(self, ref: str, properties: Mapping[str, str]) -> RunRecord:
+        """Add properties. Raises ImmutableError when one is there with another value."""
+        checked = check_tags(properties, "property")
+        with self._database.write() as connection:
+            key = run_rows.find_key(connection, ref)
+            run_rows.add_properties(connection, key, checked)
+            return self._record(connection, key)
+
+    def describe(
+        self, id: str, *, revision: str | None = None, environment: str | None = None
+    ) -> None:
+        """What it was started from: a git commit, and what is installed, as a JSON document. Runs
+        of one environment keep it once."""
+        if environment is not None:
+            check_document(environment, "environment")
+        with self._database.write() as connection:
+            key = run_rows.key_of(connection, id)
+            digest = None
+            if environment is not None:
+                digest = f"sha256:{hashlib.sha256(environment.encode()).hexdigest()}"
+                connection.execute(
+                    "INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, environment)
+                )
+            connection.execute(
+                "UPDATE runs SET revision = ifnull(?, revision),"
+                " environment = ifnull(?, environment) WHERE key = ?",
+                (revision, digest, key),
+            )
+
+    # Looking.
+
+    def get(self, ref: str) -> RunRecord:
+        """The run ``EXPERIMENT:NUMBER``, with this id, or the only one whose id begins so. Raises
+        NotFoundError."""
+        with self._database.read() as connection:
+            found = self._record(connection, run_rows.find_key(connection, ref))
+        return self._as_it_is(found)
+
+    def search(
+        self,
+        *,
+        experiments: Sequence[int] | None = None,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        view: View = "active",
+        limit: int = PAGE,
+        token: str | None = None,
+    ) -> RunPage:
+        """The newest first, unless ``order_by`` says otherwise (registry/tracking/filter.py has the
+        words). ``experiments`` are ids. Raises InvalidNameError."""
+        wanted = search.plan(
+            filter=filter,
+            order_by=order_by,
+            experiments=experiments,
+            view=view,
+            limit=limit,
+            token=token,
+        )
+        self._settle_dead()
+        with self._database.read() as connection:
+            page = search.find(connection, wanted)
+        return RunPage(tuple(map(self._as_it_is, page.runs)), page.next_token)
+
+    def children(self, ref: str, *, recursive: bool = False) -> list[RunRecord]:
+        """Its child runs in the order of their beginning, and theirs. Raises NotFoundError."""
+        self._settle_dead()
+        with self._database.read() as connection:
+            key = run_rows.find_key(connection, ref)
+            found = search.records(connection, _descendants(connection, key, recursive))
+        return [self._as_it_is(run) for run in found]
+
+    def environment(self, digest: str) -> str | None:
+        """The JSON document of ``RunRecord.environment``."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT document FROM environments WHERE digest = ?", (digest,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    # Deleting.
+
+    def delete(self, ref: str) -> RunRecord:
+        """Hide it, until ``restore``; nothing is lost."""
+        return self._hide(ref, 1)
+
+    def restore(self, ref: str) -> RunRecord:
+        """Show it again."""
+        return self._hide(ref, 0)
+
+    def remove(self, ref: str) -> RunRecord:
+        """Forget a run for good; ``Workspace.purge`` frees its files. Raises InUseError while a
+        model comes from it or it has child runs, and ImmutableError while it runs."""
+        self._settle_dead()
+        with self._database.write() as connection:
+            key = run_rows.find_key(connection, ref)
+            run = self._record(connection, key)
+            if run.status == "running" and self._lives.is_held(run.id):
+                raise ImmutableError(f"run {run.reference} is running; cancel it first")
+            what = f"run {run.reference}"
+            models = connection.execute(
+                "SELECT name, version FROM model_runs WHERE run = ? ORDER BY name, version", (key,)
+            ).fetchall()
+            if models:
+                users = [f"{row['name']}:{row['version']}" for row in models]
+                raise InUseError(what, users, "model")
+            children = run_rows.read(connection, _descendants(connection, key, False))
+            if children:
+                raise InUseError(what, [child.reference for child in children[:5]], "child run")
+            metrics.delete_points(connection, key)
+            connection.execute("DELETE FROM runs WHERE key = ?", (key,))
+            connection.execute(
+                "DELETE FROM environments WHERE digest = ?1 AND NOT EXISTS"
+                " (SELECT 1 FROM runs WHERE environment = ?1)",
+                (run.environment,),
+            )
+        self._lives.remove(run.id, log=True)
+        return run
+
+    # Parts.
+
+    def _create(
+        self,
+        own_id: str | None,
+        experiment: str | int,
+        *,
+        name: str,
+        parent: str | None,
+        user: str,
+        source: str,
+        status: Status,
+        started_ms: int | None,
+        tags: Mapping[str, str] | None,
+        params: Mapping[str, str] | None,
+        properties: Mapping[str, str] | None,
+    ) -> RunRecord:
+        check_run_name(name)
+        check_text(user, "the user", MAX_WORD_CHARS)
+        check_text(source, "the source", MAX_WORD_CHARS)
+        pairs = check_params(params or {}), check_tags(tags or {})
+        checked_properties = check_tags(properties or {}, "property")
+        now = self._now_ms()
+        started = now if started_ms is None else check_integer(started_ms, "the time of the start")
+        with self._database.write() as connection:
+            owner = _experiment_id(connection, experiment, now)
+            row = connection.execute(
+                "UPDATE experiments SET next_number = next_number + 1 WHERE id = ?"
+                " RETURNING next_number - 1",
+                (owner,),
+            ).fetchone()
+            row = connection.execute(
+                "INSERT INTO runs (id, experiment, number, name, parent, status, user, source,"
+                " started_ms, ended_ms, has_life) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " RETURNING key",
+                (
+                    own_id or self._random_id(),
+                    owner,
+                    row[0],
+                    name,
+                    None if parent is None else run_rows.key_of(connection, parent),
+                    status,
+                    user,
+                    source,
+                    started,
+                    started if status in ("finished", "failed", "killed") else None,
+                    own_id is not None,
+                ),
+            ).fetchone()
+            key = int(row[0])
+            run_rows.set_params(connection, key, pairs[0])
+            run_rows.set_tags(connection, key, pairs[1])
+            run_rows.add_properties(connection, key, checked_properties)
+            return self._record(connection, key)
+
+    def _hide(self, ref: str, is_deleted: int) -> RunRecord:
+        with self._database.write() as connection:
+            key = run_rows.find_key(connection, ref)
+            connection.execute("UPDATE runs SET is_deleted = ? WHERE key = ?", (is_deleted, key))
+            return self._record(connection, key)
+
+    def _record(self, connection: sqlite3.Connection, key: int) -> RunRecord:
+        return search.records(connection, [key])[0]
+
+    def _as_it_is(self, run: RunRecord) -> RunRecord:
+        """The row that was read, or what became of it: a process writes its end before it lets go
+        of its life, so that a row that still says "running" after that is of a dead one. (A run of
+        no process that is known of has no life, and is what its row says.)"""
+        if run.status != "running" or self._lives.is_held(run.id):
+            return run
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT has_life FROM runs WHERE key = ? AND status = 'running'", (run.key,)
+            ).fetchone()
+            again = self._record(connection, run.key) if row is None else run
+        if row is None or not row[0]:
+            return again
+        end = self._lives.last_words(run.id, run.started_ms)
+        return replace(run, status=end.status, cause=end.cause, ended_ms=end.ended_ms)
+
+    def _settle_dead(self) -> None:
+        """What the dead left behind becomes a fact, where that can be written. Nobody can end or
+        take a run during a write transaction, so that a life that is not held is of a dead
+        process, and its file nobody else's."""
+        with self._database.read() as connection:
+            dead = [row for row in _alive(connection) if not self._lives.is_held(row[1])]
+        if not dead:
+            return
+        with suppress(RegistryError):
+            with self._database.write() as connection:
+                dead = [row for row in _alive(connection) if not self._lives.is_held(row[1])]
+                for key, id, started_ms in dead:
+                    _write_end(connection, key, self._lives.last_words(id, started_ms))
+            with self._database.write():
+                for _, id, _ in dead:
+                    if not self._lives.is_held(id):
+                        self._lives.remove(id)
+
+
+def _alive(connection: sqlite3.Connection) -> list[tuple[int, str, int]]:
+    rows = connection.execute(
+        "SELECT key, id, started_ms FROM runs WHERE has_life = 1 AND status = 'running'"
+    )
+    return [(row["key"], row["id"], row["started_ms"]) for row in rows]
+
+
+def _write_end(connection: sqlite3.Connection, key: int, end: End) -> None:
+    """No run ends before it began, whatever the clocks say."""
+    connection.execute(
+        "UPDATE runs SET status = ?, cause = ?, ended_ms = max(started_ms, ?), has_life = 0"
+        " WHERE key = ?",
+        (end.status, end.cause, end.ended_ms, key),
+    )
+
+
+def _experiment_id(connection: sqlite3.Connection, experiment: str | int, now_ms: int) -> int:
+    if isinstance(experiment, str):
+        return experiments.find_or_create(connection, experiment, now_ms)
+    found = experiments.read(connection, experiment)
+    if found.is_deleted:
+        raise ImmutableError(f"the experiment {found.name!a} is deleted")
+    return found.id
+
+
+def _descendants(connection: sqlite3.Connection, key: int, recursive: bool) -> list[int]:
+    found: list[int] = []
+    front = [key]
+    while front:
+        rows = connection.execute(
+            f"SELECT key FROM runs WHERE parent IN ({', '.join(map(str, front))}) ORDER BY key"
+        )
+        front = [row[0] for row in rows]
+        found += front
+        if not recursive:
+            break
+    return found

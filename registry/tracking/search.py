@@ -1,0 +1,147 @@
+"""Finds runs: filter, order and pages, as SQL within a read transaction.
+
+A page's token says how far the search came, and which run was the newest when it began: runs that
+begin meanwhile shift nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from registry.errors import InvalidNameError
+from registry.tracking import filter as filters
+from registry.tracking import run_rows
+from registry.tracking.filter import Condition, Order
+from registry.tracking.metrics import latest_of
+from registry.tracking.query import (
+    ATTRIBUTES,
+    Bound,
+    condition_sql,
+    order_sql,
+    rarity_sql,
+)
+from registry.tracking.records import RunPage, RunRecord, View
+
+MAX_LIMIT = 50_000
+RARE = 2000
+"""A condition that is true in fewer runs is answered by its index; one that is true in more will
+soon be met by looking at runs one after the other."""
+_VIEWS: dict[View, str] = {
+    "active": "r.is_deleted = 0",
+    "deleted": "r.is_deleted > 0",
+    "all": "r.is_deleted >= 0",
+}
+_NEWEST_FIRST = "r.started_ms DESC, r.key DESC"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to find; ``experiments`` are ids, None means all; ``parent`` is the key of a run whose
+    children are wanted."""
+
+    conditions: tuple[Condition, ...]
+    orders: tuple[Order, ...]
+    experiments: tuple[int, ...] | None
+    view: View
+    limit: int
+    offset: int
+    newest: int | None
+    parent: int | None = None
+
+
+def plan(
+    *,
+    filter: str,
+    order_by: Sequence[str],
+    experiments: Sequence[int] | None,
+    view: View,
+    limit: int,
+    token: str | None,
+) -> Search:
+    """A search, pure. Raises InvalidNameError for what cannot be read."""
+    if view not in _VIEWS:
+        raise InvalidNameError(f"{view!a} is no view; known: {', '.join(_VIEWS)}")
+    if not 0 < limit <= MAX_LIMIT:
+        raise InvalidNameError(f"a page has 1 to {MAX_LIMIT} runs, not {limit}")
+    newest, offset = (None, 0) if not token else _read_token(token)
+    return Search(
+        conditions=filters.parse(filter, ATTRIBUTES),
+        orders=filters.orders(order_by, ATTRIBUTES),
+        experiments=None if experiments is None else tuple(experiments),
+        view=view,
+        limit=limit,
+        offset=offset,
+        newest=newest,
+    )
+
+
+def find(connection: sqlite3.Connection, search: Search) -> RunPage:
+    """One page."""
+    newest = search.newest
+    if newest is None:
+        row = connection.execute("SELECT ifnull(max(key), 0) FROM runs").fetchone()
+        newest = int(row[0])
+    sql, values = statement(search, newest, _rare(connection, search.conditions))
+    keys = [row[0] for row in connection.execute(sql, values)]
+    has_more = len(keys) > search.limit
+    runs = records(connection, keys[: search.limit])
+    token = f"{newest}-{search.offset + search.limit}" if has_more else None
+    return RunPage(tuple(runs), token)
+
+
+def statement(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, list[Bound]]:
+    """The statement of a search, pure; ``rare`` says of each condition how it is answered. It asks
+    for one run more than the page has."""
+    joins: list[str] = []
+    join_values: list[Bound] = []
+    terms = []
+    for number, order in enumerate(search.orders):
+        term, (join, bound) = order_sql(order, number, ATTRIBUTES)
+        terms.append(term)
+        joins += [join] if join else []
+        join_values += bound
+    where, values = [_VIEWS[search.view], "r.key <= ?"], [newest]
+    bounds: list[Bound] = list(values)
+    if search.experiments is not None:
+        where.append(f"r.experiment IN ({', '.join(f'{id:d}' for id in search.experiments)})")
+    if search.parent is not None:
+        where.append(f"r.parent = {search.parent:d}")
+    for condition, is_rare in zip(search.conditions, rare, strict=True):
+        sql, found = condition_sql(condition, ATTRIBUTES, how="index" if is_rare else "each")
+        where.append(sql)
+        bounds += found
+    keys = [*(c.key for c in search.conditions), *(o.key for o in search.orders)]
+    experiments = "JOIN experiments e ON e.id = r.experiment" if "experiment" in keys else ""
+    return (
+        f"SELECT r.key FROM runs r {experiments} {' '.join(joins)} WHERE {' AND '.join(where)}"
+        f" ORDER BY {', '.join([*terms, _NEWEST_FIRST])} LIMIT ? OFFSET ?",
+        [*join_values, *bounds, search.limit + 1, search.offset],
+    )
+
+
+def records(connection: sqlite3.Connection, keys: Sequence[int]) -> list[RunRecord]:
+    """The records of these runs with their metrics, in their order."""
+    if not keys:
+        return []
+    metrics = latest_of(connection, keys)
+    found = run_rows.read(connection, keys)
+    return [replace(run, metrics=metrics.get(run.id, {})) for run in found]
+
+
+def _rare(connection: sqlite3.Connection, conditions: Sequence[Condition]) -> list[bool]:
+    found = []
+    for condition in conditions:
+        counted = rarity_sql(condition, RARE)
+        found.append(counted is not None and connection.execute(*counted).fetchone()[0] < RARE)
+    return found
+
+
+def _read_token(token: str) -> tuple[int, int]:
+    newest, dash, offset = token.partition("-")
+    if not dash or not all(
+        part.isascii() and part.isdigit() and len(part) < 19 for part in (newest, offset)
+    ):
+        raise InvalidNameError(f"{ascii(token)[:60]} is no page token of a search")
+    return int(newest), int(offset)
