@@ -299,7 +299,8 @@ def _service_state(placed: Placed, current: Stats, older: Sequence[Stats]) -> Se
                 continue
             in_flight = server.in_flight + _in_flight(older, name, replica)
             replicas.append(ReplicaState(replica, server, in_flight))
-            is_any_up |= server.is_up and server.admin == "ready"
+            is_shadow = lane.version is not None and lane.version.copies > 0
+            is_any_up |= server.is_up and server.admin == "ready" and not is_shadow
         if lane.version is not None:
             waiting = queues[backend].waiting if backend in queues else 0
             versions.append(VersionState(lane.version.name, tuple(replicas), waiting))

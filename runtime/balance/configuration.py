@@ -9,6 +9,7 @@ Names in it (a service NAME, its lane 0, its slot 1):
     NAME.0          the lane: its servers s1, s2, ... and ``again``, for when there are none
     NAME.0.live     the same servers' states, without ``again``: what ``nbsrv`` counts
     NAME.again      where requests come that found no server (holding.py)
+    NAME.mirror, NAME.direct, NAME.copies   with a shadow (mirror.py)
     _metrics        /metrics for Prometheus
 
 All paths are relative to the folder that HAProxy runs in: nothing of the machine is in the text.
@@ -21,7 +22,7 @@ import json
 import re
 from dataclasses import replace
 
-from runtime.balance import holding, maps
+from runtime.balance import holding, maps, mirror
 from runtime.balance.declared import NO_LIMIT, Balance, Limits, Replica, Service, Version
 from runtime.balance.layout import Lane, Layout, Placed
 from runtime.balance.states import Server
@@ -117,7 +118,7 @@ def configuration(layout: Layout, description: str = "") -> str:
     """All of it."""
     sections = [_global(layout, description), _defaults()]
     for placed in layout.services:
-        sections += [_port(placed), _again(placed)]
+        sections += [_port(placed), _again(placed), *_mirrored(placed)]
         for index, lane in enumerate(placed.lanes):
             sections += [_lane(placed.service, index, lane), _live(placed.service, index, lane)]
     if layout.balance.metrics_port is not None:
@@ -129,7 +130,7 @@ def _global(layout: Layout, description: str) -> list[str]:
     balance = layout.balance
     return [
         "global",
-        f"maxconn {balance.connections}",
+        f"maxconn {balance.connections + sum(map(mirror.connections_of, balance.services))}",
         f"hard-stop-after {_ms(balance.finish_s)}",
         f'stats socket "unix@./{listeners_socket("${GENERATION}")}" mode 600 level admin '
         "expose-fd listeners",
@@ -151,6 +152,8 @@ def _defaults() -> list[str]:
         # A reload closes no idle connection of a client under its next request.
         "option idle-close-on-response",
         "option redispatch 1",
+        # Who goes away without waiting for an answer is not worked for any longer.
+        "option abortonclose",
         *(
             f"http-error status {status} content-type application/json "
             f"string {_json(why)}{' hdr Retry-After 1' if status == 503 else ''}"
@@ -176,18 +179,31 @@ def _port(placed: Placed) -> list[str]:
             f"map_str({maps.keys_file(service.name)}) -m found }}",
             "http-request del-header authorization",
         ]
-    lane = f"map_int({maps.split_file(service.name)})"
+    return [*lines, *mirror.drawing(service), *_choosing(service)]
+
+
+def _mirrored(placed: Placed) -> list[list[str]]:
+    service = placed.service
+    if not service.has_shadow:
+        return []
+    limits = replace(service.limits, connections=mirror.MOST_MIRRORED + mirror.MOST_IDLE)
+    return mirror.sections(service, _client_limits(limits), _choosing(service))
+
+
+def _choosing(service: Service) -> list[str]:
+    """Of a lane."""
+    lines, lane = [], f"map_int({maps.split_file(service.name)})"
     if service.sticky_header is not None:
         header = f"req.hdr({service.sticky_header})"
         lines.append(
             f"use_backend {service.name}.%[{header},xxh32,mod({maps.PARTS}),{lane}] "
             f"if {{ {header} -m found }}"
         )
-    lines += [
+    return [
+        *lines,
         f"use_backend {service.name}.%[rand({maps.PARTS}),{lane}]",
         f"default_backend {lane_name(service.name, 0)}",
     ]
-    return lines
 
 
 def _again(placed: Placed) -> list[str]:
@@ -196,6 +212,7 @@ def _again(placed: Placed) -> list[str]:
         f"frontend {service.name}.{AGAIN}",
         f"bind unix@./{again_socket(service.name)} mode 600",
         *_client_limits(limits),
+        *mirror.refusal(service),
         f"http-request lua.hold {service.name} {len(placed.lanes)} {_whole_ms(limits.hold_s)}",
         "http-request return status 503 content-type application/json "
         f"string {_json('no replica is there')} hdr Retry-After 5 "

@@ -54,17 +54,22 @@ class Replica:
 @dataclass(frozen=True, slots=True)
 class Version:
     """``share``: its part of the service's requests, relative to the other versions'; with 0 it
-    gets none. ``max_requests``: of one replica at a time, further ones wait; 0: no limit."""
+    gets none. ``max_requests``: of one replica at a time, further ones wait; 0: no limit.
+    ``copies``: it is a shadow, which gets no request, but a copy of so many in 10,000."""
 
     name: str
     share: int
     replicas: tuple[Replica, ...] = ()
     max_requests: int = 0
+    copies: int = 0
 
     def __post_init__(self) -> None:
         words.version_name(self.name)
         words.whole(self.share, 0, 10_000, "share")
         words.whole(self.max_requests, 0, NO_LIMIT, "max_requests")
+        words.whole(self.copies, 0, 10_000, "copies")
+        if self.share and self.copies:
+            raise InvalidBalanceError(f"version {self.name}: a shadow has no share of the requests")
         _once((replica.place for replica in self.replicas), f"replica of version {self.name}")
 
     @property
@@ -163,6 +168,11 @@ class Service:
         _once((version.name for version in self.versions), f"version of service {self.name}")
         if self.versions and not any(version.share for version in self.versions):
             raise InvalidBalanceError(f"service {self.name}: give one version a share above 0")
+
+    @property
+    def has_shadow(self) -> bool:
+        """Some of its requests are copied."""
+        return any(version.copies for version in self.versions)
 
 
 @dataclass(frozen=True, slots=True)

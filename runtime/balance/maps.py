@@ -3,6 +3,8 @@
 NAME.split    part of 10,000 -> lane: where a request goes
 NAME.lanes    lane -> share: the same for requests that were held (holding.py)
 NAME.keys     SHA-256 of a key -> which of the two it is; keys themselves are nowhere
+NAME.copied   part of 10,000 -> the shadows that get a copy, such as v3,v4 (mirror.py)
+NAME.shadows  a shadow -> its lane
 """
 
 from __future__ import annotations
@@ -28,6 +30,16 @@ def keys_file(service: str) -> str:
     return f"{FOLDER}/{service}.keys"
 
 
+def copied_file(service: str) -> str:
+    """As ``split_file``."""
+    return f"{FOLDER}/{service}.copied"
+
+
+def shadows_file(service: str) -> str:
+    """As ``split_file``."""
+    return f"{FOLDER}/{service}.shadows"
+
+
 Entries = tuple[tuple[str, str], ...]
 """Of one map, in order: key, value."""
 
@@ -48,6 +60,13 @@ def maps(layout: Layout) -> dict[str, Entries]:
                 (keys.primary.upper(), "primary"),
                 (keys.secondary.upper(), "secondary"),
             )
+        if placed.service.has_shadow:
+            found[copied_file(name)] = _copied(placed)
+            found[shadows_file(name)] = tuple(
+                (lane.version.name, str(at))
+                for at, lane in enumerate(placed.lanes)
+                if lane.version and lane.version.copies
+            )
     return found
 
 
@@ -62,10 +81,25 @@ def _split(placed: Placed) -> Entries:
     entries, first = [], 0
     for lane, parts in enumerate(_parts(_shares(placed))):
         if parts:
-            last = first + parts - 1
-            entries.append((f"{first}:{last}" if last > first else str(first), str(lane)))
+            entries.append((_span(first, first + parts - 1), str(lane)))
             first += parts
     return tuple(entries)
+
+
+def _copied(placed: Placed) -> Entries:
+    """A shadow with fewer copies gets them of requests of which the others get one too: so few
+    requests as can be take the longer way."""
+    shadows = [version for version in placed.service.versions if version.copies]
+    entries, first = [], 0
+    for bound in sorted({version.copies for version in shadows}):
+        names = ",".join(version.name for version in shadows if version.copies >= bound)
+        entries.append((_span(first, bound - 1), names))
+        first = bound
+    return tuple(entries)
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}:{last}" if last > first else str(first)
 
 
 def _shares(placed: Placed) -> list[int]:

@@ -32,6 +32,14 @@ BALANCE = Balance(
 )
 
 
+MIRRORED = Balance(
+    (
+        replace(FULL, versions=(*FULL.versions, Version("digits:9", 0, copies=1))),
+        Service("words", 8001),
+    )
+)
+
+
 def text_of(balance: Balance) -> str:
     return configuration.configuration(arranged(balance))
 
@@ -43,7 +51,7 @@ def section(text: str, name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("balance", [Balance(), BALANCE, Balance(metrics_port=9)])
+@pytest.mark.parametrize("balance", [Balance(), BALANCE, MIRRORED, Balance(metrics_port=9)])
 def test_haproxy_takes_it(balance: Balance, tmp_path: Path) -> None:
     for name, text in configuration.files(arranged(balance)).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -110,3 +118,49 @@ def test_the_shape_is_the_same_for_other_replicas_shares_keys_and_certificates()
         replace(other, is_repeatable=False),
     ):
         assert configuration.shape(arranged(Balance((changed,)))) != shape
+
+
+def test_a_service_without_a_shadow_has_nothing_of_a_mirror() -> None:
+    assert "mirror" not in text_of(BALANCE)
+    assert "inferry-copy" not in text_of(BALANCE)
+    assert text_of(BALANCE).startswith("global\n  maxconn 99\n")
+    text = text_of(MIRRORED)
+    assert "words.mirror" not in text
+    assert text.startswith("global\n  maxconn 4800\n")
+
+
+def test_a_mirror_is_reached_only_by_what_has_a_key() -> None:
+    lines = section(text_of(MIRRORED), "digits")
+    refused = next(at for at, line in enumerate(lines) if "return status 401" in line)
+    drawn = next(at for at, line in enumerate(lines) if "set-var(txn.copy)" in line)
+    chosen = next(at for at, line in enumerate(lines) if line.startswith("use_backend"))
+    assert refused < drawn < chosen
+    assert "digits.mirror" in lines[chosen]
+    assert lines.index("http-request del-header inferry-copy") < drawn
+    text = text_of(MIRRORED)
+    for name in ("digits.direct", "digits.copies"):
+        (bind,) = [line for line in section(text, name) if line.startswith("bind ")]
+        assert bind == f"bind unix@./{name}.sock mode 600"
+
+
+def test_beside_a_mirror_a_lane_is_chosen_by_the_same_rules() -> None:
+    text = text_of(MIRRORED)
+
+    def choosing(name: str) -> list[str]:
+        return [line for line in section(text, name) if "maps/digits.split" in line]
+
+    assert choosing("digits") == choosing("digits.direct")
+    assert choosing("digits") != []
+    assert "default_backend digits.0" in section(text, "digits.direct")
+
+
+def test_more_copies_need_no_reload_and_a_first_shadow_does() -> None:
+    def shape(*versions: Version) -> str:
+        service = Service("a", 80, (Version("v1", 1), *versions))
+        return configuration.shape(arranged(Balance((service,))))
+
+    one = shape(Version("v2", 0, copies=1))
+    assert shape(Version("v2", 0, copies=500)) == one
+    assert shape(Version("v3", 0, copies=1), Version("v4", 0, copies=7)) == one
+    assert shape() != one
+    assert shape(Version("v2", 0)) == shape()

@@ -51,3 +51,26 @@ def test_a_service_without_versions_has_empty_maps_and_keys_are_digests() -> Non
     assert found["maps/a.split"] == found["maps/a.lanes"] == ()
     digest = keys.primary.upper()
     assert map_text(found["maps/a.keys"]).startswith(f"{digest} primary\n")
+
+
+def test_a_shadow_has_copies_and_no_part_of_the_split() -> None:
+    versions = (Version("v1", 1), Version("v2", 0, copies=1000), Version("v3", 0, copies=250))
+    found = maps(arranged(Balance((Service("a", 80, versions),))))
+    assert found["maps/a.split"] == (("0:9999", "0"),)
+    assert found["maps/a.lanes"] == (("0", "1"),)
+    assert found["maps/a.copied"] == (("0:249", "v2,v3"), ("250:999", "v2"))
+    assert found["maps/a.shadows"] == (("v2", "1"), ("v3", "2"))
+    assert "maps/a.copied" not in maps(arranged(Balance((Service("a", 80, versions[:1]),))))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, PARTS), max_size=4))
+def test_each_shadow_gets_as_many_copies_as_it_shall(copies: list[int]) -> None:
+    shadows = tuple(Version(f"v{n}", 0, copies=count) for n, count in enumerate(copies))
+    found = maps(arranged(Balance((Service("a", 80, (Version("live", 1), *shadows)),))))
+    counted = dict.fromkeys([one.name for one in shadows], 0)
+    for key, names in found.get("maps/a.copied", ()):
+        first, _, last = key.partition(":")
+        for name in names.split(","):
+            counted[name] += int(last or first) - int(first) + 1
+    assert counted == {one.name: one.copies for one in shadows}
