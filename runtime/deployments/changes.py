@@ -6,7 +6,8 @@ scale = changes.asked(decision, scale, now_s)         # what is in force from no
 changes.look(is_there=False, ready=2, trouble=None, now_s=now_s)
 
 The records are those of runtime/autoscale/change.py. A listener may hold a change back: it is asked
-again, and meanwhile the scale stays.
+again, and meanwhile the scale stays. It is asked about the same change as long as that is wanted at
+all: a need that moves each second would otherwise be asked about anew for ever.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Listener(Protocol):
         ...
 
     def ended(self, change: After) -> None:
-        """Of each change that began, once; but of none when the controller was killed meanwhile."""
+        """Of each change that was asked about, once; but of none when the controller ended
+        meanwhile."""
         ...
 
 
@@ -66,14 +68,25 @@ class Changes:
     def __repr__(self) -> str:
         return f"Changes({self._deployment}, {self._current}, held back: {self._held_back})"
 
-    def asked(self, decision: Decision, scale: int, now_s: float, *, ready: int = 0) -> int:
-        """``scale``: in force until now; ``ready``: replicas that answer. Returns what is in force
-        from now on: what was decided, or the old one where it is held back."""
+    @property
+    def current(self) -> Before | None:
+        """The one that began last and is not through."""
+        return self._current
+
+    def asked(
+        self,
+        decision: Decision,
+        scale: int,
+        now_s: float,
+        *,
+        ready: int = 0,
+        most: int | None = None,
+    ) -> int:
+        """``scale``: in force until now; ``ready``: replicas that answer; ``most``: so many are
+        declared. Returns what is in force from now on: what was decided when it was first asked
+        about, or the old one where it is held back."""
         held = self._held_back
-        if held is not None and (held.from_replicas, held.to_replicas) != (
-            scale,
-            decision.replicas,
-        ):
+        if held is not None and not _is_wanted(held, decision, scale, most):
             self._held_back = None  # told that it begins, and now it does not
             self._tell(held, Outcome.REPLACED, ready, 0.0)
         if self._held_back is None:
@@ -89,7 +102,7 @@ class Changes:
         if self._current is not None:
             self._end(Outcome.REPLACED, ready, now_s)
         self._current, self._held_back, self._began_s = self._held_back, None, now_s
-        return decision.replicas
+        return self._current.to_replicas
 
     def look(self, *, is_there: bool, ready: int, trouble: str | None, now_s: float) -> None:
         """``is_there``: what is wanted answers, and nothing else runs; ``trouble``: what is wrong
@@ -128,3 +141,12 @@ class Changes:
                 error=error,
             )
         )
+
+
+def _is_wanted(held: Before, decision: Decision, scale: int, most: int | None) -> bool:
+    """Still: more than are needed by now may come, but never fewer."""
+    if held.from_replicas != scale:
+        return False
+    if held.to_replicas > scale:
+        return decision.replicas > scale and (most is None or held.to_replicas <= most)
+    return decision.replicas <= held.to_replicas

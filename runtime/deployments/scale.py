@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from registry.deployments import Deployment, Deployments, ServiceSettings
 from runtime.autoscale import Cause, Decision
+from runtime.autoscale.change import Before
 from runtime.deployments.changes import Changes
-from runtime.deployments.fleet import Seen, ready_of
+from runtime.deployments.fleet import Seen, ready_of, serving
 from runtime.deployments.rollouts import ACTOR
 from runtime.deployments.scaling import Scaler
 
@@ -49,13 +50,16 @@ class Scale:
             self._decided = Decision(bounded, said, Cause.DECLARED)
         elif pages is not None and service.least_replicas != service.most_replicas:
             self._decided = self._scaler.decided(
-                service, seen, pages, held=held, scale=kept, now_s=now_s
+                service, serving(declared, seen), pages, held=held, scale=kept, now_s=now_s
             )
         if self._decided is None:
             return kept
-        after = self._changes.asked(self._decided, kept, now_s, ready=_ready(seen))
-        if after != kept:
-            self._note(kept, self._decided)
+        after = self._changes.asked(
+            self._decided, kept, now_s, ready=_ready(seen), most=service.most_replicas
+        )
+        begun = self._changes.current
+        if after != kept and begun is not None:
+            self._note(begun)
         return after
 
     def look(
@@ -71,10 +75,10 @@ class Scale:
         """The deployment is deleted. Idempotent."""
         self._changes.stop("the deployment is deleted", ready=_ready(seen), now_s=now_s)
 
-    def _note(self, before: int, decision: Decision) -> None:
+    def _note(self, begun: Before) -> None:
         """What people declare is in the ledger already."""
-        if decision.cause is not Cause.DECLARED:
-            detail = {"from": before, "to": decision.replicas, "why": decision.why}
+        if begun.cause is not Cause.DECLARED:
+            detail = {"from": begun.from_replicas, "to": begun.to_replicas, "why": begun.why}
             self._deployments.note(self._name, "scaled", detail, actor=ACTOR)
 
 

@@ -106,9 +106,10 @@ class DeploymentHooks:
     def __repr__(self) -> str:
         return f"DeploymentHooks({self._deployment}, {self._results})"
 
-    def ask(self, hooks: Hooks, change: Before) -> Asking:
-        """At once; the answer comes within ``hooks.timeout_s``, or a little later."""
-        jobs = self._jobs("before", hooks, change)
+    def ask(self, hooks: Hooks, change: Before, *, round: int = 1) -> Asking:
+        """At once; the answer comes within ``hooks.timeout_s``, or a little later. ``round``: how
+        often it is asked about this change, so that no receiver takes it for the last time."""
+        jobs = self._jobs("before", hooks, change, f".{round}" if round > 1 else "")
         asking = Asking(len(jobs))
         for kind, job in jobs.items():
             self._put("before", kind, job, asking.add)
@@ -147,7 +148,7 @@ class DeploymentHooks:
     # Parts.
 
     def _jobs(
-        self, moment: Moment, hooks: Hooks, change: Change
+        self, moment: Moment, hooks: Hooks, change: Change, tail: str = ""
     ) -> dict[Kind, Callable[[Lane], Answer]]:
         is_before = moment == "before"
         url = hooks.before_webhook if is_before else hooks.after_webhook
@@ -155,7 +156,7 @@ class DeploymentHooks:
         body = json.dumps(document(change)).encode()
         found: dict[Kind, Callable[[Lane], Answer]] = {}
         if url is not None:
-            id = f"{change.change}.{moment}"
+            id = f"{change.change}.{moment}{tail}"
             message = webhook.Message(url=url, id=id, body=body, may_veto=is_before)
             found["webhook"] = partial(self._deliver, message, hooks.timeout_s)
         if arguments:

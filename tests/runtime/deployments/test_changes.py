@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
+
 from runtime.autoscale.change import After, Before, Change
 from runtime.autoscale.decision import Cause, Decision
 from runtime.deployments.changes import LONGEST_S, Changes
@@ -92,13 +94,32 @@ def test_a_listener_may_hold_it_back_and_the_scale_stays() -> None:
     one = changes(heard)
     assert one.asked(to(3), 1, 10.0) == 1
     assert one.asked(to(3), 1, 11.0) == 1
-    assert one.asked(to(4), 1, 12.0) == 1  # what is held back is another one now
+    assert one.asked(to(4), 1, 12.0) == 1
     heard.is_let = True
-    assert one.asked(to(4), 1, 13.0) == 4
-    assert heard.said() == [
-        ("c1", 1, 3, "begins"),
-        ("c1", 1, 3, "replaced"),
-        ("c2", 1, 4, "begins"),
+    assert one.asked(to(2), 1, 13.0) == 3  # as it was asked about, though the need moved
+    assert heard.said() == [("c1", 1, 3, "begins")]
+
+
+@pytest.mark.parametrize(
+    ("scale", "first", "then", "most"),
+    [
+        (2, 4, 1, None),  # it has turned
+        (2, 6, 4, 4),  # so many are not declared any more
+        (5, 2, 3, None),  # it would leave too few
+    ],
+)
+def test_what_is_held_back_gives_way_to_what_must_be_another(
+    scale: int, first: int, then: int, most: int | None
+) -> None:
+    heard = Heard()
+    heard.is_let = False
+    one = changes(heard)
+    one.asked(to(first), scale, 10.0)
+    assert one.asked(to(then), scale, 11.0, most=most) == scale
+    assert [each[2:] for each in heard.said()] == [
+        (first, "begins"),
+        (first, "replaced"),
+        (then, "begins"),
     ]
 
 
