@@ -36,6 +36,9 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_started ON runs (is_deleted, started_ms DESC, key DESC);
 CREATE INDEX runs_of_experiment ON runs (experiment, is_deleted, started_ms DESC, key DESC);
+CREATE INDEX runs_status ON runs (is_deleted, status, started_ms DESC, key DESC);
+CREATE INDEX runs_name ON runs (is_deleted, name, key);
+CREATE INDEX runs_ended ON runs (is_deleted, ended_ms, key);
 CREATE INDEX runs_parent ON runs (parent) WHERE parent IS NOT NULL;
 CREATE INDEX runs_environment ON runs (environment) WHERE environment IS NOT NULL;
 CREATE INDEX runs_alive ON runs (key) WHERE has_life = 1 AND status = 'running';

@@ -21,7 +21,6 @@ from registry.tracking.run_rows import key_of
 MAX_CHART_POINTS = 10_000
 MAX_READ = 20_000
 """Points of a series that a chart reads one by one."""
-_METRIC = "key, count, value, step, at_ms, min, max"
 
 
 class Metrics:
@@ -33,7 +32,8 @@ class Metrics:
     def latest(self, id: str) -> dict[str, Metric]:
         """All series of a run as they are now, by key. Raises NotFoundError."""
         with self._database.read() as connection:
-            return latest_of(connection, [key_of(connection, id)]).get(id, {})
+            run = key_of(connection, id)
+            return latest_of(connection, [run]).get(run, {})
 
     def history(
         self, id: str, key: str, *, offset: int = 0, limit: int | None = None
@@ -147,18 +147,17 @@ def delete_points(connection: sqlite3.Connection, run: int) -> None:
         connection.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
 
 
-def latest_of(connection: sqlite3.Connection, runs: Sequence[int]) -> dict[str, dict[str, Metric]]:
-    """The series of these runs as they are now, by run id and key."""
-    found: dict[str, dict[str, Metric]] = {}
+def latest_of(connection: sqlite3.Connection, runs: Sequence[int]) -> dict[int, dict[str, Metric]]:
+    """The series of these runs as they are now, by run and key."""
+    found: dict[int, dict[str, Metric]] = {}
     rows = connection.execute(
-        f"SELECT r.id, {', '.join(f'm.{name}' for name in _METRIC.split(', '))}"
-        " FROM run_metrics m JOIN runs r ON r.key = m.run"
-        f" WHERE m.run IN ({', '.join(map(str, runs))}) ORDER BY m.run, m.key"
+        "SELECT run, key, count, value, step, at_ms, min, max FROM run_metrics"
+        f" WHERE run IN ({', '.join(map(str, runs))}) ORDER BY run, key"
     )
     rows.row_factory = None
-    for id, key, count, value, step, at_ms, low, high in rows:
+    for run, key, count, value, step, at_ms, low, high in rows:
         metric = Metric(key, count, value_of(value), step, at_ms, value_of(low), value_of(high))
-        found.setdefault(id, {})[key] = metric
+        found.setdefault(run, {})[key] = metric
     return found
 
 

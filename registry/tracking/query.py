@@ -11,6 +11,9 @@ Bound = str | int | float | None
 Sql = tuple[str, list[Bound]]
 How = Literal["each", "index"]
 """Whether a condition is looked up for each run, or the runs are found through its index."""
+Segment = Literal["number", "nan", "absent"]
+"""An order by a metric: first what has a number, then NaN, then what has no such metric."""
+SEGMENTS: tuple[Segment, ...] = ("number", "nan", "absent")
 ATTRIBUTES: Attributes = {
     "run_id": ("r.id", "text"),
     "run_name": ("r.name", "text"),
@@ -28,6 +31,7 @@ ATTRIBUTES: Attributes = {
     "duration": ("(r.ended_ms - r.started_ms)", "number"),
 }
 """What a filter or an order may ask of a run."""
+_ALWAYS_THERE = frozenset(("r.id", "r.name", "r.status", "r.started_ms", "r.user", "r.source"))
 _TABLES = {"metric": "run_metrics", "param": "run_params", "tag": "run_tags"}
 
 
@@ -95,11 +99,28 @@ def order_sql(order: Order, number: int, attributes: Attributes) -> tuple[str, S
     direction = "DESC" if order.is_descending else "ASC"
     if order.of == "attribute":
         column = attributes[order.key][0]
-        return f"{column} IS NULL, {column} {direction}", ("", [])
+        is_last = "" if column in _ALWAYS_THERE or order.is_descending else f"{column} IS NULL, "
+        return f"{is_last}{column} {direction}", ("", [])
     name = f"o{number}"
     join = f"LEFT JOIN {_TABLES[order.of]} {name} ON {name}.run = r.key AND {name}.key = ?"
     term = f"{name}.run IS NULL, {name}.value IS NULL, {name}.value {direction}"
     return term, (join, [order.key])
+
+
+def walk_sql(order: Order, segment: Segment) -> tuple[str, str, Sql]:
+    """The runs in one segment of an order by a metric, param or tag, along its index: the FROM and
+    ORDER BY of the statement, and its condition."""
+    direction = "DESC" if order.is_descending else "ASC"
+    table = _TABLES[order.of]
+    if segment == "absent":
+        absent = f"NOT EXISTS (SELECT 1 FROM {table} o WHERE o.run = r.key AND o.key = ?)"
+        return "runs r", "r.started_ms DESC, r.key DESC", (absent, [order.key])
+    is_nan = "IS NULL" if segment == "nan" else "IS NOT NULL"
+    return (
+        f"{table} o CROSS JOIN runs r ON r.key = o.run",  # the order of a CROSS JOIN is kept
+        f"o.value {direction}, o.run DESC",
+        (f"o.key = ? AND o.value {is_nan}", [order.key]),
+    )
 
 
 def _attribute_sql(condition: Condition, column: str) -> Sql:

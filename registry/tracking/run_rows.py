@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from registry.errors import ImmutableError, NotFoundError
-from registry.tracking.records import RunRecord
+from registry.tracking.records import Metric, RunRecord
 from registry.tracking.words import MAX_PAIRS
 
 Pairs = Literal["run_params", "run_tags", "run_properties"]
@@ -57,25 +56,29 @@ def find_key(connection: sqlite3.Connection, ref: str) -> int:
     )
 
 
-def read(connection: sqlite3.Connection, keys: Sequence[int]) -> Found:
-    """The records of these runs, in their order; their metrics are not read."""
-    if not keys:
-        return []
+def read(
+    connection: sqlite3.Connection,
+    keys: Sequence[int],
+    metrics: Mapping[int, Mapping[str, Metric]],
+) -> Found:
+    """The records of these runs, in their order, with ``metrics`` by run."""
     listed = ", ".join(map(str, keys))
     rows = connection.execute(f"SELECT {COLUMNS} FROM {FROM} WHERE r.key IN ({listed})")
     rows.row_factory = None
-    records = {row[0]: _record(row) for row in rows}
-    pairs = [_pairs(connection, table, listed) for table in _WHAT]
-    return [
-        replace(
-            records[key],
-            params=pairs[0].get(key, {}),
-            tags=pairs[1].get(key, {}),
-            properties=pairs[2].get(key, {}),
+    params, tags, properties = (_pairs(connection, table, listed) for table in _WHAT)
+    records = {
+        row[0]: RunRecord(  # type: ignore[call-arg]  # the columns, in the order of the fields
+            *row[:-2],
+            bool(row[-2]),
+            bool(row[-1]),
+            params.get(row[0], {}),
+            tags.get(row[0], {}),
+            properties.get(row[0], {}),
+            metrics.get(row[0], {}),
         )
-        for key in keys
-        if key in records
-    ]
+        for row in rows
+    }
+    return [records[key] for key in keys if key in records]
 
 
 def set_params(connection: sqlite3.Connection, key: int, params: Mapping[str, str]) -> None:
@@ -135,11 +138,6 @@ def _pairs(connection: sqlite3.Connection, table: Pairs, listed: str) -> dict[in
     for run, key, value in rows:
         found.setdefault(run, {})[key] = value
     return found
-
-
-def _record(row: sqlite3.Row) -> RunRecord:
-    *values, is_deleted, cancel_requested = row
-    return RunRecord(*values, bool(is_deleted), bool(cancel_requested))  # type: ignore[call-arg]
 
 
 def link_model(connection: sqlite3.Connection, id: str, name: str, version: int) -> None:

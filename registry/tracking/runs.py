@@ -376,7 +376,7 @@ class Runs:
             if models:
                 users = [f"{row['name']}:{row['version']}" for row in models]
                 raise InUseError(what, users, "model")
-            children = run_rows.read(connection, _descendants(connection, key, False))
+            children = search.records(connection, _descendants(connection, key, False))
             if children:
                 raise InUseError(what, [child.reference for child in children[:5]], "child run")
             metrics.delete_points(connection, key)

@@ -17,10 +17,12 @@ from registry.tracking.filter import Condition, Order
 from registry.tracking.metrics import latest_of
 from registry.tracking.query import (
     ATTRIBUTES,
+    SEGMENTS,
     Bound,
     condition_sql,
     order_sql,
     rarity_sql,
+    walk_sql,
 )
 from registry.tracking.records import RunPage, RunRecord, View
 
@@ -38,8 +40,7 @@ _NEWEST_FIRST = "r.started_ms DESC, r.key DESC"
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to find; ``experiments`` are ids, None means all; ``parent`` is the key of a run whose
-    children are wanted."""
+    """What to find; ``experiments`` are ids, None means all."""
 
     conditions: tuple[Condition, ...]
     orders: tuple[Order, ...]
@@ -48,7 +49,6 @@ class Search:
     limit: int
     offset: int
     newest: int | None
-    parent: int | None = None
 
 
 def plan(
@@ -83,8 +83,11 @@ def find(connection: sqlite3.Connection, search: Search) -> RunPage:
     if newest is None:
         row = connection.execute("SELECT ifnull(max(key), 0) FROM runs").fetchone()
         newest = int(row[0])
-    sql, values = statement(search, newest, _rare(connection, search.conditions))
-    keys = [row[0] for row in connection.execute(sql, values)]
+    rare = _rare(connection, search.conditions)
+    if _is_walk(connection, search, rare):
+        keys = _walk(connection, search, newest)
+    else:
+        keys = [row[0] for row in connection.execute(*statement(search, newest, rare))]
     has_more = len(keys) > search.limit
     runs = records(connection, keys[: search.limit])
     token = f"{newest}-{search.offset + search.limit}" if has_more else None
@@ -102,32 +105,76 @@ def statement(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, l
         terms.append(term)
         joins += [join] if join else []
         join_values += bound
-    where, values = [_VIEWS[search.view], "r.key <= ?"], [newest]
-    bounds: list[Bound] = list(values)
-    if search.experiments is not None:
-        where.append(f"r.experiment IN ({', '.join(f'{id:d}' for id in search.experiments)})")
-    if search.parent is not None:
-        where.append(f"r.parent = {search.parent:d}")
-    for condition, is_rare in zip(search.conditions, rare, strict=True):
-        sql, found = condition_sql(condition, ATTRIBUTES, how="index" if is_rare else "each")
-        where.append(sql)
-        bounds += found
-    keys = [*(c.key for c in search.conditions), *(o.key for o in search.orders)]
-    experiments = "JOIN experiments e ON e.id = r.experiment" if "experiment" in keys else ""
+    where, bounds = _where(search, newest, rare)
     return (
-        f"SELECT r.key FROM runs r {experiments} {' '.join(joins)} WHERE {' AND '.join(where)}"
-        f" ORDER BY {', '.join([*terms, _NEWEST_FIRST])} LIMIT ? OFFSET ?",
+        f"SELECT r.key FROM runs r {_names(search)} {' '.join(joins)} WHERE {where}"
+        f" ORDER BY {', '.join([*terms, _last_term(search.orders)])} LIMIT ? OFFSET ?",
         [*join_values, *bounds, search.limit + 1, search.offset],
     )
 
 
+def _where(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, list[Bound]]:
+    where, bounds = [_VIEWS[search.view], "r.key <= ?"], [newest]
+    values: list[Bound] = list(bounds)
+    if search.experiments is not None:
+        where.append(f"r.experiment IN ({', '.join(f'{id:d}' for id in search.experiments)})")
+    for condition, is_rare in zip(search.conditions, rare, strict=True):
+        sql, found = condition_sql(condition, ATTRIBUTES, how="index" if is_rare else "each")
+        where.append(sql)
+        values += found
+    return " AND ".join(where), values
+
+
+def _names(search: Search) -> str:
+    keys = [*(c.key for c in search.conditions), *(o.key for o in search.orders)]
+    return "JOIN experiments e ON e.id = r.experiment" if "experiment" in keys else ""
+
+
+def _last_term(orders: Sequence[Order]) -> str:
+    """What decides between equals, in the direction in which an index can give it."""
+    if len(orders) == 1 and orders[0].of == "attribute":
+        return "r.key DESC" if orders[0].is_descending else "r.key ASC"
+    return _NEWEST_FIRST
+
+
+def _is_walk(connection: sqlite3.Connection, search: Search, rare: Sequence[bool]) -> bool:
+    """Whether to go along the index of the metric, param or tag that the search orders by: where
+    that soon has a page, since many runs are wanted."""
+    if len(search.orders) != 1 or search.orders[0].of == "attribute" or any(rare):
+        return False
+    where, values = _where(replace(search, conditions=()), 2**62, ())
+    counted = connection.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM runs r WHERE {where} LIMIT {RARE})", values
+    )
+    return bool(counted.fetchone()[0] >= RARE)
+
+
+def _walk(connection: sqlite3.Connection, search: Search, newest: int) -> list[int]:
+    where, values = _where(search, newest, [False] * len(search.conditions))
+    keys: list[int] = []
+    offset = search.offset
+    for segment in SEGMENTS:
+        source, order, (condition, bound) = walk_sql(search.orders[0], segment)
+        body = f"FROM {source} {_names(search)} WHERE {condition} AND {where}"
+        given = [*bound, *values]
+        wanted = search.limit + 1 - len(keys)
+        found = connection.execute(
+            f"SELECT r.key {body} ORDER BY {order} LIMIT ? OFFSET ?", [*given, wanted, offset]
+        ).fetchall()
+        keys += [row[0] for row in found]
+        if len(keys) > search.limit:
+            break
+        if offset and not found:
+            passed = connection.execute(f"SELECT count(*) {body}", given).fetchone()[0]
+            offset -= passed
+        else:
+            offset = 0
+    return keys
+
+
 def records(connection: sqlite3.Connection, keys: Sequence[int]) -> list[RunRecord]:
-    """The records of these runs with their metrics, in their order."""
-    if not keys:
-        return []
-    metrics = latest_of(connection, keys)
-    found = run_rows.read(connection, keys)
-    return [replace(run, metrics=metrics.get(run.id, {})) for run in found]
+    """The records of these runs, in their order."""
+    return run_rows.read(connection, keys, latest_of(connection, keys)) if keys else []
 
 
 def _rare(connection: sqlite3.Connection, conditions: Sequence[Condition]) -> list[bool]:
