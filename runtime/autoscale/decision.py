@@ -44,6 +44,8 @@ class Cause(Enum):
     UNKNOWN = "unknown"
     ASLEEP = "asleep"
     AWAKE = "awake"
+    EXTERNAL = "external"
+    """Another one decided (runtime/deployments/outside.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from typing import Protocol
 
 from runtime.autoscale.change import After, Before, Outcome, after, before
 from runtime.autoscale.decision import Decision
+from runtime.hooks.listener import ChangeFigures
+from runtime.hooks.running import HookNote
 
 LONGEST_S = 600.0
 """A change that is not through by then has failed; what is wanted stays."""
@@ -36,6 +38,26 @@ class Listener(Protocol):
         meanwhile."""
         ...
 
+    def waits(self) -> str | None:
+        """For what the change waits that is held back, in one line; None where none is."""
+        ...
+
+    def notes(self) -> tuple[HookNote, ...]:
+        """What came of each hook last: kept in the deployment's record."""
+        ...
+
+    def remember(self, notes: tuple[HookNote, ...]) -> None:
+        """What the record had when the controller began."""
+        ...
+
+    def figures(self) -> ChangeFigures:
+        """Counted since the controller began. Any thread may ask."""
+        ...
+
+    def close(self) -> None:
+        """The controller ends: waits for seconds at most."""
+        ...
+
 
 class Nobody:
     """Listens to nothing."""
@@ -44,6 +66,21 @@ class Nobody:
         return True
 
     def ended(self, change: After) -> None:
+        return None
+
+    def waits(self) -> str | None:
+        return None
+
+    def notes(self) -> tuple[HookNote, ...]:
+        return ()
+
+    def remember(self, notes: tuple[HookNote, ...]) -> None:
+        return None
+
+    def figures(self) -> ChangeFigures:
+        return ChangeFigures()
+
+    def close(self) -> None:
         return None
 
 

@@ -58,3 +58,9 @@ def condition(
     if course is not None and course.phase == "taken back" and course.new == deployment.goal:
         return Condition("running", f"revision {course.new} was taken back: {course.cause}")
     return Condition("degraded", trouble) if trouble else Condition("running")
+
+
+def noted(found: Condition, *notes: str | None) -> Condition:
+    """With what people should know besides, and which makes nothing worse."""
+    said = [each for each in (found.cause, *notes) if each]
+    return Condition(found.state, "; ".join(said) or None)

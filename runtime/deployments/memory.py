@@ -5,15 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from runtime.deployments.course import Course
+from runtime.hooks.running import HookNote
 
 
 class Memory(msgspec.Struct, frozen=True, omit_defaults=True):
     """``port``: the free one that was found for a service which named none; ``scale``: how many
-    replicas all of its traffic needs, as it was decided last."""
+    replicas all of its traffic needs, as it was decided last; ``hooks``: what came of each."""
 
     course: Course | None = None
     port: int = 0
     scale: int | None = None
+    hooks: tuple[HookNote, ...] = ()
 
 
 def read_memory(text: str | None) -> Memory:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from registry.deployments import Deployment, Deployments, ServiceSettings
 from runtime.autoscale import Cause, Decision
 from runtime.autoscale.change import Before
+from runtime.autoscale.reading import Reading
 from runtime.deployments.changes import Changes
 from runtime.deployments.fleet import Seen, ready_of, serving
+from runtime.deployments.outside import Outside, with_outside
 from runtime.deployments.rollouts import ACTOR
 from runtime.deployments.scaling import Scaler
 
@@ -23,7 +25,7 @@ class Scale:
 
     def __init__(self, name: str, deployments: Deployments, changes: Changes) -> None:
         self._name, self._deployments, self._changes = name, deployments, changes
-        self._scaler = Scaler()
+        self._scaler, self._outside = Scaler(), Outside(name)
         self._decided: Decision | None = None
 
     def __repr__(self) -> str:
@@ -49,8 +51,15 @@ class Scale:
             said = f"{service.least_replicas} to {service.most_replicas} declared, not {kept}"
             self._decided = Decision(bounded, said, Cause.DECLARED)
         elif pages is not None and service.least_replicas != service.most_replicas:
-            self._decided = self._scaler.decided(
+            own = self._scaler.decided(
                 service, serving(declared, seen), pages, held=held, scale=kept, now_s=now_s
+            )
+            self._decided = with_outside(
+                own,
+                self._outside.said(service.external_scale),
+                kept=kept,
+                least=service.least_replicas,
+                most=service.most_replicas,
             )
         if self._decided is None:
             return kept
@@ -61,6 +70,20 @@ class Scale:
         if after != kept and begun is not None:
             self._note(begun)
         return after
+
+    @property
+    def newest(self) -> Reading | None:
+        """What all replicas together said last; None where they are not asked."""
+        return self._scaler.newest
+
+    @property
+    def trouble(self) -> str | None:
+        """Of an external scaler, which stops nothing."""
+        return self._outside.trouble
+
+    def close(self) -> None:
+        """The controller ends."""
+        self._outside.close()
 
     def look(
         self, wanted: Mapping[int, int], seen: Sequence[Seen], trouble: str | None, now_s: float

@@ -23,6 +23,7 @@ from runtime.autoscale import (
     load_of,
     observe,
 )
+from runtime.autoscale.reading import Reading
 from runtime.deployments.fleet import Seen
 
 
@@ -41,6 +42,11 @@ class Scaler:
         self._history = History()
         self._known: dict[str, _Known] = {}
         self.last: Decision | None = None
+
+    @property
+    def newest(self) -> Reading | None:
+        """What all replicas together said last."""
+        return self._history.newest
 
     def decided(
         self,

@@ -2,7 +2,7 @@
 
 listener = HookListener("web", hooks=DeploymentHooks("web"), declared=lambda: service.hooks)
 listener.begins(before)        # False: not yet
-listener.waits                 # "2 -> 4 replicas: put off by the hook before it: a backup runs"
+listener.waits()               # "2 -> 4 replicas: put off by the hook before it: a backup runs"
 listener.ended(after)
 """
 
@@ -35,7 +35,7 @@ class ChangeFigures:
 
 
 class HookListener:
-    """Called in the thread of its deployment; ``figures``, ``waits`` and ``notes`` in any.
+    """Called in the thread of its deployment; ``figures`` in any.
     ``declared``: the hooks as they are now; raises RegistryError."""
 
     def __init__(
@@ -54,7 +54,7 @@ class HookListener:
         """A change, and how often somebody was asked about it."""
         self._begun: dict[tuple[str, Direction], int] = {}
         self._ended: dict[str, int] = {}
-        self.waits: str | None = None
+        self._waits: str | None = None
 
     def __repr__(self) -> str:
         return f"HookListener({self._name}, {self._gate})"
@@ -72,15 +72,19 @@ class HookListener:
             self._asking = self._hooks.ask(hooks, change, round=self._round(change))
         elif found.gate.asked is None:
             self._asking = None
-        self.waits = self._waits(change)
+        self._waits = self._why(change)
         return found.may_begin and self._begin(change)
 
     def ended(self, change: After) -> None:
         """Tell it."""
-        self.waits = None
+        self._waits = None
         outcome = change.outcome.value
         self._ended = {**self._ended, outcome: self._ended.get(outcome, 0) + 1}
         self._hooks.tell(self._hooks_now(), change)
+
+    def waits(self) -> str | None:
+        """For what the change waits that is held back."""
+        return self._waits
 
     def figures(self) -> ChangeFigures:
         """As they are now."""
@@ -99,7 +103,7 @@ class HookListener:
         self._hooks.close()
 
     def _begin(self, change: Before) -> bool:
-        self.waits = None
+        self._waits = None
         direction: Direction = "up" if change.to_replicas > change.from_replicas else "down"
         key = change.cause.value, direction
         self._begun = {**self._begun, key: self._begun.get(key, 0) + 1}
@@ -110,7 +114,7 @@ class HookListener:
         self._rounds = change.change, rounds + 1 if last == change.change else 1
         return self._rounds[1]
 
-    def _waits(self, change: Before) -> str | None:
+    def _why(self, change: Before) -> str | None:
         what = f"{change.from_replicas} -> {change.to_replicas} replicas"
         if self._gate.put_off is not None:
             said = self._gate.put_off.said

@@ -8,10 +8,10 @@ import pytest
 
 from runtime.autoscale.change import After, Before, Change
 from runtime.autoscale.decision import Cause, Decision
-from runtime.deployments.changes import LONGEST_S, Changes
+from runtime.deployments.changes import LONGEST_S, Changes, Nobody
 
 
-class Heard:
+class Heard(Nobody):
     """``is_let``: whether changes may begin."""
 
     def __init__(self) -> None:

@@ -57,9 +57,9 @@ def test_without_hooks_it_begins_at_once_and_is_counted() -> None:
 def test_before_and_after_are_told_once_each() -> None:
     world = World([Reply(200)])
     assert not world.listener.begins(UP)
-    assert world.listener.waits == "2 -> 4 replicas: waits for the hook before it"
+    assert world.listener.waits() == "2 -> 4 replicas: waits for the hook before it"
     world.until(UP, may_begin=True)
-    assert (world.listener.waits or "") == ""
+    assert world.listener.waits() is None
     world.listener.ended(after(UP, Outcome.DONE, at_unix_s=1, ready_replicas=4, took_s=1))
     eventually(lambda: len(world.ids) == 2, 30)
     world.listener.close()
@@ -69,8 +69,10 @@ def test_before_and_after_are_told_once_each() -> None:
 def test_what_is_put_off_says_so_and_is_asked_with_another_id() -> None:
     world = World([Reply(409, b"a backup runs"), Reply(200)])
     assert not world.listener.begins(UP)
-    eventually(lambda: (world.listener.begins(UP), "put off" in (world.listener.waits or ""))[1])
-    assert world.listener.waits == ("2 -> 4 replicas: put off by the hook before it: a backup runs")
+    eventually(lambda: (world.listener.begins(UP), "put off" in (world.listener.waits() or ""))[1])
+    assert world.listener.waits() == (
+        "2 -> 4 replicas: put off by the hook before it: a backup runs"
+    )
     assert not world.listener.begins(UP)
     world.now_s += 31
     assert not world.listener.begins(UP)
