@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from registry.engine_address import TLS_FILES, EngineAddress, check_address, tls_words
 from registry.engine_archive import dockerfile_context, folder_tar
 from registry.engine_output import BuildOutput, ContainerOutput, IsCancelled, OnLine, followed
 from registry.errors import CancelledError, EngineError
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 2
 DEFAULT_SOCKET = "/var/run/docker.sock"
+OLDEST_API = "1.24"
+"""That the SDK speaks: enough to ask for the version."""
+SSH_BASE = "http://127.0.0.1:2375"
+"""Of the client's URLs; the way is another one."""
 ANSWER_TIMEOUT_S = 600
 """Within this the daemon answers or says more; it is silent while it unpacks a large layer."""
 END_TIMEOUT_S = 30
@@ -124,15 +130,20 @@ class ContainerEngine(Protocol):
 
 
 def connect(
-    timeout_s: int = CONNECT_TIMEOUT_S, answer_timeout_s: int = ANSWER_TIMEOUT_S
+    timeout_s: int = CONNECT_TIMEOUT_S,
+    answer_timeout_s: int = ANSWER_TIMEOUT_S,
+    address: EngineAddress | None = None,
 ) -> DockerEngine:
-    """The Docker Engine of DOCKER_HOST, or of this machine. Raises EngineError when none answers
-    within ``timeout_s``; ``answer_timeout_s``: for each step of what is asked later."""
+    """The Docker Engine at ``address``; None: of DOCKER_HOST, or of this machine. Raises
+    EngineError when none answers within ``timeout_s``; ``answer_timeout_s``: for each step of what
+    is asked later."""
     try:
         import docker
         from docker.utils import kwargs_from_env
     except ImportError as error:
         raise EngineError("the package docker is not installed") from error
+    if address is not None:
+        return _connected(address, timeout_s, answer_timeout_s)
     with errors_said("no Docker Engine answers"):
         settings = kwargs_from_env()
         _check_socket(settings.get("base_url"))
@@ -140,6 +151,36 @@ def connect(
         version = first.version()
         first.timeout = answer_timeout_s
     return DockerEngine(first, version)
+
+
+def _connected(address: EngineAddress, timeout_s: int, answer_timeout_s: int) -> DockerEngine:
+    with errors_said(f"no Docker Engine answers at {check_address(address)}"):
+        first = _client(address, OLDEST_API, timeout_s)
+        try:
+            version = first.version(api_version=False)
+        finally:
+            first.close()
+        client = _client(address, str(version["ApiVersion"]), answer_timeout_s)
+    return DockerEngine(client, version, is_local=not address.is_elsewhere)
+
+
+def _client(address: EngineAddress, version: str, timeout_s: int) -> docker.APIClient:
+    """Not connected yet."""
+    import docker
+
+    if address.parts.scheme == "ssh":
+        from registry.engine_ssh import SshAdapter
+
+        client = docker.APIClient(SSH_BASE, version, timeout_s)
+        client.mount(client.base_url, SshAdapter(address))
+        return client
+    if address.tls is None:
+        if not address.is_elsewhere:
+            _check_socket(address.url)
+        return docker.APIClient(address.url, version, timeout_s)
+    ca, certificate, key = (str(address.tls / name) for name in TLS_FILES)
+    tls = docker.tls.TLSConfig((certificate, key), ca, True)
+    return docker.APIClient(address.url, version, timeout_s, tls)
 
 
 def _check_socket(url: str | None) -> None:
@@ -153,9 +194,13 @@ def _check_socket(url: str | None) -> None:
 class DockerEngine:
     """The ContainerEngine of a Docker daemon."""
 
-    def __init__(self, client: docker.APIClient, version: Mapping[str, Any]) -> None:
+    def __init__(
+        self, client: docker.APIClient, version: Mapping[str, Any], *, is_local: bool | None = None
+    ) -> None:
+        """``is_local`` None: as DOCKER_HOST says."""
         self._client = client
         self._version = version
+        self._is_local = is_local
 
     def __repr__(self) -> str:
         return f"DockerEngine({self._version.get('Version')}, {self._client.base_url})"
@@ -177,6 +222,8 @@ class DockerEngine:
         raise EngineError(f"the Docker Engine runs {self._version.get('Os')}/{name}, not supported")
 
     def is_local(self) -> bool:
+        if self._is_local is not None:
+            return self._is_local
         host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         parts = urlsplit(host)
         return parts.scheme in ("unix", "http+unix", "") or parts.hostname in (
@@ -385,6 +432,8 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _one_line(error: object) -> str:
+    if isinstance(error, ssl.SSLError):
+        return tls_words(error)
     # An OSError's own text has the path in it.
     error = getattr(error, "strerror", None) or error
     return " ".join(str(error).split())[:400]

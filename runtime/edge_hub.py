@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from registry import Workspace
 
 LOCK = "hub.lock"
+BEAT = "hub.beat"
 FOLDER = "edge"
-"""In the workspace: hub.db, hub.lock, ca/, hub/ (its certificate), broker/ (the embedded one's)."""
+"""In the workspace: hub.db, hub.lock, hub.beat, ca/, hub/ (its certificate), broker/ (of the
+embedded one)."""
 DAY_S = 86_400.0
 GIB = 1 << 30
 
@@ -94,6 +96,7 @@ def run(
 ) -> None:
     """Until ``stop``. Raises EdgeError when it cannot begin."""
     from edge.hub.database import Database
+    from edge.hub.heartbeat import Heartbeat
     from edge.hub.metrics import MetricsServer
     from edge.hub.publishing import desired_for
     from edge.hub.retention import Retention
@@ -122,6 +125,7 @@ def run(
                     max_bytes=int(options.keep_gib * GIB),
                 ),
                 ImageKeeper(workspace, database),
+                Heartbeat(folder / BEAT),
             ],
         )
         service.start()

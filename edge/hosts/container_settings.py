@@ -18,7 +18,9 @@ from edge.hosts.port import (
     InstanceId,
     Observed,
 )
+from edge.stock.port import StoredImage
 from registry.image_tree import BUNDLE_ROOT, PORT
+from registry.platforms import Platform
 
 LABEL = "dev.inferry.edge"
 """Its value: the device."""
@@ -77,8 +79,9 @@ def entrypoint(instance: Instance, config: bytes) -> Sequence[str] | None:
     return [f"{LIVE_BUNDLE}/current" if each == f"/{BUNDLE_ROOT}" else str(each) for each in own]
 
 
-def confinement(instance: Instance) -> dict[str, Any]:
-    """The host configuration: only what is needed is allowed. The agent decides about restarts."""
+def confinement(instance: Instance, secrets_volume: str | None = None) -> dict[str, Any]:
+    """The host configuration: only what is needed is allowed. The agent decides about restarts.
+    ``secrets_volume``: has the secrets, in place of a folder of this machine."""
     limits = instance.limits
     address = instance.address
     return {
@@ -95,20 +98,21 @@ def confinement(instance: Instance) -> dict[str, Any]:
         "oom_score_adj": OOM_SCORE,
         "log_config": LOG,
         "restart_policy": {"Name": "no"},
-        "mounts": mounts(instance),
+        "mounts": mounts(instance, secrets_volume),
     }
 
 
-def mounts(instance: Instance) -> list[dict[str, Any]]:
+def mounts(instance: Instance, secrets_volume: str | None = None) -> list[dict[str, Any]]:
     """Folders of the device, read-only but the one that it fills; a socket in one can be spoken to
     all the same."""
     wanted = {
         LIVE_BUNDLE: instance.bundle,
         RUN_FOLDER: instance.run_folder,
         CAPTURE_FOLDER: instance.capture_folder,
-        SECRETS_FOLDER: instance.secrets_folder,
+        SECRETS_FOLDER: instance.secrets_folder if secrets_volume is None else None,
     }
-    return [
+    volumes = [] if secrets_volume is None else [secrets_mount(secrets_volume)]
+    return volumes + [
         {
             "Type": "bind",
             "Source": str(folder),
@@ -118,6 +122,34 @@ def mounts(instance: Instance) -> list[dict[str, Any]]:
         for target, folder in wanted.items()
         if folder is not None
     ]
+
+
+def secrets_mount(volume: str, *, is_read_only: bool = True) -> dict[str, Any]:
+    """A volume in place of the folder of secrets."""
+    return {
+        "Type": "volume",
+        "Source": volume,
+        "Target": SECRETS_FOLDER,
+        "ReadOnly": is_read_only,
+        "VolumeOptions": {"NoCopy": True},
+    }
+
+
+def check_platform(image: StoredImage, engine: Platform) -> None:
+    """Whether the engine runs it without emulation. Raises HostError."""
+    said = json.loads(image.config)
+    found = f"{said.get('os', 'linux')}/{said.get('architecture', engine.architecture)}"
+    if found != str(engine):
+        raise HostError(
+            f"{image.name or image.digest} is for {found}, and the engine runs {engine}; make the"
+            f" image with: --platform {engine}"
+        )
+
+
+def check_elsewhere(instance: Instance) -> None:
+    """Whether it can run on another machine, which has no folders of this one. Raises HostError."""
+    if instance.bundle or instance.run_folder or instance.capture_folder:
+        raise HostError(f"{instance.id} has folders of this machine, and runs on another")
 
 
 def observed(details: Mapping[str, Any], boot: str) -> Observed | None:

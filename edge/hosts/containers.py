@@ -6,7 +6,8 @@ host.start(Instance(InstanceId("digits", "live"), digest, port=8001))
 host.close()
 
 The engine may go away and come back: each call that finds none raises HostError, soon, and the next
-one connects anew.
+one connects anew. It may be another machine's, too (``address``): then containers have no folders
+of this one, and secrets go another way (container_secrets.py).
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import HostError
 from edge.hosts.boot import boot_id
+from edge.hosts.container_secrets import clear, secrets_volume
 from edge.hosts.container_settings import (
     LABEL,
     MODULE,
     REPOSITORY,
     SLOT,
     SPEC,
+    check_elsewhere,
+    check_platform,
     confinement,
     container_name,
     entrypoint,
@@ -43,6 +47,7 @@ from edge.hosts.fingerprint import fingerprint
 from edge.hosts.port import Instance, InstanceId, Observed
 from edge.stock.port import Stock, StoredLayer
 from registry.docker_engine import DockerEngine, connect, errors_said
+from registry.engine_address import EngineAddress
 from registry.engine_archive import EngineLayer, load_image
 from registry.errors import EngineError
 
@@ -52,6 +57,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 30
 """For an answer to anything but the loading of an image."""
+ELSEWHERE = "elsewhere"
+"""In place of a boot of this machine."""
 LOAD_TIMEOUT_S = 600
 """The engine is silent while it unpacks a large layer."""
 
@@ -72,9 +79,13 @@ class DockerHost:
         answer_timeout_s: int = ANSWER_TIMEOUT_S,
         list_age_s: float = 0.0,
         boot: str | None = None,
+        address: EngineAddress | None = None,
     ) -> None:
-        self._device, self._stock = device, stock
-        self._boot = boot_id() if boot is None else boot
+        self._device, self._stock, self._address = device, stock, address
+        self._is_elsewhere = address is not None and address.is_elsewhere
+        if boot is None:  # what another machine has begun ends with it, and says how
+            boot = ELSEWHERE if self._is_elsewhere else boot_id()
+        self._boot = boot
         self._list_age_s = list_age_s
         self._listed: tuple[float, Sequence[Observed]] | None = None
         self._changes = 0
@@ -105,8 +116,9 @@ class DockerHost:
         try:
             _check(is_cancelled)
             with self._asked(f"the image {digest} could not be loaded"):
-                engine = connect(self._timeouts[0], LOAD_TIMEOUT_S)
+                engine = connect(self._timeouts[0], LOAD_TIMEOUT_S, self._address)
                 with contextlib.closing(engine):
+                    check_platform(image, engine.platform())
                     if engine.image_id(name) is None:
                         layers = [self._layer(each, is_cancelled) for each in image.layers]
                         load_image(engine, image.config, image.config_digest, layers, name)
@@ -128,6 +140,8 @@ class DockerHost:
         with self._changing[id], self._asked(f"{id} could not be stopped") as to:
             for found in self._containers(to, id):
                 self._remove(to, found["Id"], grace_s)
+            if self._is_elsewhere:
+                clear(to, self._device, id)
             self._changed()
 
     def reload(self, id: InstanceId) -> None:
@@ -187,21 +201,32 @@ class DockerHost:
     def _start(self, to: docker.APIClient, instance: Instance, wanted: str) -> None:
         import docker
 
-        name = image_name(self._device, instance.digest)
-        config = b"{}" if instance.bundle is None else self._stock.image(instance.digest).config
-        own = entrypoint(instance, config)
         try:
-            made = to.create_container(
-                name,
-                list(instance.args),
-                entrypoint=None if own is None else list(own),
-                name=container_name(self._device, instance.id),
-                environment=environment(instance),
-                labels=labels(self._device, instance, wanted, self._boot),
-                host_config=to.create_host_config(**confinement(instance)),
-            )
+            if not self._is_elsewhere:
+                self._run(to, instance, wanted, None)
+                return
+            check_elsewhere(instance)
+            python = self._stock.image(instance.digest).python_path
+            name = image_name(self._device, instance.digest)
+            with secrets_volume(to, self._device, instance, name, python) as volume:
+                self._run(to, instance, wanted, volume)
         except docker.errors.ImageNotFound:
             raise HostError(f"the image {instance.digest} is not prepared") from None
+
+    def _run(
+        self, to: docker.APIClient, instance: Instance, wanted: str, volume: str | None
+    ) -> None:
+        config = b"{}" if instance.bundle is None else self._stock.image(instance.digest).config
+        own = entrypoint(instance, config)
+        made = to.create_container(
+            image_name(self._device, instance.digest),
+            list(instance.args),
+            entrypoint=None if own is None else list(own),
+            name=container_name(self._device, instance.id),
+            environment=environment(instance),
+            labels=labels(self._device, instance, wanted, self._boot),
+            host_config=to.create_host_config(**confinement(instance, volume)),
+        )
         try:
             to.start(made["Id"])
         except BaseException:  # a port that another has, most of all
@@ -250,7 +275,7 @@ class DockerHost:
         try:
             with self._connecting:
                 if self._engine is None:
-                    self._engine = connect(*self._timeouts)
+                    self._engine = connect(*self._timeouts, self._address)
                 engine = self._engine
             with errors_said(what):
                 yield engine.client

@@ -16,14 +16,17 @@ from registry.deployments.settings import check_deployment_name
 from registry.errors import InUseError, InvalidNameError, NotFoundError, TargetExistsError
 
 Kind = Literal["local", "docker", "fpga", "edge"]
-LOCAL = "local"
+KINDS: tuple[Kind, ...] = get_args(Kind)
+LOCAL: Kind = "local"
 SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "local": {},
     "docker": {
-        # What the docker SDK takes as base_url, and where to find TLS files for tcp://.
+        # Of the engine; folder of TLS files for tcp://; file for ssh://; where replicas answer.
         "url": re.compile(r"(?:unix:///|ssh://|tcp://)[\x21-\x7e]{1,500}"),
-        "certificates": re.compile(r"/[^\0\n]{0,4000}"),
+        "tls": re.compile(r"/[^\0\n]{0,4000}"),
+        "ssh_config": re.compile(r"/[^\0\n]{0,4000}"),
         "address": re.compile(r"[0-9A-Za-z.:-]{1,255}"),
+        "insecure": re.compile(r"true|false"),
     },
     "fpga": {
         "board": re.compile(
@@ -32,7 +35,12 @@ SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
         ),
         "python": re.compile(r"/[^\0\n]{0,4000}"),
     },
-    "edge": {"condition": re.compile(r"[^\0\n]{1,1000}")},
+    "edge": {
+        "condition": re.compile(r"[^\0\n]{1,1000}"),
+        # Where modules answer on their device; none: the device finds a port of its loopback.
+        "port": re.compile(r"[1-9][0-9]{0,4}"),
+        "address": re.compile(r"[0-9A-Fa-f.:]{1,45}"),
+    },
 }
 """What can be set for each kind, and how it looks. runtime/ says what it means."""
 NEEDED: Mapping[str, tuple[str, ...]] = {"edge": ("condition",)}
@@ -59,19 +67,23 @@ class Targets:
     def attach(self, name: str, kind: str, settings: Mapping[str, str] | None = None) -> Target:
         """Make it known; whether it can be reached is runtime's to find out. Raises
         InvalidNameError, TargetExistsError."""
-        check_deployment_name(name, "target name")
-        checked = _checked(kind, settings or {})
+        made = self.checked(name, kind, settings)
         try:
             with self._database.write() as connection:
                 connection.execute(
                     "INSERT INTO targets VALUES (?, ?, ?, ?)",
-                    (name, kind, json.dumps(checked, sort_keys=True), self._clock()),
+                    (name, kind, json.dumps(made.settings, sort_keys=True), made.attached_at),
                 )
                 return _found(connection, name)
         except sqlite3.IntegrityError as error:
             raise TargetExistsError(
                 f"there is a target '{name}' already; detach it first, or take another name"
             ) from error
+
+    def checked(self, name: str, kind: str, settings: Mapping[str, str] | None = None) -> Target:
+        """What ``attach`` would make known, for whoever tries it first. Raises InvalidNameError."""
+        check_deployment_name(name, "target name")
+        return Target(name, *_checked(kind, settings or {}), self._clock())
 
     def list(self) -> list[Target]:
         """By name."""
@@ -113,9 +125,10 @@ def _found(connection: sqlite3.Connection, name: str) -> Target:
     )
 
 
-def _checked(kind: str, settings: Mapping[str, str]) -> dict[str, str]:
-    if kind not in get_args(Kind) or kind == LOCAL:
-        kinds = ", ".join(each for each in get_args(Kind) if each != LOCAL)
+def _checked(kind: str, settings: Mapping[str, str]) -> tuple[Kind, dict[str, str]]:
+    found = next((each for each in KINDS if each == kind), LOCAL)
+    if found == LOCAL:
+        kinds = ", ".join(each for each in KINDS if each != LOCAL)
         raise InvalidNameError(f"{ascii(kind)[:40]} is no kind of target; there are {kinds}")
     allowed = SETTINGS[kind]
     for key, value in settings.items():
@@ -129,4 +142,4 @@ def _checked(kind: str, settings: Mapping[str, str]) -> dict[str, str]:
     for key in NEEDED.get(kind, ()):
         if key not in settings:
             raise InvalidNameError(f"a target of kind {kind} needs the setting {key}")
-    return dict(settings)
+    return found, dict(settings)

@@ -27,6 +27,7 @@ from runtime.cli.deployment_wait import (
 from runtime.cli.output import output_option
 from runtime.cli.server_options import SectionedCommand
 from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
     from registry import Workspace
@@ -143,6 +144,11 @@ def traffic(
 ) -> None:
     """Split the traffic of a deployment between its revisions; 100 percent in all."""
     with open_workspace(workspace_dir) as workspace:
+        target = workspace.targets.get(workspace.deployments.get(name).target)
+        if target.kind == "edge":
+            raise BadValueError(
+                f"{name} is on devices, which have no traffic to split; see inferry edge rollout"
+            )
         found = workspace.deployments.set_traffic(
             name, shares(given, shadows), actor=who(), why="by hand"
         )

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.5
 FOLLOWED_LINES = 2000
 """That a replica may print between two looks without a gap."""
+MOST_DEVICES = 10
+DEVICE_S = 10.0
+"""For the answer of a device."""
 Read = Callable[[str, int], str]
 """The last lines of a replica. Raises EdgeError."""
 
@@ -42,6 +45,8 @@ def logs(
     with open_workspace(workspace_dir) as workspace, reader(workspace, name) as read:
         found = workspace.deployments.get(name)
         ids = _chosen(found, replica)
+        if workspace.targets.get(found.target).kind == "edge":
+            _check_devices(name, ids, follow)
         said = {id: read(id, FOLLOWED_LINES if follow else lines) for id in ids}
         is_named = len(ids) > 1 or (follow and replica is None)
         for id, text in said.items():
@@ -65,22 +70,22 @@ def news(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
 @contextlib.contextmanager
 def reader(workspace: Workspace, name: str) -> Iterator[Read]:
     """Reads beside the controller, and changes nothing of its."""
-    from edge.hosts.containers import DockerHost
     from edge.hosts.port import InstanceId
     from edge.hosts.run_folder import RunFolder
-    from runtime.deployments.here import workspace_mark
+    from runtime.deployments.engines import docker_host
+    from runtime.deployments.hub import hub_of, module_logs
 
     target = workspace.targets.get(workspace.deployments.get(name).target)
     if target.kind == "docker":
-        device = f"ws-{workspace_mark(workspace.root)}-{target.name}"
-        host = DockerHost(device, cast("Stock", None))  # which logs does not ask
-        with contextlib.closing(host):
+        stock = cast("Stock", None)  # which logs does not ask
+        with contextlib.closing(docker_host(workspace.root, target, stock)) as host:
             yield lambda id, lines: host.logs(InstanceId(id, "live"), lines)
-    elif target.kind in ("local", "fpga"):
+    elif target.kind == "edge":
+        hub = hub_of(workspace.root)
+        yield lambda id, lines: module_logs(hub, id, name, lines, timeout_s=DEVICE_S)
+    else:
         runs = workspace.root / "deployments" / "processes" / target.name / "run"
         yield lambda id, lines: RunFolder(runs / f"{id}.live").last_lines(lines)
-    else:
-        raise BadValueError(f"what runs on devices is asked with: inferry edge logs DEVICE {name}")
 
 
 def _follow(
@@ -115,6 +120,14 @@ def _chosen(found: Deployment, replica: str | None) -> list[str]:
         known = ", ".join(ids) or "none"
         raise BadValueError(f"{found.name} has no replica {replica[:60]!a}; there is {known}")
     return [replica]
+
+
+def _check_devices(name: str, ids: Sequence[str], follow: bool) -> None:
+    """Each is asked through the hub, and answers in its own time. Raises BadValueError."""
+    if follow:
+        raise BadValueError("devices are asked once; leave --follow out, and ask again")
+    if len(ids) > MOST_DEVICES:
+        raise BadValueError(f"{name} is on {len(ids)} devices; name one with --replica DEVICE")
 
 
 def _whole(text: str) -> list[str]:

@@ -41,14 +41,19 @@ def record(item: Deployment) -> Record:
     }
 
 
-def overview(item: Deployment) -> Record:
-    """In a line of a table."""
+def overview(item: Deployment, kind: str = "local") -> Record:
+    """In a line of a table. ``kind``: of its target."""
     ready = sum(each.state == "ready" for each in replicas_of(item))
-    return {**record(item), "replicas": f"{ready}/{span(item.service)}"}
+    return {**record(item), "replicas": f"{ready}/{_wanted(item, kind)}"}
 
 
-def for_people(item: Deployment) -> Record:
-    """As ``show`` has it."""
+def _wanted(item: Deployment, kind: str) -> str:
+    """Devices are as many as there are."""
+    return str(len(replicas_of(item))) if kind == "edge" else span(item.service)
+
+
+def for_people(item: Deployment, kind: str = "local") -> Record:
+    """As ``show`` has it. ``kind``: of its target."""
     known = record(item)
     goal = item.revision(item.goal)
     found: dict[str, Json] = {
@@ -57,7 +62,8 @@ def for_people(item: Deployment) -> Record:
     if item.observed is not None:
         late = "" if item.observed.change >= item.change else ", before the latest change"
         found["seen_at"] = f"{item.observed.seen_at}{late}"
-    found["replicas"] = [f"{span(item.service)} wanted", *_replica_lines(item)]
+    wanted = "each device" if kind == "edge" else span(item.service)
+    found["replicas"] = [f"{wanted} wanted", *_replica_lines(item)]
     found["traffic"] = [share_line(item, share) for share in item.traffic]
     found["revisions"] = [_revision_line(each, item.goal) for each in item.revisions]
     service = plain(item.service)

@@ -34,7 +34,11 @@ def list_deployments(output: str, workspace_dir: Path | None) -> None:
     """List the deployments, and how they are."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.list()
-    rows = [record(item) if output == "json" else overview(item) for item in found]
+        kinds = {each.name: each.kind for each in workspace.targets.list()}
+    rows = [
+        record(item) if output == "json" else overview(item, kinds.get(item.target, "local"))
+        for item in found
+    ]
     print_records(rows, COLUMNS, output)
     if found and output != "json":
         say_if_alone(workspace.root)
@@ -48,7 +52,8 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
     """Show all that is known of a deployment, but no secret and no key."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.get(name)
-    print_record(record(found) if output == "json" else for_people(found), output)
+        kind = workspace.targets.get(found.target).kind
+    print_record(record(found) if output == "json" else for_people(found, kind), output)
     if output != "json":
         say_if_alone(workspace.root)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.text import printable
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
 
@@ -37,20 +38,40 @@ def target() -> None:
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="docker: url, certificates, address; fpga: board, python; edge: condition. May repeat.",
+    help="docker: url, tls, ssh_config, address, insecure; fpga: board, python; edge: condition,"
+    " port, address. May repeat.",
 )
+@click.option("--no-check", is_flag=True, help="Attach it without trying whether it is there.")
 @output_option
 @workspace_option
 def attach(
-    name: str, kind: str, settings: tuple[str, ...], output: str, workspace_dir: Path | None
+    name: str,
+    kind: str,
+    settings: tuple[str, ...],
+    no_check: bool,
+    output: str,
+    workspace_dir: Path | None,
 ) -> None:
-    """Make the target NAME known."""
+    """Make the target NAME known, and say what is there.
+
+    A Docker Engine: --set url=tcp://HOST:2376 --set tls=FOLDER (with ca.pem, cert.pem, key.pem), or
+    --set url=ssh://USER@HOST; without url this machine's. Replicas are reached at the host of the
+    url, or at --set address=ADDRESS. Devices: --set condition='line == "3"', as of inferry edge
+    deploy --target."""
+    from runtime.deployments.attaching import check_target, found_at
+
     with open_workspace(workspace_dir) as workspace:
-        made = workspace.targets.attach(name, kind, _settings(settings))
+        wanted = workspace.targets.checked(name, kind, _settings(settings))
+        check_target(wanted)
+        found = None if no_check else found_at(workspace, wanted)
+        made = workspace.targets.attach(name, kind, wanted.settings)
     if output == "json":
-        print_record(record(made), output)
-    else:
-        click.echo(f"Attached {made.name}; use it with: inferry deploy --target {made.name}")
+        print_record({**record(made), "found": None if found is None else found.facts}, output)
+        return
+    said = f": {found.line}" if found is not None and found.line else ""
+    click.echo(f"Attached {made.name}{said}; use it with: inferry deploy --target {made.name}")
+    if found is not None and found.warning:
+        click.echo(f"inferry: {printable(found.warning)}", err=True)
 
 
 @target.command("list")

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from edge.hub import devices
 from registry import Workspace
+from runtime.deployments.hub import hub_of
 from tests.runtime.conftest import Cli
 
 
@@ -16,7 +18,9 @@ def test_local_is_there_and_stays(cli: Cli) -> None:
 
 
 def test_a_target_is_attached_shown_and_detached(cli: Cli) -> None:
-    done = cli("target", "attach", "box", "--kind", "docker", "--set", "url=ssh://ada@box")
+    done = cli(
+        "target", "attach", "box", "--kind", "docker", "--set", "url=ssh://ada@box", "--no-check"
+    )
     assert done.code == 0, done.stderr
     shown = json.loads(cli("target", "show", "box", "-o", "json").stdout)
     assert (shown["kind"], shown["settings"], shown["users"]) == (
@@ -74,3 +78,32 @@ def test_what_cannot_be_is_refused_in_a_line(cli: Cli, tmp_path: Path) -> None:
         assert len(done.stderr) < 1000
         assert "\x1b" not in done.stderr
         assert len(workspace.targets.list()) == 1
+
+
+def test_an_engine_that_does_not_answer_is_not_attached_unless_that_is_meant(cli: Cli) -> None:
+    words = ("attach", "x", "--kind", "docker", "--set", "url=tcp://127.0.0.1:1")
+    done = cli("target", *words)
+    assert (done.code, done.stderr.count("\n")) == (1, 1)
+    assert "Connection refused" in done.stderr
+    assert "--no-check" in done.stderr
+    assert cli("target", *words, "--no-check").code == 0
+
+
+def test_an_open_port_of_another_machine_is_refused_unless_somebody_insists(cli: Cli) -> None:
+    words = ("attach", "x", "--kind", "docker", "--no-check", "--set", "url=tcp://gpu1:2375")
+    done = cli("target", *words)
+    assert (done.code, "without TLS" in done.stderr) == (1, True)
+    assert cli("target", *words, "--set", "insecure=true").code == 0
+
+
+def test_how_many_devices_meet_the_condition_is_said(cli: Cli, tmp_path: Path) -> None:
+    database = hub_of(tmp_path / ".inferry")
+    for number in range(3):
+        devices.enrol(database, f"d-{number}", now_ms=1, tags={"line": str(number % 2)})
+    words = ("--kind", "edge", "--set", 'condition=line == "0"')
+    done = cli("target", "attach", "line-0", *words)
+    assert "2 of 3 devices of the hub meet the condition" in done.stdout
+    done = cli("target", "attach", "other", *words, "-o", "json")
+    assert json.loads(done.stdout)["found"] == {"devices": 2, "enrolled": 3}
+    done = cli("target", "attach", "x", "--kind", "edge", "--set", "condition=line ==")
+    assert (done.code, done.stderr.count("\n")) == (1, 1)

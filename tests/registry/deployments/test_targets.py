@@ -51,10 +51,14 @@ def test_one_in_use_cannot_be_detached_and_names_its_users(made: Workspace) -> N
         ("x", "docker", {"url": "http://h"}),
         ("x", "docker", {"url": "tcp://h\nx"}),
         ("x", "docker", {"uri": "ssh://h"}),
-        ("x", "docker", {"certificates": "relative"}),
+        ("x", "docker", {"tls": "relative"}),
+        ("x", "docker", {"ssh_config": "relative"}),
+        ("x", "docker", {"insecure": "perhaps"}),
         ("x", "fpga", {"board": "toaster"}),
         ("x", "edge", {}),
         ("x", "edge", {"condition": ""}),
+        ("x", "edge", {"condition": "all", "port": "0"}),
+        ("x", "edge", {"condition": "all", "address": "press-7"}),
     ],
 )
 def test_what_makes_no_sense_is_refused(
