@@ -68,7 +68,8 @@ def wanted_replicas(
             return {course.new: 1}
     if course is None or course.is_over:
         for share in deployment.traffic:
-            found[share.revision] = _part(scale, share.percent)
+            if not (is_exclusive and share.is_shadow):  # it would take the place of who answers
+                found[share.revision] = _part(scale, share.percent)
         if course is None and not deployment.traffic:
             found[deployment.goal] = scale
         return {revision: count for revision, count in found.items() if count > 0}
@@ -107,6 +108,12 @@ def steps(
         elif missing < 0:
             found += [_end(replica) for replica in _least_missed(alive)[:-missing]]
     return found
+
+
+def serving(deployment: Deployment, seen: Sequence[Seen]) -> list[Seen]:
+    """Without those of shadows, whose load says nothing of what clients need."""
+    shadows = {share.revision for share in deployment.traffic if share.is_shadow}
+    return [replica for replica in seen if replica.revision not in shadows]
 
 
 def ready_of(revision: int, seen: Sequence[Seen]) -> int:
