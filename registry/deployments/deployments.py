@@ -41,6 +41,8 @@ from registry.records import Image
 Slot = Literal["primary", "secondary"]
 Entries = list[Entry]
 MAX_SECRETS = 64
+AIMS = ("created", "updated", "rolled back")
+"""Events that make a revision the goal."""
 
 
 class Deployments:
@@ -110,7 +112,8 @@ class Deployments:
         service: ServiceSettings | None = None,
     ) -> Deployment:
         """Declare a new revision (for another image or settings), other service settings, or both.
-        What is the same as the goal makes no new revision."""
+        What is the same as the goal makes no new revision; but where its image is named and it has
+        not the traffic, as one that was taken back, it is the goal anew (see ``attempt``)."""
         if service is not None:
             check_service(service)
         with self._database.write() as connection:
@@ -124,6 +127,10 @@ class Deployments:
                 _add_revision(connection, name, number, found, new, self._clock(), actor)
                 self._aim(connection, name, number)
                 detail = {"image": _pinned(found), "revision": number}
+                self._note(connection, name, actor, "updated", detail)
+            elif image is not None and _is_without_traffic(before):
+                self._aim(connection, name, goal.number)
+                detail = {"image": _pinned(found), "revision": goal.number}
                 self._note(connection, name, actor, "updated", detail)
             if service is not None and service != before.service:
                 connection.execute(
@@ -214,6 +221,12 @@ class Deployments:
                 row["name"]: row["change"]
                 for row in connection.execute("SELECT name, change FROM deployments")
             }
+
+    def attempt(self, name: str) -> int:
+        """Which entry of the ledger made the goal what it is: another one whenever it is named,
+        also when it is the same again. 0: nobody has."""
+        with self._database.read() as connection:
+            return ledger.newest(connection, name, AIMS)
 
     # Secrets and keys.
 
@@ -361,6 +374,12 @@ def _check_target(connection: sqlite3.Connection, name: str) -> None:
         raise NotFoundError(
             f"there is no target '{name}'; see inferry target list, or inferry target attach"
         )
+
+
+def _is_without_traffic(deployment: Deployment) -> bool:
+    """Something else has what the goal shall have."""
+    live = [share for share in deployment.traffic if not share.is_shadow]
+    return bool(live) and live != [Share(deployment.goal, 100.0)]
 
 
 def _image(connection: sqlite3.Connection, ref: str) -> Image:

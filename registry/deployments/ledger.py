@@ -72,6 +72,17 @@ def read(
     return [_entry(row) for row in rows]
 
 
+def newest(connection: sqlite3.Connection, deployment: str, events: Sequence[str]) -> int:
+    """The id of the last entry of one of these events; 0: there is none."""
+    marks = ", ".join("?" * len(events))
+    row = connection.execute(
+        f"SELECT id FROM deployment_ledger WHERE deployment = ? AND event IN ({marks})"
+        " ORDER BY id DESC LIMIT 1",
+        (deployment, *events),
+    ).fetchone()
+    return 0 if row is None else int(row["id"])
+
+
 def live_detail(traffic: Sequence[Share], images: Mapping[int, str]) -> dict[str, Any]:
     """The detail of a LIVE event."""
     return {

@@ -29,7 +29,7 @@ LONGEST = 10.0
 class Course(msgspec.Struct, frozen=True, omit_defaults=True):
     """``before``: revision and percent of what had the traffic when it began; ``elapsed_s``: of
     preparing, or of the step; ``seen`` and ``seen_before``: requests of the new revision and of
-    those before it, when the step began."""
+    those before it, when the step began; ``attempt``: which naming of the goal was taken back."""
 
     new: int
     before: tuple[tuple[int, float], ...] = ()
@@ -39,6 +39,7 @@ class Course(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: int = 0
     seen_before: int = 0
     cause: str = ""
+    attempt: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -49,11 +50,12 @@ class Course(msgspec.Struct, frozen=True, omit_defaults=True):
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Of the new revision's replicas. ``trouble``: why it cannot come into service (a replica
-    ended, its sample failed)."""
+    ended, its sample failed); ``delay``: what keeps them from starting, which may pass."""
 
     ready: int
     wanted: int
     trouble: str | None = None
+    delay: str | None = None
 
 
 def begun(new: int, before: Sequence[Share]) -> Course:
@@ -131,7 +133,8 @@ def _prepared(
         phase: Phase = "shifting" if course.before else "finished"
         return _stepped(msgspec.structs.replace(course, phase=phase), 0, old, new)
     if course.elapsed_s >= start_s and course.before:
-        return _taken_back(course, f"it was not ready within {start_s:g} s")
+        why = "" if readiness.delay is None else f": {readiness.delay}"
+        return _taken_back(course, f"it was not ready within {start_s:g} s{why}")
     return course
 
 

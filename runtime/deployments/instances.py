@@ -1,7 +1,7 @@
 """What a host is asked for: the instance of a revision, with its limits, environment and secrets.
 
 instances = Instances("web", deployments, host, environ={}, secret_files=None)
-instances.prepare(declared, (1, 2))
+delays = instances.prepare(declared, (1, 2))
 instances.describe(declared)(2)           # the instance, its id left empty, and its health
 """
 
@@ -42,13 +42,18 @@ class Instances:
     def __repr__(self) -> str:
         return f"Instances({self._name}, {len(self._prepared)} images are ready)"
 
-    def prepare(self, declared: Deployment, revisions: Iterable[int]) -> None:
-        """Their images are ready to start, then. Raises EdgeError."""
+    def prepare(self, declared: Deployment, revisions: Iterable[int]) -> Mapping[int, str]:
+        """Their images are ready to start, then; returns why some are not."""
+        delays = {}
         for revision in revisions:
             digest = declared.revision(revision).digest
             if digest not in self._prepared:
-                self._host.prepare(digest, lambda: False)
-                self._prepared.add(digest)
+                try:
+                    self._host.prepare(digest, lambda: False)
+                    self._prepared.add(digest)
+                except EdgeError as error:
+                    delays[revision] = str(error)
+        return delays
 
     def describe(self, declared: Deployment) -> Describe:
         """What it gives writes the secrets as they are now, and may raise EdgeError."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import msgspec
+
 from registry.clock import Clock
 from registry.deployments import Deployments, Observed
 from registry.errors import RegistryError
-from runtime.deployments.course import Course
 from runtime.deployments.memory import Memory, memory_text
 
 KEEP_S = 5.0
@@ -49,8 +50,5 @@ def _without_times(memory: Memory) -> Memory:
     course = memory.course
     if course is None:
         return memory
-    return Memory(
-        Course(course.new, course.before, course.phase, course.step, cause=course.cause),
-        memory.port,
-        memory.scale,
-    )
+    timeless = msgspec.structs.replace(course, elapsed_s=0.0, seen=0, seen_before=0)
+    return msgspec.structs.replace(memory, course=timeless)

@@ -11,6 +11,9 @@ When it goes on, and when it is taken back, is decided in course.py and evidence
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import msgspec
 
 from registry.deployments import Deployment, Deployments, Rollout, Share
 from runtime.deployments.course import Course, Readiness, advanced, begun, shares
@@ -33,15 +36,21 @@ class Rollouts:
         self._witness, self._sample = witness, sample
         self._sampled: dict[int, str | None] = {}
         """What was wrong with the answers of a revision, once it was asked."""
+        self._looked_up = 0
+        """The declaration in which nobody named again what was taken back."""
 
     def __repr__(self) -> str:
         return f"Rollouts({self._name}, {self._witness})"
 
     def course(self, declared: Deployment, kept: Course | None) -> Course | None:
-        """``kept``: as it was; a new one where the goal is another one and has not the traffic."""
-        if not declared.is_wanted or (kept is not None and kept.new == declared.goal):
+        """``kept``: as it was; a new one where the goal is another one and has not the traffic, or
+        was named again after it had been taken back."""
+        if not declared.is_wanted:
             return kept
-        if declared.traffic == (Share(declared.goal, 100.0),):
+        if kept is not None and kept.new == declared.goal and not self._is_retried(declared, kept):
+            return kept
+        live = [share for share in declared.traffic if not share.is_shadow]
+        if live == [Share(declared.goal, 100.0)]:
             return None
         self._witness.begin_anew()
         self._sampled.pop(declared.goal, None)
@@ -65,13 +74,15 @@ class Rollouts:
             rules,
             declared.revision(course.new).settings.health.start_s,
             tick_s,
-            Readiness(readiness.ready, readiness.wanted, trouble),
+            replace(readiness, trouble=trouble),
             self._witness.of_old(course),
             self._witness.of_new(course, declared.service.rollout),
         )
         if after.phase != course.phase and after.is_over:
             detail = {"revision": after.new, "cause": after.cause}
             self._deployments.note(self._name, f"rollout {after.phase}", detail, actor=ACTOR)
+        if after.phase == "taken back":
+            after = msgspec.structs.replace(after, attempt=self._deployments.attempt(self._name))
         return after
 
     def shifted(self, declared: Deployment, course: Course, rules: Rollout) -> Deployment:
@@ -89,6 +100,13 @@ class Rollouts:
             return declared
         why = course.cause or f"rollout of revision {course.new}: {course.phase}"
         return self._deployments.set_traffic(self._name, [*wanted, *shadows], actor=ACTOR, why=why)
+
+    def _is_retried(self, declared: Deployment, course: Course) -> bool:
+        """Looked up only when something changed."""
+        if course.phase != "taken back" or declared.change == self._looked_up:
+            return False
+        self._looked_up = declared.change
+        return course.attempt not in (0, self._deployments.attempt(self._name))
 
     def _sampled_trouble(
         self, declared: Deployment, revision: int, places: Mapping[str, Place]

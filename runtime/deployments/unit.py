@@ -24,8 +24,8 @@ from runtime.balance.declared import Service
 from runtime.deployments.changes import Changes, Listener
 from runtime.deployments.condition import condition
 from runtime.deployments.course import Course, Readiness
-from runtime.deployments.draining import is_idle
-from runtime.deployments.fleet import Drain, Remove, Start, ready_of, steps, wanted_replicas
+from runtime.deployments.crew import Crew
+from runtime.deployments.fleet import ready_of, wanted_replicas
 from runtime.deployments.front import Front
 from runtime.deployments.instances import Instances
 from runtime.deployments.memory import Memory, read_memory
@@ -37,11 +37,6 @@ from runtime.deployments.rollouts import Rollouts, Sample
 from runtime.deployments.scale import Scale, first_scale
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.witness import Witness
-
-GRACE_S = 35.0
-"""For a replica's server, which drains by itself too, on SIGTERM."""
-ADOPT_S = 10.0
-"""For the keepers of replicas that were found to have looked at them."""
 
 
 class ReplicaUnit:
@@ -74,6 +69,7 @@ class ReplicaUnit:
         self._instances = Instances(
             name, deployments, host, environ=environ or {}, secret_files=secret_files
         )
+        self._crew = Crew(self._replicas, self._instances)
         self._pages, self._witness = Pages(), Witness()
         self._rollouts = Rollouts(name, deployments, self._witness, sample)
         self._scale = Scale(name, deployments, Changes(name, listener))
@@ -83,7 +79,6 @@ class ReplicaUnit:
         self._declared: Deployment
         """As it was read in this tick, with the traffic that the tick gave it."""
         self._last_s: float | None = None
-        self._adopted_s: float | None = None
 
     def __repr__(self) -> str:
         return f"ReplicaUnit({self.name}, {self._replicas})"
@@ -103,14 +98,14 @@ class ReplicaUnit:
             trouble = self._work(declared, tick_s, now_s, balanced)
         except EdgeError as error:
             trouble = str(error)
-        trouble = trouble or self._replicas.stop_trouble() or balancer_trouble or None
+        trouble = trouble or balancer_trouble or None
         self._finish(self._declared, now_s, trouble, is_served=balanced is not None)
 
     def _work(
         self, declared: Deployment, tick_s: float, now_s: float, balanced: ServiceState | None
     ) -> str | None:
-        """Returns what is wrong with a replica."""
-        self._adopt(declared, now_s)
+        """Returns what is wrong with replicas. Raises EdgeError where the host cannot be asked."""
+        self.is_known = self._crew.adopt(declared, now_s) or self.is_known
         places = self._replicas.addresses()
         self._witness.count(balanced, places)
         pages = self._asked_pages(declared, now_s)
@@ -120,28 +115,22 @@ class ReplicaUnit:
         seen, kept = self._replicas.seen(), self._memory.scale
         scale = self._scale.now(declared, kept, seen, pages, held=held, now_s=now_s)
         wanted = wanted_replicas(declared, course, scale, is_exclusive=self._is_exclusive)
-        self._instances.prepare(declared, wanted)
+        self._crew.prepare(declared, wanted)
         if course is not None and not course.is_over:
             rules = self._rules(declared)
             course = self._advanced(declared, course, rules, wanted, tick_s)
             self._memory = Memory(course, self._memory.port, scale)
             self._declared = declared = self._rollouts.shifted(declared, course, rules)
         self._memory = Memory(course, self._memory.port, scale)
-        self._act(declared, wanted, now_s, balanced)
-        return next(
-            (said for revision in sorted(wanted) if (said := self._replicas.trouble(revision))),
-            None,
+        self._crew.act(
+            declared,
+            wanted,
+            balanced,
+            now_s,
+            is_withdrawn=self.service is None,
+            is_exclusive=self._is_exclusive,
         )
-
-    def _adopt(self, declared: Deployment, now_s: float) -> None:
-        """What an earlier controller left."""
-        if self._adopted_s is None:
-            before = () if declared.observed is None else declared.observed.replicas
-            leaving = {each.id for each in before if each.state == "draining"}
-            self._replicas.adopt(self._instances.describe(declared), leaving=leaving, now_s=now_s)
-            self._adopted_s = now_s
-        if not self.is_known:
-            self.is_known = self._replicas.are_seen() or now_s - self._adopted_s > ADOPT_S
+        return self._crew.trouble(wanted)
 
     def _asked_pages(self, declared: Deployment, now_s: float) -> Mapping[str, bytes | None] | None:
         """Where somebody wants to know: the scale, or a rollout's evidence."""
@@ -170,28 +159,8 @@ class ReplicaUnit:
     ) -> Course:
         new, places = course.new, self._replicas.addresses()
         ready, trouble = ready_of(new, self._replicas.seen()), self._replicas.trouble(new)
-        readiness = Readiness(ready, wanted.get(new, 0), trouble)
+        readiness = Readiness(ready, wanted.get(new, 0), trouble, self._crew.delay(new))
         return self._rollouts.advanced(declared, course, rules, readiness, places, tick_s)
-
-    def _act(
-        self,
-        declared: Deployment,
-        wanted: Mapping[int, int],
-        now_s: float,
-        balanced: ServiceState | None,
-    ) -> None:
-        """Who is to go from here on is stopped in a later tick: by then the record says so, and a
-        next controller will not take it for one that is wanted."""
-        for leaver in self._replicas.leaving():
-            if is_idle(leaver, balanced, now_s, is_withdrawn=self.service is None):
-                self._replicas.stop(leaver.id, GRACE_S)
-        for step in steps(wanted, self._replicas.seen(), is_exclusive=self._is_exclusive):
-            match step:
-                case Start(revision):
-                    instance, health = self._instances.describe(declared)(revision)
-                    self._replicas.start(revision, instance, health)
-                case Drain(id) | Remove(id):
-                    self._replicas.drain(id, now_s)
 
     def _finish(
         self, declared: Deployment, now_s: float, trouble: str | None, *, is_served: bool
@@ -203,7 +172,7 @@ class ReplicaUnit:
         seen = self._replicas.seen()
         if not declared.is_wanted:
             self._scale.stop(seen, now_s)
-            if not seen and self._adopted_s is not None and trouble is None:
+            if not seen and self._crew.is_adopted and trouble is None:
                 self._forget()
                 return
         scale = self._memory.scale

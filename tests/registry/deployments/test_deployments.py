@@ -52,6 +52,27 @@ def test_another_image_is_a_new_revision_and_the_same_one_is_none(made: Workspac
     assert (found.goal, len(found.revisions), found.change) == (2, 2, 2)
 
 
+def test_a_goal_without_the_traffic_may_be_named_again_which_is_another_attempt(
+    made: Workspace,
+) -> None:
+    made.deployments.create("web", "adder:1", actor="a")
+    made.deployments.set_traffic("web", [Share(1, 100)], actor="controller")
+    before = made.deployments.update("web", image="adder:2", actor="a")
+    first = made.deployments.attempt("web")
+    made.deployments.set_traffic("web", [Share(1, 100)], actor="controller")
+    made.deployments.update("web", service=ServiceSettings(most_replicas=3), actor="a")
+    assert made.deployments.attempt("web") == first
+    again = made.deployments.update("web", image="adder:2", actor="a")
+    assert (again.goal, len(again.revisions)) == (before.goal, len(before.revisions))
+    second = made.deployments.attempt("web")
+    assert second > first
+    made.deployments.rollback("web", 2, actor="a")
+    assert made.deployments.attempt("web") > second
+    live = made.deployments.set_traffic("web", [Share(2, 100), Share(1, 5, True)], actor="a")
+    assert made.deployments.update("web", image="adder:2", actor="a").change == live.change
+    assert made.deployments.attempt("other") == 0
+
+
 def test_settings_alone_make_a_revision_and_service_settings_do_not(made: Workspace) -> None:
     made.deployments.create("web", "adder:1", actor="a")
     found = made.deployments.update(

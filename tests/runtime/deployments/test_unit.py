@@ -10,9 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge.errors import PullError
 from registry import Workspace
 from registry.deployments import Health, RevisionSettings, Rollout, ServiceSettings
 from runtime.autoscale.change import After, Before
+from runtime.balance.balancer import ServiceState
+from runtime.deployments.changes import Nobody
 from runtime.deployments.unit import ReplicaUnit
 from tests.registry.onnx_files import adder
 from tests.runtime.deployments.fake_host import FakeHost, fake_host
@@ -52,7 +55,7 @@ class Ticking:
 
     def tick(self, passed_s: float = 1.0) -> None:
         self.now_s += passed_s
-        self.unit.tick(self.now_s, None)
+        self.unit.tick(self.now_s, ServiceState("web", (), 0, 0))
 
     def states(self) -> list[str]:
         return sorted(each.state for each in self.unit._replicas.seen())
@@ -149,7 +152,7 @@ def test_the_record_is_read_once_a_tick_and_keys_only_when_something_changed(
         assert web.unit.service != before
 
 
-class Heard:
+class Heard(Nobody):
     def __init__(self) -> None:
         self.all: list[tuple[str, int, int]] = []
 
@@ -195,3 +198,90 @@ def test_a_jump_of_the_wall_clock_changes_nothing(
         assert web.states() == ["ready", "ready"]
         assert host.started == before
         assert host.stopping == []
+
+
+def live(made: Workspace) -> list[int]:
+    return [share.revision for share in made.deployments.get("web").traffic]
+
+
+@pytest.mark.parametrize("how", ["update", "rollback"])
+def test_what_was_taken_back_is_tried_again_when_it_is_named_again(
+    made: Workspace, how: str
+) -> None:
+    answers = ["it answers nonsense", None]
+    with fake_host() as host:
+        unit = ReplicaUnit(
+            "web", made.deployments, host,
+            sample=lambda revision, *_: answers.pop(0) if revision == 2 else None,
+        )  # fmt: skip
+        web = Ticking(unit)
+        try:
+            web.until(lambda: live(made) == [1])
+            made.deployments.update("web", image="adder:2", actor="a")
+            web.until(lambda: "taken back: it answers nonsense" in unit.shown)
+            for _ in range(5):  # it is not tried again by itself, whatever else changes
+                web.tick()
+            made.deployments.renew_key("web", "primary", actor="a")
+            web.tick()
+            made.deployments.update("web", service=SERVICE, actor="a")
+            web.tick()
+            assert live(made) == [1]
+            assert len(answers) == 1
+            if how == "update":
+                made.deployments.update("web", image="adder:2", actor="a")
+            else:
+                made.deployments.rollback("web", "adder:2", actor="a")
+            web.until(lambda: live(made) == [2])
+            web.until(lambda: unit.shown == "running")
+            assert [
+                entry.event for entry in made.deployments.ledger("web") if "rollout" in entry.event
+            ] == ["rollout finished", "rollout taken back", "rollout finished"]
+        finally:
+            unit.close(1.0)
+
+
+def test_the_next_controller_does_not_try_again_what_was_taken_back(made: Workspace) -> None:
+    asked: list[int] = []
+
+    def controlled(host: FakeHost, before: Callable[[], object]) -> None:
+        unit = ReplicaUnit("web", made.deployments, host, sample=sample)
+        web = Ticking(unit)
+        web.until(lambda: live(made) == [1])
+        before()
+        web.until(lambda: "taken back" in unit.shown and web.states() == ["ready", "ready"])
+        unit.close(1.0)
+
+    def sample(revision: int, digest: str, address: str, port: int) -> str | None:
+        asked.append(revision)
+        return "wrong" if revision == 2 else None
+
+    with fake_host() as host:
+        controlled(host, lambda: made.deployments.update("web", image="adder:2", actor="a"))
+        controlled(host, lambda: None)
+        assert asked == [1, 2]
+
+
+def test_an_image_that_cannot_be_had_is_taken_back_in_time_and_says_why(made: Workspace) -> None:
+    bad = made.images.get("adder:2").digest
+
+    class Missing(FakeHost):
+        def prepare(self, digest: str, is_cancelled: Callable[[], bool]) -> None:
+            if digest == bad:
+                raise PullError("the image is not whole any more")
+
+    host = Missing()
+    try:
+        with ticking(made, host) as web:
+            web.until(lambda: live(made) == [1])
+            made.deployments.update("web", image="adder:2", actor="a")
+            web.tick()
+            web.tick()
+            assert web.unit.shown.startswith("updating: revision 2 starts; the image is not whole")
+            # What it lacks is not the affair of the old one.
+            host.kill(host.list()[0].id)
+            web.until(lambda: "taken back" in web.unit.shown)
+            assert "not ready within 30 s: the image is not whole any more" in web.unit.shown
+            web.until(lambda: web.states() == ["ready", "ready"])
+            assert live(made) == [1]
+    finally:
+        host.close()
