@@ -25,12 +25,12 @@ from edge.hosts.port import ModuleHost
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import Target
-from runtime.balance.balancer import Balancer
 from runtime.deployments.controller import Controller
 from runtime.deployments.golden import sampler
 from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
+from runtime.shadow.balancing import MirroredBalancer
 
 LIST_AGE_S = 0.3
 """How old may be what an engine said of its containers: each replica has a keeper that asks."""
@@ -64,7 +64,7 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
         secret_files=SecretFiles(workspace.root / "deployments" / "secrets", user),
     )
     command = haproxy_program() or "haproxy"
-    balancer = Balancer(balancer_folder(workspace.root), command=command, told=told)
+    balancer = MirroredBalancer(balancer_folder(workspace.root), command=command, told=told)
     return Controller(workspace, balancer, replicas, told=told)
 
 

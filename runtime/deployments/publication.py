@@ -27,11 +27,21 @@ def service_of(
         return None
     service = declared.service
     shares = {share.revision: max(1, round(share.percent * 100)) for share in live}
+    copies = {
+        share.revision: max(1, round(share.percent * 100))
+        for share in declared.traffic
+        if share.is_shadow and share.revision not in shares
+    }
     # Those that drain and have no share any more still finish.
-    shares |= {places[id][0]: 0 for id in draining if id in places and places[id][0] not in shares}
+    rest = {places[id][0]: 0 for id in draining if id in places}
     versions = tuple(
-        Version(f"r{revision}", share, _replicas(revision, places, draining, is_all=share > 0))
-        for revision, share in sorted(shares.items())
+        Version(
+            version_of(revision),
+            shares.get(revision, 0),
+            _replicas(revision, places, draining, is_all=revision in (shares | copies)),
+            copies=copies.get(revision, 0),
+        )
+        for revision in sorted({*shares, *copies, *rest})
     )
     health = declared.revision(live[0].revision).settings.health
     return Service(
@@ -44,6 +54,11 @@ def service_of(
         service.sticky_header,
         health=Health(interval_s=max(0.05, min(0.5, health.interval_s))),
     )
+
+
+def version_of(revision: int) -> str:
+    """As the balancer calls it, and whoever counts what a shadow answers."""
+    return f"r{revision}"
 
 
 def url_of(declared: Deployment, service: Service | None) -> str | None:

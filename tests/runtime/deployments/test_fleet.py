@@ -16,6 +16,7 @@ from runtime.deployments.fleet import (
     Start,
     State,
     ready_of,
+    serving,
     steps,
     wanted_replicas,
 )
@@ -63,6 +64,20 @@ def test_after_the_end_only_what_has_traffic_stays() -> None:
 def test_a_canary_and_a_shadow_have_replicas_for_their_share() -> None:
     found = deployment(Share(1, 90), Share(2, 10), Share(3, 50, True))
     assert wanted_replicas(found, None, 4) == {1: 4, 2: 1, 3: 2}
+
+
+def test_on_a_board_there_is_no_room_for_a_shadow() -> None:
+    found = deployment(Share(2, 100), Share(1, 50, True), goal=2)
+    assert wanted_replicas(found, None, 1, is_exclusive=True) == {2: 1}
+    finished = Course(2, ((1, 100.0),), "finished")
+    assert wanted_replicas(found, finished, 1, is_exclusive=True) == {2: 1}
+
+
+def test_a_shadow_serves_nobody() -> None:
+    found = deployment(Share(1, 100), Share(2, 50, True))
+    both = [seen("a"), replace(seen("b"), revision=2)]
+    assert [each.id for each in serving(found, both)] == ["a"]
+    assert serving(deployment(Share(1, 100)), both) == both
 
 
 def test_no_replica_where_nothing_is_wanted_or_scaled_to_zero() -> None:
