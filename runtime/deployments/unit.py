@@ -21,10 +21,11 @@ from registry.deployments import Deployment, Deployments, Observed, Rollout
 from registry.errors import RegistryError
 from runtime.balance.balancer import ServiceState
 from runtime.balance.declared import Service
-from runtime.deployments.changes import Changes, Listener
-from runtime.deployments.condition import condition
+from runtime.deployments.changes import Changes, Listener, Nobody
+from runtime.deployments.condition import condition, noted
 from runtime.deployments.course import Course, Readiness
 from runtime.deployments.crew import Crew
+from runtime.deployments.figures import UnitFigures
 from runtime.deployments.fleet import ready_of, wanted_replicas
 from runtime.deployments.front import Front
 from runtime.deployments.instances import Instances
@@ -72,7 +73,9 @@ class ReplicaUnit:
         self._crew = Crew(self._replicas, self._instances)
         self._pages, self._witness = Pages(), Witness()
         self._rollouts = Rollouts(name, deployments, self._witness, sample)
-        self._scale = Scale(name, deployments, Changes(name, listener))
+        self._listener = listener or Nobody()
+        self._scale = Scale(name, deployments, Changes(name, self._listener))
+        self.figures = UnitFigures()
         self._front = Front(name, deployments)
         self._observation = Observation(name, deployments, clock)
         self._memory = Memory()
@@ -86,12 +89,15 @@ class ReplicaUnit:
     def close(self, timeout_s: float = 10.0) -> None:
         """Its keepers; what runs goes on."""
         self._replicas.close(timeout_s)
+        self._scale.close()
+        self._listener.close()
 
     def tick(self, now_s: float, balanced: ServiceState | None, balancer_trouble: str = "") -> None:
         """See Unit."""
         self._declared = declared = self._deployments.get(self.name)
         if self._last_s is None and declared.observed is not None:
             self._memory = read_memory(declared.observed.memory)
+            self._listener.remember(self._memory.hooks)
         tick_s = 0.0 if self._last_s is None else now_s - self._last_s
         self._last_s = now_s
         try:
@@ -181,12 +187,24 @@ class ReplicaUnit:
         wanted = wanted_replicas(declared, course, scale, is_exclusive=is_exclusive)
         self._scale.look(wanted, seen, trouble, now_s)
         found = condition(declared, course, wanted, seen, trouble, is_served=is_served)
+        found = noted(found, self._listener.waits(), self._scale.trouble)
+        self.figures = self._figures(wanted, scale)
         self.shown = found.state if found.cause is None else f"{found.state}: {found.cause}"
         url, records = url_of(declared, self.service), self._replicas.records()
         self._observation.keep(
             Observed(found.state, found.cause, url, declared.change, records, ""),
-            self._memory,
+            msgspec.structs.replace(self._memory, hooks=self._listener.notes()),
             now_s,
+        )
+
+    def _figures(self, wanted: Mapping[int, int], scale: int) -> UnitFigures:
+        newest = self._scale.newest
+        return UnitFigures(
+            dict(wanted),
+            scale,
+            None if newest is None else newest.in_flight,
+            None if newest is None else newest.drain_s,
+            self._listener.figures(),
         )
 
     def _open(self, declared: Deployment) -> None:
