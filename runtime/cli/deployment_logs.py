@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,9 @@ from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
-    from edge.stock.port import Stock
     from registry import Workspace
     from registry.deployments import Deployment
+    from runtime.deployments.logs import Read
 
 LOOK_EVERY_S = 0.5
 FOLLOWED_LINES = 2000
@@ -26,8 +25,6 @@ FOLLOWED_LINES = 2000
 MOST_DEVICES = 10
 DEVICE_S = 10.0
 """For the answer of a device."""
-Read = Callable[[str, int], str]
-"""The last lines of a replica. Raises EdgeError."""
 
 
 @click.command()
@@ -42,7 +39,9 @@ def logs(
     name: str, follow: bool, replica: str | None, lines: int, workspace_dir: Path | None
 ) -> None:
     """Print what the replicas of a deployment printed."""
-    with open_workspace(workspace_dir) as workspace, reader(workspace, name) as read:
+    from runtime.deployments.logs import logs_of
+
+    with open_workspace(workspace_dir) as workspace, logs_of(workspace, name) as read:
         found = workspace.deployments.get(name)
         ids = _chosen(found, replica)
         if workspace.targets.get(found.target).kind == "edge":
@@ -65,27 +64,6 @@ def news(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
         if kept <= len(now) and before[gone:] == now[:kept]:
             return now[kept:]
     return now
-
-
-@contextlib.contextmanager
-def reader(workspace: Workspace, name: str) -> Iterator[Read]:
-    """Reads beside the controller, and changes nothing of its."""
-    from edge.hosts.port import InstanceId
-    from edge.hosts.run_folder import RunFolder
-    from runtime.deployments.engines import docker_host
-    from runtime.deployments.hub import hub_of, module_logs
-
-    target = workspace.targets.get(workspace.deployments.get(name).target)
-    if target.kind == "docker":
-        stock = cast("Stock", None)  # which logs does not ask
-        with contextlib.closing(docker_host(workspace.root, target, stock)) as host:
-            yield lambda id, lines: host.logs(InstanceId(id, "live"), lines)
-    elif target.kind == "edge":
-        hub = hub_of(workspace.root)
-        yield lambda id, lines: module_logs(hub, id, name, lines, timeout_s=DEVICE_S)
-    else:
-        runs = workspace.root / "deployments" / "processes" / target.name / "run"
-        yield lambda id, lines: RunFolder(runs / f"{id}.live").last_lines(lines)
 
 
 def _follow(
