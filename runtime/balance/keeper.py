@@ -71,6 +71,8 @@ class Keeper:
         self._files = Folder(folder, account)
         self._starter = Starter(folder, command, account)
         self._told = told
+        self.restarts = 0
+        """How often HAProxy ended by itself, since this object is there."""
         self._start_timeout_s = start_timeout_s
         self._guard = threading.RLock()
         self._lock_file = -1
@@ -282,6 +284,7 @@ class Keeper:
     def _restart(self, failures: int) -> int:
         """How often it has failed in a row by now."""
         assert self._current is not None
+        self.restarts += 1
         self._told(f"HAProxy (process {self._current.pid}) ended; it is started again")
         try:
             self._replace()

@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,6 +32,13 @@ from runtime.balance.balancer import Balancer, ServiceState
 from runtime.balance.declared import Balance, Service
 from runtime.balance.errors import BalanceError
 from runtime.deployments.culprit import culprit
+from runtime.deployments.figures import (
+    ControllerFigures,
+    Glance,
+    Measured,
+    TickFigures,
+    UnitFigures,
+)
 from runtime.deployments.port import Unit, UnitOf
 
 TICK_S = 0.5
@@ -65,6 +73,9 @@ class Controller:
         self._balanced: Mapping[str, ServiceState] = {}
         self._refused: dict[str, str] = {}
         """Why the balancer has not what a deployment wants."""
+        self._began_s = self._balanced_s = time.monotonic()
+        self._ticks: dict[str, TickFigures] = {}
+        self._units: dict[str, UnitFigures] = {}
         self._held = contextlib.ExitStack()
 
     def __repr__(self) -> str:
@@ -106,6 +117,21 @@ class Controller:
                 self._stopping.wait(SLOW_TICK_S)
             self._stopping.wait(self._tick_s / 2)
 
+    def figures(self) -> ControllerFigures:
+        """What it has in numbers; any thread may ask."""
+        with self._state:
+            found = {
+                name: Glance(
+                    replace(ticks, is_alive=self._threads[name].is_alive()),
+                    self._units.get(name),
+                    self._balanced.get(name),
+                )
+                for name, ticks in self._ticks.items()
+                if name in self._threads
+            }
+            restarts = self._balancer.keeper.restarts
+            return ControllerFigures(self._began_s, self._balanced_s, restarts, found)
+
     # Threads.
 
     def _begin_units(self) -> None:
@@ -113,6 +139,9 @@ class Controller:
         with self._state:
             for gone in [name for name in self._services if name not in names]:
                 del self._services[gone]
+            for gone in [name for name in self._ticks if name not in names]:
+                del self._ticks[gone]
+                self._units.pop(gone, None)
         for name in names:
             thread = self._threads.get(name)
             if thread is None or not thread.is_alive():
@@ -120,6 +149,8 @@ class Controller:
                     target=self._keep, args=(name,), name=f"deployment {name}", daemon=True
                 )
                 self._threads[name] = thread
+                with self._state:
+                    self._ticks.setdefault(name, TickFigures(time.monotonic()))
                 thread.start()
 
     def _keep(self, name: str) -> None:
@@ -169,8 +200,9 @@ class Controller:
         """False: it is gone."""
         with self._state:
             balanced, refused = self._balanced.get(unit.name), self._refused.get(unit.name, "")
-        before = unit.shown
-        unit.tick(time.monotonic(), balanced, refused)
+        before, began_s = unit.shown, time.monotonic()
+        unit.tick(began_s, balanced, refused)
+        self._ticked(unit, began_s)
         if unit.shown != before:
             self._told(f"{unit.name} {unit.shown}")
         if not unit.is_known and not unit.is_gone:
@@ -183,6 +215,15 @@ class Controller:
         if unit.is_gone:
             self._told(f"{unit.name} is gone")
         return not unit.is_gone
+
+    def _ticked(self, unit: Unit, began_s: float) -> None:
+        now_s = time.monotonic()
+        with self._state:
+            old = self._ticks.get(unit.name, TickFigures(now_s))
+            seconds = old.seconds + now_s - began_s
+            self._ticks[unit.name] = TickFigures(now_s, old.count + 1, seconds)
+            if isinstance(unit, Measured):
+                self._units[unit.name] = unit.figures
 
     # The balancer.
 
@@ -197,6 +238,7 @@ class Controller:
             balanced = {}
         with self._state:
             self._refused, self._balanced = refused, balanced
+            self._balanced_s = time.monotonic()
 
     def _apply(self, services: Mapping[str, Service]) -> dict[str, str]:
         """All that can be had: what one of them lacks (a port, a certificate) the others must not

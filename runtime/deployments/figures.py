@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from runtime.balance.balancer import ServiceState
 from runtime.hooks.listener import ChangeFigures
 
 
@@ -30,3 +31,34 @@ class Measured(Protocol):
     def figures(self) -> UnitFigures:
         """As of its last tick; any thread may ask."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TickFigures:
+    """Of one deployment's thread. Times are of a monotonic clock; ``count`` and ``seconds`` are of
+    ticks that ended; ``since_s``: when the last one ended, or the thread began."""
+
+    since_s: float
+    count: int = 0
+    seconds: float = 0.0
+    is_alive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One deployment as the controller has it. ``balanced``: None where the balancer does not know
+    it; ``unit``: None for one that says no numbers."""
+
+    ticks: TickFigures
+    unit: UnitFigures | None = None
+    balanced: ServiceState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerFigures:
+    """``began_s`` and ``balanced_s`` (when the balancer was seen to last) by a monotonic clock."""
+
+    began_s: float
+    balanced_s: float
+    haproxy_restarts: int = 0
+    deployments: Mapping[str, Glance] = field(default_factory=dict)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from registry.deployments import Hooks
+from registry.deployments import Deployments, Hooks
+from registry.deployments.hooks import SECRET
 from registry.errors import RegistryError
 from runtime.autoscale.change import After, Before
 from runtime.hooks.gate import Gate, passed
@@ -130,3 +131,17 @@ class HookListener:
         except RegistryError as error:
             logger.warning("%s: its hooks cannot be read: %s", self._name, error)
         return self._known
+
+
+def listener_of(
+    deployments: Deployments, told: Callable[[str], None]
+) -> Callable[[str], HookListener]:
+    """Makes the listener of a deployment of this workspace."""
+
+    def made(name: str) -> HookListener:
+        hooks = DeploymentHooks(
+            name, secret=lambda: deployments.secrets(name).get(SECRET), told=told
+        )
+        return HookListener(name, hooks=hooks, declared=lambda: deployments.get(name).service.hooks)
+
+    return made
