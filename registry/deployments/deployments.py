@@ -18,6 +18,7 @@ from registry import image_rows, names
 from registry.clock import Clock
 from registry.database import Database
 from registry.deployments import ledger, rows
+from registry.deployments.fit import check_fit
 from registry.deployments.ledger import Entry, Live
 from registry.deployments.records import Deployment, Observed, Revision, Share
 from registry.deployments.sealing import MAX_SECRET_BYTES, Seal
@@ -74,7 +75,7 @@ class Deployments:
         settings = check_revision(settings or RevisionSettings(), sealed)
         now = self._clock()
         with self._database.write() as connection:
-            _check_target(connection, target)
+            check_fit(_kind_of(connection, target), service, settings)
             found = _image(connection, image)
             if connection.execute("SELECT 1 FROM deployments WHERE name = ?", (name,)).fetchone():
                 raise TargetExistsError(
@@ -122,6 +123,7 @@ class Deployments:
             found = _image(connection, goal.image if image is None else image)
             new = settings if settings is not None else goal.settings
             check_revision(new, before.secrets)
+            check_fit(_kind_of(connection, before.target), service or before.service, new)
             if (found.reference, new) != (goal.image, goal.settings):
                 number = _next_revision(connection, name)
                 _add_revision(connection, name, number, found, new, self._clock(), actor)
@@ -368,12 +370,15 @@ def _wanted(connection: sqlite3.Connection, name: str) -> Deployment:
     return found
 
 
-def _check_target(connection: sqlite3.Connection, name: str) -> None:
-    names.check_name(name, "target name")
-    if connection.execute("SELECT 1 FROM targets WHERE name = ?", (name,)).fetchone() is None:
+def _kind_of(connection: sqlite3.Connection, target: str) -> str:
+    """Raises NotFoundError."""
+    names.check_name(target, "target name")
+    row = connection.execute("SELECT kind FROM targets WHERE name = ?", (target,)).fetchone()
+    if row is None:
         raise NotFoundError(
-            f"there is no target '{name}'; see inferry target list, or inferry target attach"
+            f"there is no target '{target}'; see inferry target list, or inferry target attach"
         )
+    return str(row["kind"])
 
 
 def _is_without_traffic(deployment: Deployment) -> bool:

@@ -91,7 +91,7 @@ class Crew:
             found = self._replicas.trouble(revision) or self.delay(revision)
             if found is not None:
                 return found
-        return self._replicas.stop_trouble()
+        return self._replicas.stop_trouble() or self._replicas.host_trouble()
 
     def _start(self, declared: Deployment, revision: int) -> None:
         if self.delay(revision) is not None:

@@ -18,6 +18,7 @@ from registry.deployments import Deployment, Deployments, Health, Revision
 from registry.errors import RegistryError
 from runtime.deployments.secret_files import SecretFiles
 
+LOOPBACK = "127.0.0.1"
 Describe = Callable[[int], tuple[Instance, Health]]
 """The instance of a revision (its id left empty) and how its health is asked; KeyError where there
 is no such revision."""
@@ -33,10 +34,12 @@ class Instances:
         host: ModuleHost,
         *,
         environ: Mapping[str, str],
+        address: str = LOOPBACK,
         secret_files: SecretFiles | None,
     ) -> None:
         self._name, self._deployments, self._host = name, deployments, host
         self._environ, self._secret_files = dict(environ), secret_files
+        self._address = address
         self._prepared: set[str] = set()
 
     def __repr__(self) -> str:
@@ -60,7 +63,7 @@ class Instances:
 
         def described(number: int) -> tuple[Instance, Health]:
             revision = declared.revision(number)
-            found = instance_of(revision)
+            found = instance_of(revision, self._address)
             return replace(
                 found,
                 env={**self._environ, **found.env},
@@ -86,7 +89,7 @@ class Instances:
         )
 
 
-def instance_of(revision: Revision, address: str = "127.0.0.1") -> Instance:
+def instance_of(revision: Revision, address: str = LOOPBACK) -> Instance:
     """What a host is asked for, its id aside."""
     settings = revision.settings
     args: list[str] = []

@@ -16,10 +16,11 @@ from runtime.deployments.unit import ReplicaUnit
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``environ``: what it adds to each replica's."""
+    """``environ``: what it adds to each replica's; ``address``: where its replicas answer."""
 
     host: ModuleHost
     environ: Mapping[str, str] = field(default_factory=dict)
+    address: str = "127.0.0.1"
 
 
 PlaceOf = Callable[[str], Place]
@@ -49,5 +50,6 @@ class ReplicaUnits:
             is_exclusive=self.is_exclusive,
             secret_files=self.secret_files,
             environ=place.environ,
+            address=place.address,
             listener=self.listener_of(declared.name),
         )

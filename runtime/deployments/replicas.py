@@ -151,6 +151,11 @@ class Replicas:
                 return f"{view.error}" + (f"; its last words: {words}" if words else "")
         return None
 
+    def host_trouble(self) -> str | None:
+        """Why the host cannot be asked; replicas that answer do so all the same."""
+        views = (kept.keeper.view() for _, kept in sorted(self._kept.items()))
+        return next((view.error for view in views if view.is_host_away and view.error), None)
+
     def stop_trouble(self) -> str | None:
         """Why one that shall go does not."""
         return next((each.trouble for each in self.leaving() if each.trouble), None)
@@ -196,7 +201,9 @@ def _state(kept: _Kept) -> State:
 
 
 def _is_broken(view: LiveView) -> bool:
-    return view.health == "unhealthy" or (view.error is not None and view.restarts > 0)
+    """A host that is away says nothing of a replica."""
+    is_ill = view.health == "unhealthy" or (view.error is not None and view.restarts > 0)
+    return is_ill and not view.is_host_away
 
 
 def _restart() -> Restart:

@@ -53,12 +53,13 @@ class ReplicaUnit:
         is_exclusive: Callable[[str], bool] = lambda digest: False,
         secret_files: SecretFiles | None = None,
         environ: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1",
         listener: Listener | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """``is_exclusive``: whether the image of this digest needs a board, which one process has
-        at a time; ``environ``: what the target adds to each replica's; ``listener``: is told of
-        changes of scale."""
+        at a time; ``environ``: what the target adds to each replica's; ``address``: where they
+        answer; ``listener``: is told of changes of scale."""
         self.name = name
         self.service: Service | None = None
         self.is_known = False
@@ -68,7 +69,12 @@ class ReplicaUnit:
         self._needs_board, self._is_exclusive = is_exclusive, False
         self._replicas = Replicas(name, host)
         self._instances = Instances(
-            name, deployments, host, environ=environ or {}, secret_files=secret_files
+            name,
+            deployments,
+            host,
+            environ=environ or {},
+            address=address,
+            secret_files=secret_files,
         )
         self._crew = Crew(self._replicas, self._instances)
         self._pages, self._witness = Pages(), Witness()
