@@ -13,27 +13,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from edge.agent.assembly import module_user
-from edge.errors import EdgeError, HostError
+from edge.errors import EdgeError
 from edge.hosts.cgroup import find_cgroups
-from edge.hosts.containers import DockerHost
-from edge.hosts.port import ModuleHost
 from edge.hosts.processes import ProcessHost
 from registry import Workspace
-from registry.deployments import Target
+from registry.deployments import Deployment, Target
 from runtime.deployments.controller import Controller
+from runtime.deployments.devices import DeviceUnit
+from runtime.deployments.engines import docker_host, replicas_address, workspace_mark
 from runtime.deployments.golden import sampler
 from runtime.deployments.place import Place, ReplicaUnits
+from runtime.deployments.port import Unit
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
 from runtime.shadow.balancing import MirroredBalancer
 
-LIST_AGE_S = 0.3
-"""How old may be what an engine said of its containers: each replica has a keeper that asks."""
 ROOTS_FOLDER = Path("/run/inferry")
 """HAProxy does not run as root, and cannot reach a workspace in root's home."""
 
@@ -47,7 +45,7 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
     def place_of(name: str) -> Place:
         if name not in places:
             target = workspace.targets.get(name)
-            places[name] = Place(_host(workspace, target, stock, user), environ_of(target))
+            places[name] = _place(workspace, target, stock, user)
         return places[name]
 
     def is_exclusive(digest: str) -> bool:
@@ -63,9 +61,16 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
         is_exclusive=is_exclusive,
         secret_files=SecretFiles(workspace.root / "deployments" / "secrets", user),
     )
+
+    def unit_of(declared: Deployment) -> Unit:
+        target = workspace.targets.get(declared.target)
+        if target.kind == "edge":
+            return DeviceUnit(declared.name, workspace.deployments, target, workspace.root)
+        return replicas(declared)
+
     command = haproxy_program() or "haproxy"
     balancer = MirroredBalancer(balancer_folder(workspace.root), command=command, told=told)
-    return Controller(workspace, balancer, replicas, told=told)
+    return Controller(workspace, balancer, unit_of, told=told)
 
 
 def process_user(root: Path) -> tuple[int, int] | None:
@@ -101,20 +106,13 @@ def balancer_folder(root: Path) -> Path:
     return ROOTS_FOLDER / f"balance-{workspace_mark(root)}"
 
 
-def workspace_mark(root: Path) -> str:
-    """A short name that no other workspace of this machine has, most probably."""
-    return f"{zlib.crc32(os.fsencode(root.resolve())):08x}"
-
-
-def _host(
+def _place(
     workspace: Workspace, target: Target, stock: WorkspaceStock, user: tuple[int, int] | None
-) -> ModuleHost:
-    """Raises HostError for what is not there yet."""
-    if target.kind in ("local", "fpga"):
-        folder = workspace.root / "deployments" / "processes" / target.name
-        return ProcessHost(folder, stock, user=user, cgroups=find_cgroups())
-    if target.kind == "docker" and not target.settings.get("url"):
-        name = f"ws-{workspace_mark(workspace.root)}-{target.name}"
-        return DockerHost(name, stock, list_age_s=LIST_AGE_S)
-    what = "another machine's Docker Engine" if target.kind == "docker" else target.kind
-    raise HostError(f"a deployment cannot run on {what} yet: target {target.name}")
+) -> Place:
+    """Raises EdgeError where it cannot be had."""
+    if target.kind == "docker":
+        host = docker_host(workspace.root, target, stock)
+        return Place(host, address=replicas_address(target))
+    folder = workspace.root / "deployments" / "processes" / target.name
+    processes = ProcessHost(folder, stock, user=user, cgroups=find_cgroups())
+    return Place(processes, environ_of(target))
