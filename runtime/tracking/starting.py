@@ -1,0 +1,71 @@
+"""Where a run begins: in a workspace, as the run that a script was submitted as, or offline."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from registry.tracking import Tracking
+from runtime.tracking.clock import RunClock
+from runtime.tracking.context import context
+from runtime.tracking.keeper import AWAY, Keeper
+from runtime.tracking.local import attach, begin, open_tracking
+from runtime.tracking.offline import OfflineKeeper
+
+_attached: set[str] = set()
+"""Runs that this process has taken for its own first one."""
+
+
+def new_keeper(
+    experiment: str, name: str, workspace: Path | str | None, allow_offline: bool
+) -> tuple[Keeper, bool]:
+    """Who keeps a new run, and whether its end is this process's. In a script that was submitted as
+    a run, the first new run is that run, and later ones are its children."""
+    given = context()
+    try:
+        tracking = open_tracking(workspace or given.workspace)
+        if given.run is None or workspace is not None:
+            return begin(tracking, experiment, name), True
+        return _submitted(tracking, given.run, name)
+    except AWAY as error:
+        if not allow_offline:
+            raise
+        return offline(experiment, name, reason(error)), False
+
+
+def known_keeper(ref: str, workspace: Path | str | None) -> Keeper:
+    """Of a run that is there. Raises NotFoundError."""
+    return attach(tracking_at(workspace), ref)
+
+
+def tracking_at(workspace: Path | str | None) -> Tracking:
+    """That of this workspace, else of the one that the environment names, else of the nearest."""
+    return open_tracking(workspace or context().workspace)
+
+
+def offline(experiment: str, name: str = "", why: str | None = None) -> OfflineKeeper:
+    """One that prints; ``why`` is said on standard error."""
+    if why is not None:
+        say(f"this run is printed, not kept: {why}")
+    return OfflineKeeper(experiment, name, RunClock()(), None)
+
+
+def say(line: str) -> None:
+    """On standard error, where it is not part of what a script prints."""
+    with suppress(OSError, ValueError, AttributeError):
+        print(f"inferry: {line}", file=sys.stderr, flush=True)
+
+
+def reason(error: BaseException) -> str:
+    """Why, in one line."""
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error) or type(error).__name__
+
+
+def _submitted(tracking: Tracking, run: str, name: str) -> tuple[Keeper, bool]:
+    keeper = attach(tracking, run)
+    if run not in _attached:
+        _attached.add(run)
+        return keeper, False
+    return keeper.child(name, RunClock()()), True
