@@ -30,6 +30,7 @@ from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.port import Unit
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.stock import WorkspaceStock
+from runtime.hooks.listener import listener_of
 from runtime.shadow.balancing import MirroredBalancer
 
 ROOTS_FOLDER = Path("/run/inferry")
@@ -60,6 +61,7 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
         sample=sampler(stock),
         is_exclusive=is_exclusive,
         secret_files=SecretFiles(workspace.root / "deployments" / "secrets", user),
+        listener_of=listener_of(workspace.deployments, told),
     )
 
     def unit_of(declared: Deployment) -> Unit:
