@@ -158,7 +158,6 @@ class _Link:
                 raise NoAnswerError("its answer is too large to be compared") from None
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
                 raise NoAnswerError("its answer is no HTTP") from None
-        self.can_go_on = parser.should_keep_alive()
         return Answer(self._status, self._headers, b"".join(self._body), time.monotonic() - began_s)
 
     def _begin(self) -> None:
@@ -170,6 +169,7 @@ class _Link:
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
+        self.can_go_on = self._parser.should_keep_alive()
 
     def on_body(self, part: bytes) -> None:
         if self._size + len(part) > MOST_ANSWER_BYTES or not self._asking.grows(len(part)):

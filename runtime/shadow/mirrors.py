@@ -105,9 +105,8 @@ class Mirrors:
             mirror = self._alive.get(service) or self._found(service, now_s)
             if mirror is not None and mirror.has_ended():
                 self._bury(service, mirror, now_s)
-                mirror = None
-            if mirror is not None:
-                self._check(service, mirror, now_s)
+            if service in self._alive:
+                self._check(service, self._alive[service], now_s)
             elif now_s >= self._again.get(service, (now_s, 0))[0]:
                 self._start(service, now_s)
 
@@ -199,8 +198,6 @@ class Mirrors:
             f"the mirror of {service} (process {mirror.pid}) ended; it is started again, and"
             " requests go straight to the replicas meanwhile"
         )
-        if self._again[service][0] <= now_s:
-            self._start(service, now_s)
 
     def _check(self, service: str, mirror: _Mirror, now_s: float) -> None:
         """One question at a time, whose answer is read the next time."""

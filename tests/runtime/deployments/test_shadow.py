@@ -23,8 +23,8 @@ from runtime.deployments.place import Place, ReplicaUnits
 from runtime.shadow.balancing import MirroredBalancer
 from runtime.shadow.counts import Counts
 from runtime.shadow.reading import read_counts
-from tests.runtime.balance.conftest import haproxies
 from tests.runtime.deployments.waiting import eventually, state, url_port
+from tests.runtime.shadow.processes import killed
 
 pytestmark = pytest.mark.slow
 SERVICE = ServiceSettings(
@@ -53,9 +53,7 @@ def controlled(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[Mir
             host.stop(found.id, 1.0)
         with MirroredBalancer(folder) as again:
             again.stop(1.0)
-        for pid in haproxies(folder):  # a mirror that finishes what it has
-            os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not haproxies(folder))
+        eventually(lambda: not killed(folder))  # a mirror that finishes what it has
 
 
 class Client:
@@ -131,9 +129,9 @@ def test_the_primary_answers_and_every_copy_is_compared(
 
         pid = balancer.mirrors.pid("web")
         assert pid is not None
-        killed = under_load(port, key, lambda: os.kill(pid, signal.SIGKILL))
+        lost = under_load(port, key, lambda: os.kill(pid, signal.SIGKILL))
         # What was under way in it, and what came while the kernel closed its connections.
-        assert killed <= 4 * CLIENTS
+        assert lost <= 4 * CLIENTS
         eventually(lambda: balancer.mirrors.pid("web") not in (pid, None))
         eventually(lambda: reached(folder, after.copied + 1))
 
