@@ -34,7 +34,7 @@ from runtime.balance.configuration import (
     slot_name,
 )
 from runtime.balance.declared import Balance, Replica
-from runtime.balance.errors import RefusedError, RuntimeApiError, UnreachableError
+from runtime.balance.errors import RefusedError, RuntimeApiError, StartError, UnreachableError
 from runtime.balance.handover import require_free
 from runtime.balance.keeper import Keeper, Told
 from runtime.balance.layout import Layout, Placed, arranged
@@ -53,6 +53,8 @@ from runtime.balance.states import Server, Stats
 
 LAYOUT = "layout.json"
 OLDER_S = 2.0
+DYING_S = 2.0
+"""For who had the ports until now, and was killed, to leave them."""
 Now = Callable[[], datetime.datetime]
 
 
@@ -179,10 +181,23 @@ class Balancer:
                     return False
         return True
 
+    @property
+    def is_needless(self) -> bool:
+        """Nothing runs, and nothing is kept of what ran."""
+        return self._layout is None and not self.keeper.is_running
+
     def stop(self, grace_s: float = 30) -> None:
-        """Of HAProxy itself."""
+        """Of HAProxy itself; its ports are free when it returns."""
         with self._guard:
             self.keeper.stop(grace_s)
+
+    def end(self, grace_s: float = 5) -> None:
+        """Nothing is declared any more: HAProxy ends, its files go, and its folder with the block.
+        ``apply`` begins anew. Idempotent. Raises FolderError."""
+        self.stop(grace_s)
+        with self._guard:
+            self.keeper.clear()
+            self._layout = None
 
     def _apis(self) -> tuple[RuntimeApi, list[RuntimeApi]]:
         """Of the run in force, and of those that finish."""
@@ -200,11 +215,12 @@ class Balancer:
 
     def _require_free_ports(self, balance: Balance) -> None:
         """HAProxy would share a port with another one of the same account, and not say so."""
-        before = self._layout.balance if self._layout and self.keeper.has_ports else Balance()
-        ours = {port for _, port in before.listeners}
+        ours = {port for _, port in self.declared.listeners}
         for address, port in balance.listeners:
             if port not in ours:
                 require_free(address, port)
+            elif not self.keeper.has_ports:
+                _wait_free(address, port)
 
     def _certificates(self, balance: Balance) -> dict[str, str]:
         return {
@@ -255,6 +271,18 @@ class Balancer:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+
+def _wait_free(address: str, port: int) -> None:
+    """A process that had it and was killed may not be gone yet. Raises StartError."""
+    deadline = time.monotonic() + DYING_S
+    while True:
+        try:
+            return require_free(address, port)
+        except StartError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _tell(api: RuntimeApi, layout: Layout) -> int:

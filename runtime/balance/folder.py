@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -15,6 +16,7 @@ from runtime.balance.errors import FolderError
 from runtime.balance.process import Account
 
 NEXT = "next"
+LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,20 @@ class Folder:
 
     def lock(self) -> int:
         """Makes the folder and locks it for one keeper; the descriptor is the lock."""
+        while True:
+            descriptor = self._locked()
+            with contextlib.suppress(OSError):
+                # The keeper before may have removed it while this one waited to have it.
+                if os.path.samestat(os.fstat(descriptor), os.stat(self.path / LOCK)):
+                    return descriptor
+            os.close(descriptor)
+
+    def _locked(self) -> int:
         try:
             self._make(self.path)
             self.path.chmod(0o700)
             self._require_way()
-            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unusable(error) from None
         try:
@@ -83,6 +94,24 @@ class Folder:
         """Where they are."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """All but the lock."""
+        try:
+            for path in self.path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
+                    path.unlink()
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def remove_if_clear(self) -> None:
+        """With the lock, which the caller holds, where nothing else is in it."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [LOCK]:
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
 
     def _write(self, folder: Path, name: str, text: str) -> None:
         parts = PurePosixPath(name).parts

@@ -183,7 +183,8 @@ class Keeper:
                 self._finishing[0].has_ended(min(left_s, 0.05))
 
     def stop(self, grace_s: float) -> None:
-        """No new connections; what has begun may go on for ``grace_s``. Idempotent."""
+        """No new connections; what has begun may go on for ``grace_s``. Its ports are free when it
+        returns. Idempotent."""
         with self._guard:
             processes = [*([self._current] if self._current else []), *self._finishing]
             self._current, self._finishing = None, []
@@ -193,10 +194,16 @@ class Keeper:
             for process in processes:
                 process.finish()
             for process in processes:
-                if not process.has_ended(max(0.0, deadline - time.monotonic())):
-                    process.kill()
-                    process.has_ended(5)
+                process.has_ended(max(0.0, deadline - time.monotonic()))
+                process.kill()
                 process.close()
+                self._forget(process.generation)
+
+    def clear(self) -> None:
+        """Nothing is left in its folder, if nothing runs; the folder goes with the keeper."""
+        with self._guard:
+            if self._current is None and not self._finishing:
+                self._files.clear()
 
     def _adopt(self) -> None:
         """The last run that takes connections is in force; older ones are to finish."""
@@ -253,6 +260,7 @@ class Keeper:
         ended = [process for process in self._finishing if process.has_ended()]
         self._finishing = [process for process in self._finishing if process not in ended]
         for process in ended:
+            process.kill()
             process.close()
             self._forget(process.generation)
 
@@ -286,6 +294,7 @@ class Keeper:
         assert self._current is not None
         self.restarts += 1
         self._told(f"HAProxy (process {self._current.pid}) ended; it is started again")
+        self._current.kill()
         try:
             self._replace()
         except BalanceError as error:
@@ -307,6 +316,8 @@ class Keeper:
         for process in [*([self._current] if self._current else []), *self._finishing]:
             process.close()
         self._current, self._finishing = None, []
+        if self._lock_file >= 0:
+            self._files.remove_if_clear()
         for descriptor in (*self._wake, self._lock_file):
             if descriptor >= 0:
                 os.close(descriptor)

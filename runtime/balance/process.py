@@ -65,13 +65,14 @@ def usual_account() -> Account:
 
 @dataclass(slots=True)
 class Process:
-    """``pid``: the master's, which ends with its worker, as that does with it; ``generation``: its
-    number in its folder, which names its sockets."""
+    """``pid``: the master's, which ends with its worker, as that does with it, a moment later;
+    ``generation``: its number in its folder, which names its sockets; ``workers``: descriptors."""
 
     pid: int
     generation: int
     api: RuntimeApi
     descriptor: int
+    workers: list[int] = field(default_factory=list)
 
     def has_ended(self, timeout_s: float = 0) -> bool:
         """Waits until it has, ``timeout_s`` at most."""
@@ -85,15 +86,22 @@ class Process:
         """It takes no new connection, and ends when what it had has ended."""
         self._signal(signal.SIGUSR1)
 
-    def kill(self) -> None:
-        """At once."""
-        self._signal(signal.SIGKILL)
+    def kill(self, timeout_s: float = 5.0) -> bool:
+        """At once, master and worker: whether both have left their ports, within that time. Also of
+        a master that has ended, whose worker may have its ports still."""
+        deadline = time.monotonic() + timeout_s
+        for descriptor in (self.descriptor, *self.workers):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        left = [wait([each], max(0.0, deadline - time.monotonic())) for each in self.workers]
+        return self.has_ended(max(0.0, deadline - time.monotonic())) and all(left)
 
     def close(self) -> None:
         """Of one that has ended, or that should go on. Idempotent."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        for descriptor in (self.descriptor, *self.workers):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.descriptor, self.workers = -1, []
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -162,13 +170,14 @@ class Starter:
         process = Process(child.pid, generation, api, os.pidfd_open(child.pid))
         child.returncode = 0  # it may outlive us: Popen is not to warn of that
         if not _answers(process, timeout_s):
+            process.workers = _children(child.pid)
             process.kill()
-            process.has_ended(5)
             process.close()
             with path.open("rb") as log:
                 log.seek(before)
                 said = log.read(100_000).decode(errors="replace")
             raise StartError(f"HAProxy did not start: {complaint(said)}")
+        process.workers = _children(child.pid)
         return process
 
     def trim_log(self) -> None:
@@ -186,7 +195,7 @@ class Starter:
             pid = api.master_pid()
             descriptor = os.pidfd_open(pid)
             if api.master_pid() == pid:  # still: so the descriptor is of this process
-                return Process(pid, generation, api, descriptor)
+                return Process(pid, generation, api, descriptor, _children(pid))
         except (RuntimeApiError, OSError):
             pass
         if descriptor >= 0:
@@ -200,6 +209,28 @@ def wait(descriptors: Sequence[int], timeout_s: float) -> bool:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
+
+
+def _children(pid: int) -> list[int]:
+    """Descriptors of a master's workers, which stay the same as long as it lives."""
+    found = []
+    with contextlib.suppress(OSError):
+        for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                descriptor = os.pidfd_open(int(number))
+                if _parent(number) == pid:  # still: so the descriptor is of its child
+                    found.append(descriptor)
+                else:
+                    os.close(descriptor)
+    return found
+
+
+def _parent(number: str) -> int:
+    """After the name, which may hold anything."""
+    try:
+        return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
 
 
 def complaint(said: str) -> str:

@@ -128,6 +128,70 @@ def test_stopping_ends_every_process_and_frees_the_port(front: Front, servers: S
     assert front.balancer.services() == {}
 
 
+@pytest.mark.parametrize("round", range(3))
+def test_a_port_is_free_at_once_after_a_stop_that_does_not_wait(
+    front: Front, servers: Servers, round: int
+) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    with Load(front.port, connections=2, path="/wait/30") as load:
+        load.wait(lambda: server.begun() >= 2)
+        load.is_stopping = True
+        front.balancer.stop(grace_s=0)
+        with socket.create_server(("127.0.0.1", front.port)):
+            pass
+        assert haproxies(front.balancer.keeper.folder) == []
+
+
+@pytest.mark.parametrize("victim", ["master", "worker", "both"])
+def test_the_next_keeper_copes_with_what_was_killed_just_now(
+    front: Front, servers: Servers, folder: Path, victim: str
+) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    pid = front.balancer.keeper.pid
+    assert pid is not None
+    front.balancer.__exit__(None, None, None)
+    for each in haproxies(folder):
+        if victim == "both" or (each == pid) == (victim == "master"):
+            os.kill(each, signal.SIGKILL)
+    with front.balancer:
+        front.apply(one_version(server))
+        assert front.ask()[0] == 200
+    front.balancer.__enter__()
+
+
+def test_nothing_is_left_when_nothing_is_declared_and_it_comes_back(
+    front: Front, servers: Servers, folder: Path
+) -> None:
+    server = servers()
+    front.apply(one_version(server))
+    front.balancer.end()
+    assert front.balancer.is_needless
+    assert haproxies(folder) == []
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    with socket.create_server(("127.0.0.1", front.port)):
+        pass
+    assert front.apply(one_version(server)) == "started"
+    assert front.ask()[0] == 200
+    front.balancer.end()
+    front.balancer.__exit__(None, None, None)
+    assert not folder.exists()
+    front.balancer.__enter__()
+    assert front.apply(one_version(server)) == "started"
+
+
+def test_a_folder_that_its_keeper_has_removed_is_made_anew_for_who_waited(folder: Path) -> None:
+    with Keeper(folder):
+        descriptor = os.open(folder / "lock", os.O_RDWR)
+    assert not folder.exists()
+    try:
+        with Keeper(folder), pytest.raises(FolderError, match="another keeper"), Keeper(folder):
+            pass
+    finally:
+        os.close(descriptor)
+
+
 def test_stopping_waits_for_what_has_begun_but_not_for_ever(front: Front, servers: Servers) -> None:
     server = servers()
     front.apply(one_version(server))
