@@ -184,6 +184,7 @@ def test_the_guide_describes_no_command_that_is_not_there() -> None:
         "docs/guides/fpga.md",
         "docs/guides/images.md",
         "docs/guides/serving.md",
+        "docs/guides/tracking.md",
     ],
 )
 def test_links_lead_to_files(page: str) -> None:

@@ -17,6 +17,7 @@ from runtime.cli.deployment_records import (
 from runtime.cli.deployment_values import moment_of
 from runtime.cli.deployment_wait import say_if_alone
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
+from runtime.cli.run_records import lines_record
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.get(name)
         kind = workspace.targets.get(found.target).kind
-    print_record(record(found) if output == "json" else for_people(found, kind), output)
+        came_from = lines_record(workspace.lineage.of_deployment(name))["came_from"]
+    shown = record(found) if output == "json" else for_people(found, kind)
+    print_record({**shown, "came_from": came_from}, output)
     if output != "json":
         say_if_alone(workspace.root)
 

@@ -14,6 +14,7 @@ from runtime.cli.fpga_report import headline
 from runtime.cli.image_fpga import create_fpga, facts_of, refuse_others
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
 from runtime.cli.progress import activity_progress, progress
+from runtime.cli.run_records import lines_record
 from runtime.cli.text import printable_lines, size
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -184,7 +185,9 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         found = workspace.images.get(ref)
         facts = facts_of(workspace, found)
-    print_record(record(found, facts) if output == "json" else overview(found, facts), output)
+        lines = lines_record(workspace.lineage.of_image(found.reference))
+    shown = record(found, facts) if output == "json" else overview(found, facts)
+    print_record({**shown, **lines}, output)
 
 
 @image.command()

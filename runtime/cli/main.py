@@ -30,6 +30,10 @@ COMMANDS = {
         "See deployments, change them, go back, and take them down.",
     ),
     "edge": ("runtime.cli.edge:edge", "Run modules on devices, and hear from them."),
+    "experiment": (
+        "runtime.cli.experiment:experiment",
+        "See experiments, which runs belong to.",
+    ),
     "fpga": ("runtime.cli.fpga:fpga", "Compile models for an FPGA, and try them without one."),
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
     "init": ("runtime.cli.init:init", "Make a workspace."),
@@ -39,6 +43,7 @@ COMMANDS = {
         "runtime.cli.registry:registry",
         "Serve the workspace's images to docker, podman, skopeo and devices.",
     ),
+    "run": ("runtime.cli.run:run", "See runs: what was trained, how it went, and what it made."),
     "score": (
         "runtime.cli.score:score",
         "Send data to a scoring server or deployment and print the answer.",

@@ -10,6 +10,7 @@ import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import progress
+from runtime.cli.run_records import lines_record
 from runtime.cli.text import size
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -61,8 +62,9 @@ def register(
             description=description,
             on_progress=shown,
         )
+        lines = workspace.lineage.of_model(made.reference)
     if output == "json":
-        print_record(record(made), output)
+        print_record({**record(made), **lines_record(lines)}, output)
     else:
         click.echo(f"Registered {made.name}:{made.version}")
 
@@ -92,7 +94,9 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
     """Show all that is known of a model."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.models.get(ref)
-    print_record(record(found) if output == "json" else _for_people(found), output)
+        lines = lines_record(workspace.lineage.of_model(found.reference))
+    shown = record(found) if output == "json" else _for_people(found)
+    print_record({**shown, **lines}, output)
 
 
 @model.command()

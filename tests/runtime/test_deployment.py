@@ -75,7 +75,7 @@ def test_a_deployment_is_declared_with_all_that_is_said(cli: Cli, images: Worksp
     )
     assert done.code == 0, done.stderr
     made = json.loads(done.stdout)
-    assert made == shown(cli)
+    assert {**made, "came_from": ["image adder:2", "model adder:2"]} == shown(cli)
     assert (made["image"], made["target"], made["state"]) == ("adder:2", "local", "unknown")
     assert made["service"] | {"autoscale": None} == {
         "host": "::1",

@@ -32,7 +32,10 @@ def test_create_list_show_and_tag(cli: Cli, model: str) -> None:
     assert shown["models"] == [model]
     assert shown["tags"] == {"a": "1"}
     assert shown["digest"].startswith("sha256:")
-    assert json.loads(cli("image", "list", "-o", "json").stdout) == [shown]
+    lines = {"came_from": [f"model {model}"], "used_by": []}
+    assert [{**i, **lines} for i in json.loads(cli("image", "list", "-o", "json").stdout)] == [
+        shown
+    ]
     assert model in cli("image", "list").stdout
     assert cli("image", "tag", "i", "a=2", "--remove", "b").code == 0
     assert json.loads(cli("image", "show", "i:1", "-o", "json").stdout)["tags"] == {"a": "2"}
