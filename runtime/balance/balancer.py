@@ -45,6 +45,7 @@ from runtime.balance.plan import (
     SetState,
     SetWeight,
     Step,
+    last_steps,
     plan,
 )
 from runtime.balance.process import Account
@@ -252,8 +253,8 @@ class Balancer:
         return renewed
 
     def _tell_all(self, layout: Layout) -> int:
-        """The steps of the run in force; those that finish are told the same, as long as they hear
-        it: a key that was withdrawn opens nothing there either."""
+        """The steps of the run in force; those that finish are told what they can still be told: a
+        key that was withdrawn opens nothing there either."""
         current, older = self._apis()
         steps = _tell(current, layout)
         for api in older:
@@ -265,7 +266,8 @@ class Balancer:
         deadline = time.monotonic() + OLDER_S
         while api in self.keeper.apis():
             try:
-                _tell(api, layout)
+                for step in last_steps(_steps(api, layout)):
+                    _act(api, step)
                 return
             except RuntimeApiError:
                 if time.monotonic() > deadline:
@@ -286,16 +288,20 @@ def _wait_free(address: str, port: int) -> None:
 
 
 def _tell(api: RuntimeApi, layout: Layout) -> int:
+    steps = _steps(api, layout)
+    for step in steps:
+        _act(api, step)
+    return len(steps)
+
+
+def _steps(api: RuntimeApi, layout: Layout) -> tuple[Step, ...]:
     entries = {}
     for file in maps.maps(layout):
         try:
             entries[file] = api.map_entries(file)
         except RefusedError:
             continue  # an older process without that service
-    steps = plan(layout, api.stats().servers, entries)
-    for step in steps:
-        _act(api, step)
-    return len(steps)
+    return plan(layout, api.stats().servers, entries)
 
 
 def _act(api: RuntimeApi, step: Step) -> None:

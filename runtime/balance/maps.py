@@ -40,6 +40,16 @@ def shadows_file(service: str) -> str:
     return f"{FOLDER}/{service}.shadows"
 
 
+def service_of(file: str) -> str:
+    """Whose map it is."""
+    return file.removeprefix(f"{FOLDER}/").rpartition(".")[0]
+
+
+def is_keys_file(file: str) -> bool:
+    """A ``keys_file`` of any service."""
+    return file == keys_file(service_of(file))
+
+
 Entries = tuple[tuple[str, str], ...]
 """Of one map, in order: key, value."""
 

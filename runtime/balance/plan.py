@@ -86,6 +86,23 @@ def plan(
     return (*first, *changed, *last)
 
 
+def last_steps(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Those for a process that only finishes what it had. HAProxy changes no server there any more
+    ("Proxy is disabled"), so of a service whose servers are others by now the requests stay where
+    they went; keys are always told."""
+    changed = {_service_of(step.server) for step in steps if not isinstance(step, ReplaceMap)}
+    return tuple(
+        step
+        for step in steps
+        if isinstance(step, ReplaceMap)
+        and (maps.is_keys_file(step.file) or maps.service_of(step.file) not in changed)
+    )
+
+
+def _service_of(server: str) -> str:
+    return server.partition("/")[0].rpartition(".")[0]
+
+
 def _wanted(layout: Layout) -> Iterator[tuple[tuple[str, str], Replica | None, int]]:
     for placed in layout.services:
         for index, lane in enumerate(placed.lanes):

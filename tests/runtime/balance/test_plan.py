@@ -19,6 +19,7 @@ from runtime.balance.plan import (
     SetState,
     SetWeight,
     Step,
+    last_steps,
     plan,
 )
 from runtime.balance.states import Server
@@ -182,3 +183,12 @@ def test_what_an_older_run_does_not_have_gets_no_steps(missing: str) -> None:
     assert {step.server for step in steps if not isinstance(step, ReplaceMap)} == (
         {"a.0/s1"} if missing == "a.1" else set()
     )
+
+
+def test_a_process_that_ends_is_told_of_keys_and_of_shares_between_what_it_knows() -> None:
+    keys, split = ReplaceMap("maps/a.keys", ()), ReplaceMap("maps/a.split", ())
+    other = ReplaceMap("maps/b.split", (("0", "0"),))
+    assert last_steps((SetState("a.0/s1", "drain"), keys, split, other)) == (keys, other)
+    assert last_steps((keys, split, other)) == (keys, split, other)
+    assert last_steps((SetPlace("b.1/s2", "::1", 1), split)) == (split,)
+    assert last_steps(()) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import select
 import signal
@@ -440,3 +442,23 @@ def test_many_replicas_get_more_slots(front: Front, servers: Servers) -> None:
     assert front.ask()[0] == 200
     assert front.apply(one_version(server)) == "commands"
     assert front.ask()[0] == 200
+
+
+def test_who_kept_a_connection_over_a_reload_holds_up_no_change(
+    front: Front, servers: Servers
+) -> None:
+    first, second = servers(), servers()
+    front.apply(one_version(first))
+    link = http.client.HTTPConnection("127.0.0.1", front.port, timeout=15)
+    with contextlib.closing(link):
+        link.request("POST", "/score", b"[1]")
+        link.getresponse().read()
+        limits = Limits(hold_s=9, queue_s=9)
+        assert front.apply(one_version(first), limits=limits) == "reloaded"
+        assert len(front.balancer.keeper.apis()) == 2  # the older one waits for that connection
+        assert front.apply(one_version(first, second), limits=limits) == "commands"
+        assert front.apply(one_version(second), limits=limits) == "commands"
+        link.request("POST", "/score", b"[1]")
+        assert link.getresponse().status == 200
+    assert front.balancer.keeper.wait_finished(10)
+    assert front.ask()[1]["replica"] == second.port
