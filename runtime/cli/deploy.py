@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from runtime.cli.deployment_hooks import hook_secret
 from runtime.cli.deployment_options import revision_of, service_of, settings_options
 from runtime.cli.deployment_values import secret_files, who
 from runtime.cli.deployment_wait import end, timeout_option
@@ -42,7 +43,7 @@ def deploy(
     inferry up runs, this command does its work until the deployment runs."""
     from registry.deployments import RevisionSettings, ServiceSettings
 
-    secrets = secret_files(given["secret"])
+    secrets, signing = secret_files(given["secret"]), hook_secret(given)
     settings = revision_of(given, RevisionSettings(), secrets, merges=False)
     with open_workspace(workspace_dir) as workspace:
         made = workspace.deployments.create(
@@ -51,7 +52,7 @@ def deploy(
             target=target,
             service=service_of(given, ServiceSettings()),
             settings=settings,
-            secrets={key: value for key, value in secrets.items() if value is not None},
+            secrets={k: v for k, v in {**secrets, **signing}.items() if v is not None},
             actor=who(),
         )
         said = f"{name} shall run {made.revision(made.goal).image} on {made.target}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from runtime.cli.deployment_hooks import hook_secret
 from runtime.cli.deployment_options import (
     revision_of,
     service_of,
@@ -36,16 +37,42 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.argument("replicas", type=Replicas(), metavar="N|MIN..MAX")
+@click.argument("replicas", type=Replicas(), metavar="[N|MIN..MAX]", required=False)
+@click.option(
+    "--external", metavar="URL", help='Is asked how many between MIN and MAX: {"replicas": 3}.'
+)
+@click.option("--no-external", is_flag=True, help="Inferry decides by itself again.")
 @workspace_option
-def scale(name: str, replicas: tuple[int, int], workspace_dir: Path | None) -> None:
-    """Say how many replicas a deployment has."""
+def scale(
+    name: str,
+    replicas: tuple[int, int] | None,
+    external: str | None,
+    no_external: bool,
+    workspace_dir: Path | None,
+) -> None:
+    """Say how many replicas a deployment has, or who decides it.
+
+    Hooks around a change of scale run for this one, too."""
+    if external is not None and no_external:
+        raise click.UsageError("say either --external URL or --no-external")
+    if replicas is None and external is None and not no_external:
+        raise click.UsageError("say how many: N or MIN..MAX")
     with open_workspace(workspace_dir) as workspace:
         before = workspace.deployments.get(name).service
-        least, most = replicas
-        after = msgspec.structs.replace(before, least_replicas=least, most_replicas=most)
+        least, most = replicas or (before.least_replicas, before.most_replicas)
+        asked = None if no_external else external or before.external_scale
+        after = msgspec.structs.replace(
+            before, least_replicas=least, most_replicas=most, external_scale=asked
+        )
         found = workspace.deployments.update(name, service=after, actor=who())
-    click.echo(f"{name} shall have {span(found.service)} replicas")
+    said = f", as {asked} says" if asked is not None and least != most else ""
+    click.echo(f"{name} shall have {span(found.service)} replicas{said}")
+    if asked is not None and least == most:
+        click.echo(
+            f"inferry: {asked} has nothing to say while {name} has just {least};"
+            " give it a range: MIN..MAX",
+            err=True,
+        )
     say_if_alone(workspace.root)
 
 
@@ -96,7 +123,7 @@ def _update(
     after = revision_of(given, goal, secrets, merges=True)
     service = check_service(service_of(given, before.service))
     check_revision(after, {*before.secrets, *after.secrets})
-    for key, value in secrets.items():
+    for key, value in {**secrets, **hook_secret(given)}.items():
         if value is not None:
             deployments.set_secret(name, key, value, actor=actor)
     return deployments.update(name, image=image, settings=after, service=service, actor=actor)

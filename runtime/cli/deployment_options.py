@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runtime.cli import deployment_hooks
 from runtime.cli.deployment_values import Finite, Replicas, environment, memory_bytes
 from runtime.cli.server_options import ServerOption
 
@@ -32,6 +33,7 @@ CAN_BE_UNSET = (
     "deadline-ms",
     "tls-cert",
     "sticky-header",
+    *deployment_hooks.CAN_BE_UNSET,
 )
 
 # Section, name, what click is told besides.
@@ -149,6 +151,7 @@ _OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
             "help": "Without a request, before there is none, where MIN is 0. [default: 600]",
         },
     ),
+    *deployment_hooks.OPTIONS,
 ]
 
 
@@ -189,6 +192,7 @@ def service_of(given: Given, before: ServiceSettings) -> ServiceSettings:
     if "sticky-header" in unset:
         changes["sticky_header"] = None
     changes["rollout"] = _rollout(given, before.rollout)
+    changes["hooks"] = deployment_hooks.hooks_of(given, before.hooks)
     changes["autoscale"] = msgspec.structs.replace(
         before.autoscale, **{name: given[name] for name in _SCALING if given[name] is not None}
     )

@@ -8,6 +8,7 @@ from runtime.cli.output import Json, Record
 
 if TYPE_CHECKING:
     from registry.deployments import Deployment, Replica, Revision, ServiceSettings, Share
+    from runtime.hooks.running import HookNote
 
 COLUMNS = ("name", "state", "image", "target", "replicas", "url")
 UNSEEN = "no controller has seen it yet"
@@ -38,6 +39,7 @@ def record(item: Deployment) -> Record:
         "secrets": list(item.secrets),
         "revisions": [_revision(each) for each in item.revisions],
         "replicas": [plain(each) for each in replicas_of(item)],
+        "hooks": [plain(each) for each in _hooks(item)],
     }
 
 
@@ -69,6 +71,10 @@ def for_people(item: Deployment, kind: str = "local") -> Record:
     service = plain(item.service)
     if item.service.least_replicas == item.service.most_replicas:
         del service["autoscale"]  # it has nothing to say
+    if not (item.service.hooks.has_before or item.service.hooks.has_after):
+        del service["hooks"]
+    else:
+        found["hooks"] = [_hook_line(each) for each in _hooks(item)]
     found["service"] = _setting_lines(service)
     found[f"revision {goal.number}"] = _setting_lines(plain(goal.settings))
     if item.secrets:
@@ -133,6 +139,23 @@ def _revision(item: Revision) -> Record:
 def _revision_line(item: Revision, goal: int) -> str:
     mark = "  (the goal)" if item.number == goal else ""
     return f"{item.number}  {item.image}  {item.digest}  {item.made_at} by {item.made_by}{mark}"
+
+
+def _hooks(item: Deployment) -> tuple[HookNote, ...]:
+    """What came of each last."""
+    if item.observed is None:
+        return ()
+    from runtime.deployments.memory import read_memory
+
+    return read_memory(item.observed.memory).hooks
+
+
+def _hook_line(note: HookNote) -> str:
+    said = f": {note.said}" if note.said else ""
+    return (
+        f"{note.moment} {note.kind}  {note.result.replace('_', ' ')} in {note.took_s:g} s"
+        f"  {note.at}{said}"
+    )
 
 
 def _replica_lines(item: Deployment) -> list[str]:

@@ -16,7 +16,7 @@ from runtime.cli.deployment_stand_in import logged, require_haproxy, running
 from runtime.cli.deployment_values import Finite
 from runtime.cli.text import printable
 from runtime.cli.workspace import open_workspace, workspace_option
-from runtime.errors import BusyControllerError
+from runtime.errors import BadValueError, BusyControllerError
 
 if TYPE_CHECKING:
     from registry import Workspace
@@ -37,12 +37,19 @@ ASK_EVERY_S = 0.5
     type=Finite(0, 1e9),
     help="For another controller of the workspace to end. [default: for ever]",
 )
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Serve /metrics, /healthz and /scale/NAME there, to whoever reaches it: 127.0.0.1:9464."
+    " [default: nowhere]",
+)
 @workspace_option
-def up(wait_s: float | None, workspace_dir: Path | None) -> None:
+def up(wait_s: float | None, listen: str | None, workspace_dir: Path | None) -> None:
     """Keep the deployments of a workspace as they are declared, until Ctrl-C or SIGTERM.
 
     It prints a line for each change of a deployment's state. What runs goes on afterwards, and the
     next inferry up finds it."""
+    where = None if listen is None else place_of(listen)
     require_haproxy()
     with (
         open_workspace(workspace_dir) as workspace,
@@ -50,7 +57,7 @@ def up(wait_s: float | None, workspace_dir: Path | None) -> None:
         contextlib.ExitStack() as held,
     ):
         if _took_over(held, workspace.root, stopping, wait_s):
-            _control(workspace, stopping)
+            _control(workspace, stopping, where)
 
 
 class News:
@@ -79,7 +86,20 @@ class News:
         return True
 
 
-def _control(workspace: Workspace, stopping: threading.Event) -> None:
+def place_of(text: str) -> tuple[str, int]:
+    """Of ADDRESS:PORT or [ADDRESS]:PORT. Raises BadValueError."""
+    host, colon, port = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_bracketed else host
+    is_number = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
+    if not (colon and host and is_number) or (":" in host and not is_bracketed):
+        raise BadValueError(f"{text[:80]!a} is no ADDRESS:PORT, such as 127.0.0.1:9464")
+    return host, int(port)
+
+
+def _control(
+    workspace: Workspace, stopping: threading.Event, where: tuple[str, int] | None
+) -> None:
     from runtime.deployments.here import controller_of
 
     news = News()
@@ -91,8 +111,15 @@ def _control(workspace: Workspace, stopping: threading.Event) -> None:
     with (
         logged(tell),
         controller_of(workspace, told=tell) as controller,
+        contextlib.ExitStack() as held,
         running(controller) as check,
     ):
+        if where is not None:
+            from runtime.controller_service.pages import Pages
+            from runtime.controller_service.server import Server
+
+            pages = Pages(workspace.deployments, controller.figures)
+            _say(f"Metrics: {held.enter_context(Server(*where, pages)).url}/metrics")
         _say(f"Keeping the deployments of {workspace.root}; Ctrl-C ends this")
         while not stopping.wait(LOOK_EVERY_S):
             check()

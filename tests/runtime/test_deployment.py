@@ -93,6 +93,14 @@ def test_a_deployment_is_declared_with_all_that_is_said(cli: Cli, images: Worksp
             "max_p99_ratio": 3,
             "least_requests": 20,
         },
+        "hooks": {
+            "before_webhook": None,
+            "before_command": [],
+            "after_webhook": None,
+            "after_command": [],
+            "timeout_s": 5,
+        },
+        "external_scale": None,
     }
     assert settings(cli) == {
         "environment": {"A": "b=c", "EMPTY": ""},
