@@ -1,0 +1,160 @@
+"""A connection to an SFTP server: its files by their paths there, links not followed."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import asyncssh
+from sshfs import SSHFileSystem
+
+from runtime.datastores.errors import DatastoreError, RefusedError
+from runtime.datastores.port import CHUNK_BYTES
+from runtime.datastores.remote import call
+from runtime.datastores.ssh.host_keys import public_key
+from runtime.datastores.ssh.login import Login
+from runtime.datastores.ssh.meaning import connecting
+
+T = TypeVar("T")
+CONNECT_S = 15.0
+KEEPALIVE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is at a path."""
+
+    kind: Literal["file", "folder", "link", "other"]
+    size_bytes: int
+    modified_s: float | None
+
+
+class _FileSystem(SSHFileSystem):  # type: ignore[misc]
+    """sshfs, with paths taken as they are, links not followed, and renames that are renames."""
+
+    cachable = False  # fsspec would keep it, with its secrets, and hand it out to others
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path
+
+    async def on_channel(self, act: Callable[[asyncssh.SFTPClient], Any]) -> Any:
+        async with self._pool.get() as channel:
+            return await act(channel)
+
+    async def end(self) -> None:
+        await self._pool.close()
+        await self._stack.aclose()
+
+
+class Server:
+    """Raises what asyncssh and sshfs raise; see meaning.py."""
+
+    def __init__(self, files: _FileSystem) -> None:
+        self._files = files
+
+    def seen(self, path: str, *, follows: bool = False) -> Seen:
+        """Of a link itself, unless it ``follows``."""
+        return _seen(self._do(lambda sftp: sftp.stat(path) if follows else sftp.lstat(path)))
+
+    def names(self, path: str) -> list[tuple[str | bytes, Seen]]:
+        """All in a folder, as the server says it: the names are not checked."""
+        found = self._do(lambda sftp: sftp.readdir(path))
+        return [(name.filename, _seen(name.attrs)) for name in found]
+
+    def read(self, path: str, offset: int) -> Iterator[bytes]:
+        """In chunks of CHUNK_BYTES, each by many requests at once."""
+        with self._files.open(path, "rb") as file:
+            file.seek(offset)
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def fill(self, path: str, chunks: Iterator[bytes], modified_s: float | None) -> None:
+        """A new file: on the server's disk at the end, where it can do that."""
+        with self._files.open(path, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            with suppress(asyncssh.SFTPOpUnsupported):
+                file.fsync()
+        if modified_s is not None:
+            self._do(lambda sftp: sftp.utime(path, (modified_s, modified_s)))
+
+    def publish(self, made: str, path: str, *, replace: bool) -> None:
+        """SFTP's own rename refuses what is there; posix-rename replaces it at once."""
+        if replace:
+            self._do(lambda sftp: sftp.posix_rename(made, path))
+        else:
+            self._do(lambda sftp: sftp.rename(made, path))
+
+    def make_folders(self, path: str) -> None:
+        """And those above."""
+        self._do(lambda sftp: sftp.makedirs(path, exist_ok=True))
+
+    def remove(self, path: str) -> None:
+        """A file, or a link itself."""
+        self._do(lambda sftp: sftp.unlink(path))
+
+    def remove_folder(self, path: str) -> None:
+        """One that is empty."""
+        self._do(lambda sftp: sftp.rmdir(path))
+
+    def close(self) -> None:
+        """Whatever state it is in."""
+        with suppress(Exception):
+            call(self._files, self._files.end)
+
+    def _do(self, act: Callable[[asyncssh.SFTPClient], Any]) -> Any:
+        return call(self._files, self._files.on_channel, act)
+
+
+def connect(login: Login) -> Server:
+    """Raises DatastoreErrors: HostKeyError before a password or key is used."""
+    options: dict[str, Any] = {
+        "port": login.port,
+        "username": login.user,
+        "known_hosts": ([public_key(login.host_key)], [], []),
+        "password": login.password,
+        "client_keys": [_private_key(login.private_key)] if login.private_key else None,
+        # Nothing of this machine's user: no agent, no configuration, no other way to log in.
+        "agent_path": None,
+        "config": None,
+        "gss_host": None,
+        "gss_kex": False,
+        "gss_auth": False,
+        "disable_trivial_auth": True,
+        "connect_timeout": CONNECT_S,
+        "login_timeout": CONNECT_S,
+        "keepalive_interval": KEEPALIVE_S,
+        "keepalive_count_max": 3,
+    }
+    try:
+        return Server(_FileSystem(login.host, **options))
+    except DatastoreError:
+        raise
+    except Exception as error:
+        raise connecting(error, login.host, login.port) from error
+
+
+def _private_key(text: str) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_private_key(text)
+    except asyncssh.KeyEncryptionError as error:
+        raise RefusedError(
+            "the secret private_key has a passphrase; give it without one (ssh-keygen -p on a"
+            " copy): it is sealed here"
+        ) from error
+    except (asyncssh.KeyImportError, ValueError) as error:
+        raise RefusedError("the secret private_key holds no key that can be read") from error
+
+
+def _seen(attributes: asyncssh.SFTPAttrs) -> Seen:
+    modified = None if attributes.mtime is None else float(attributes.mtime)
+    mode = stat.S_IFMT(attributes.permissions or 0)
+    if mode == stat.S_IFREG:
+        return Seen("file", attributes.size or 0, modified)
+    if mode == stat.S_IFDIR:
+        return Seen("folder", -1, modified)
+    return Seen("link" if mode == stat.S_IFLNK else "other", -1, modified)
