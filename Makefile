@@ -5,7 +5,7 @@
 PY := .venv/bin/python
 JOBS ?= 2
 
-.PHONY: demo demo-edge demo-fpga test check bench bench-fpga bench-fpga-long fpga-ecp5 setup lock clean
+.PHONY: demo demo-edge demo-fpga test check bench bench-deployments bench-fpga bench-fpga-long fpga-ecp5 setup lock clean
 
 demo:
 	@scripts/setup demo
@@ -30,6 +30,10 @@ check:
 bench:
 	@scripts/setup dev
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-deployments:
+	@scripts/setup dev
+	@$(PY) -m benchmarks.deployments $(ARGS)
 
 bench-fpga:
 	@scripts/setup dev
