@@ -24,6 +24,10 @@ from runtime.cli.text import one_line
 COMMANDS = {
     "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
     "bench": ("runtime.cli.bench:bench", "Test a deployment or server under load."),
+    "datastore": (
+        "runtime.cli.datastore:datastore",
+        "Name places for files, and move files to and from them.",
+    ),
     "deploy": ("runtime.cli.deploy:deploy", "Run an image as a web service with a stable URL."),
     "deployment": (
         "runtime.cli.deployment:deployment",
