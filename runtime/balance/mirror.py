@@ -101,7 +101,7 @@ def _mirror(service: Service) -> list[str]:
         "option httpchk",
         f"http-check send meth GET uri {CHECK_PATH} ver HTTP/1.1 hdr Host inferry",
         "http-check expect status 200",
-        f"default-server check inter {CHECK_MS}ms rise 1 fall 2 "
+        f"default-server check inter {CHECK_MS}ms rise 1 fall 1 "
         "observe layer4 error-limit 1 on-error mark-down",
         f"server mirror unix@./{mirror_socket(service.name)} pool-max-conn {MOST_IDLE}",
         f"server direct unix@./{direct_socket(service.name)} backup no-check pool-max-conn 0",

@@ -34,7 +34,7 @@ from runtime.shadow.names import counts_file, counts_socket, lock_file, log_file
 PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 QUIET_S = 10.0
 """Who lived this long is started again at once when it dies."""
-HUNG_S = 10.0
+HUNG_S = 5.0
 """Who answers no check for so long is killed: requests that it has fail then, and end."""
 CHECK_S = 1.0
 LOG_BYTES = 1 << 20
