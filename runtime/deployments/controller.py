@@ -44,7 +44,6 @@ from runtime.deployments.port import Unit, UnitOf
 TICK_S = 0.5
 SLOW_TICK_S = 2.0
 """After an error."""
-
 CLOSE_S = 60.0
 """For the threads of all deployments to end what they have begun."""
 
@@ -69,6 +68,10 @@ class Controller:
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
         self._state = threading.Lock()
+        self._names: frozenset[str] = frozenset()
+        """Of what is declared."""
+        self._looked: set[str] = set()
+        """What an earlier controller left of these has been looked at."""
         self._services: dict[str, Service] = {}
         self._balanced: Mapping[str, ServiceState] = {}
         self._refused: dict[str, str] = {}
@@ -100,7 +103,9 @@ class Controller:
         deadline = time.monotonic() + CLOSE_S
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._held.close()
+        with self._held, contextlib.suppress(RegistryError, BalanceError):
+            if not self._workspace.deployments.changes():
+                self._end_balancer()
 
     def stop(self) -> None:
         """``run`` returns soon."""
@@ -136,6 +141,7 @@ class Controller:
 
     def _begin_units(self) -> None:
         names = self._workspace.deployments.changes()
+        self._names = frozenset(names)
         with self._state:
             for gone in [name for name in self._services if name not in names]:
                 del self._services[gone]
@@ -163,6 +169,7 @@ class Controller:
                     unit = unit or self._unit(name)
                     if unit is None:
                         wait_s = SLOW_TICK_S
+                        self._ticked(name, time.monotonic(), None)
                     elif not self._tick(unit):
                         return
                 except NotFoundError:
@@ -202,12 +209,13 @@ class Controller:
             balanced, refused = self._balanced.get(unit.name), self._refused.get(unit.name, "")
         before, began_s = unit.shown, time.monotonic()
         unit.tick(began_s, balanced, refused)
-        self._ticked(unit, began_s)
+        self._ticked(unit.name, began_s, unit)
         if unit.shown != before:
             self._told(f"{unit.name} {unit.shown}")
         if not unit.is_known and not unit.is_gone:
             return True  # what an earlier controller opened stays as it is
         with self._state:
+            self._looked.add(unit.name)
             if unit.service is None:
                 self._services.pop(unit.name, None)
             else:
@@ -216,21 +224,26 @@ class Controller:
             self._told(f"{unit.name} is gone")
         return not unit.is_gone
 
-    def _ticked(self, unit: Unit, began_s: float) -> None:
+    def _ticked(self, name: str, began_s: float, unit: Unit | None) -> None:
+        """It was looked at. ``unit``: None where its target cannot be had."""
         now_s = time.monotonic()
         with self._state:
-            old = self._ticks.get(unit.name, TickFigures(now_s))
+            old = self._ticks.get(name, TickFigures(now_s))
             seconds = old.seconds + now_s - began_s
-            self._ticks[unit.name] = TickFigures(now_s, old.count + 1, seconds)
-            if isinstance(unit, Measured):
-                self._units[unit.name] = unit.figures
+            self._ticks[name] = TickFigures(now_s, old.count + 1, seconds)
+            if unit is not None and isinstance(unit, Measured):
+                self._units[name] = unit.figures
 
     # The balancer.
 
     def _balance(self) -> None:
         with self._state:
-            services = dict(self._services)
-        refused = self._apply(services)
+            services, is_all_known = dict(self._services), self._names <= self._looked
+        refused: dict[str, str] = {}
+        if services:
+            refused = self._apply(services)
+        elif is_all_known:  # until then HAProxy may have what nobody has said yet
+            self._end_balancer()
         try:
             balanced = self._balancer.services()
         except BalanceError as error:
@@ -239,6 +252,11 @@ class Controller:
         with self._state:
             self._refused, self._balanced = refused, balanced
             self._balanced_s = time.monotonic()
+
+    def _end_balancer(self) -> None:
+        """Nothing is to be open: HAProxy is not needed before something is."""
+        if not self._balancer.is_needless:
+            self._balancer.end()
 
     def _apply(self, services: Mapping[str, Service]) -> dict[str, str]:
         """All that can be had: what one of them lacks (a port, a certificate) the others must not

@@ -27,6 +27,7 @@ from runtime.deployments.controller import Controller
 from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.unit import ReplicaUnit
+from tests.runtime.balance.conftest import haproxies
 from tests.runtime.deployments.waiting import cause_of, eventually, score, state, url_port
 
 pytestmark = pytest.mark.slow
@@ -94,10 +95,63 @@ def test_from_declared_to_answers_to_a_new_revision_to_nothing(
         made.deployments.delete("web", actor="ada")
         eventually(lambda: not made.deployments.list())
         assert list(host.list()) == []
+        eventually(lambda: not haproxies(folder))
+        with socket.create_server(("127.0.0.1", port)):
+            pass
         events = [entry.event for entry in made.deployments.ledger("web")]
         assert events[0] == "created"
         assert events[-1] == "deleted"
         assert "rollout finished" in events
+
+
+def test_haproxy_goes_with_the_last_deployment_and_comes_back_with_the_next(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    with removed(made, host, folder):
+        with controlled(made, host, folder):
+            for name in ("one", "two"):
+                assert not haproxies(folder)
+                made.deployments.create(
+                    name, "adder:1", service=SERVICE, settings=SETTINGS, actor="a"
+                )
+                found = eventually(lambda name=name: state(made, "running", name))  # type: ignore[misc]
+                assert score("127.0.0.1", url_port(found), [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+                made.deployments.delete(name, actor="a")
+                eventually(lambda: not made.deployments.list() and not haproxies(folder))
+        assert not folder.exists()
+
+
+def test_a_controller_that_ends_just_after_the_last_deployment_leaves_no_haproxy(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
+    with removed(made, host, folder):
+        with controlled(made, host, folder):
+            eventually(lambda: state(made, "running"))
+            made.deployments.delete("web", actor="a")
+            while made.deployments.list():
+                time.sleep(0.001)
+        assert not haproxies(folder)
+        assert not folder.exists()
+
+
+def test_the_next_controller_keeps_ports_open_whose_record_is_damaged(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
+    with removed(made, host, folder):
+        with controlled(made, host, folder):
+            port = url_port(eventually(lambda: state(made, "running")))
+        (folder / "layout.json").write_text("{")
+        with controlled(made, host, folder):
+
+            def is_looked_at() -> bool:
+                assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+                return (folder / "layout.json").read_text() != "{"
+
+            eventually(is_looked_at)
+            for _ in range(20):
+                assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
 
 
 def test_a_bad_release_is_taken_back_and_the_old_one_answers_on(

@@ -36,8 +36,8 @@ def score(address: str, port: int, rows: list[list[float]]) -> Any:
         return json.loads(answer.read())
 
 
-def state(made: Workspace, wanted: str) -> Deployment | None:
-    found = made.deployments.get("web")
+def state(made: Workspace, wanted: str, name: str = "web") -> Deployment | None:
+    found = made.deployments.get(name)
     if found.observed is None or found.observed.state != wanted:
         return None
     return found
