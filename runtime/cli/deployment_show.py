@@ -14,6 +14,7 @@ from runtime.cli.deployment_records import (
     overview,
     record,
 )
+from runtime.cli.deployment_shadow import shadow_lines, shadow_records
 from runtime.cli.deployment_values import moment_of
 from runtime.cli.deployment_wait import say_if_alone
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
@@ -56,6 +57,9 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
         kind = workspace.targets.get(found.target).kind
         came_from = lines_record(workspace.lineage.of_deployment(name))["came_from"]
     shown = record(found) if output == "json" else for_people(found, kind)
+    shadows = shadow_records(found, workspace.root)
+    if output == "json" or shadows:
+        shown = {**shown, "shadows": shadows if output == "json" else shadow_lines(shadows)}
     print_record({**shown, "came_from": came_from}, output)
     if output != "json":
         say_if_alone(workspace.root)

@@ -8,10 +8,12 @@ line("revision 3", counts)
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from scoring.watching.comparison import Comparison, Verdict
+if TYPE_CHECKING:  # whoever only reads counts needs no numpy
+    from scoring.watching.comparison import Comparison
 
 GROWTH = 1.04
 """Times are kept in steps of 4 %, which is how exact a quantile is."""
@@ -90,18 +92,18 @@ class Counts(msgspec.Struct):
 
     def add(self, found: Comparison, primary_s: float, shadow_s: float) -> None:
         """One copy that the shadow answered, in some way."""
-        if found.verdict == Verdict.ERROR:
+        if found.verdict == "error":
             self.fail(found.text)
             return
         self.primary.add(primary_s)
         self.shadow.add(shadow_s)
         if math.isfinite(found.max_absolute):
             self.largest = max(self.largest, found.max_absolute)
-        if found.verdict == Verdict.DIFFERENT:
+        if found.verdict == "different":
             self.different += 1
         else:
             self.equal += 1
-            self.close += found.verdict == Verdict.CLOSE
+            self.close += found.verdict == "close"
 
     def fail(self, why: str) -> None:
         """One copy that it did not answer, or with a failure of its own."""
