@@ -88,14 +88,15 @@ def _states(views: Sequence[View]) -> Iterator[Metric]:
             [
                 ((v.name, str(revision)), _by_revision(v, what).get(revision, 0))
                 for v in views
-                for revision in sorted({*v.wanted, *v.ready, *v.traffic})
+                if what != "replicas_wanted" or v.wanted is not None
+                for revision in sorted({*(v.wanted or ()), *v.ready, *v.traffic})
             ],
             "revision",
         )
     yield _gauge(
         f"{_OF}_scale_replicas",
         "Replicas that all of the traffic needs, as decided last.",
-        [((v.name,), v.scale) for v in views],
+        [((v.name,), v.scale) for v in views if v.scale is not None],
     )
     for what, help in (("min", "The fewest replicas"), ("max", "The most replicas")):
         yield _gauge(
@@ -107,7 +108,7 @@ def _states(views: Sequence[View]) -> Iterator[Metric]:
 
 def _by_revision(view: View, what: str) -> Mapping[int, float]:
     return {
-        "replicas_wanted": view.wanted,
+        "replicas_wanted": view.wanted or {},
         "replicas_ready": view.ready,
         "traffic_ratio": view.traffic,
     }[what]

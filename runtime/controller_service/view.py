@@ -10,7 +10,6 @@ from registry.deployments import Deployment
 from runtime.balance.balancer import ServiceState
 from runtime.deployments.figures import Glance, UnitFigures
 from runtime.deployments.memory import read_memory
-from runtime.deployments.scale import first_scale
 
 STATES = ("starting", "running", "updating", "degraded", "failed", "stopping", "unknown")
 
@@ -18,17 +17,18 @@ STATES = ("starting", "running", "updating", "degraded", "failed", "stopping", "
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """``wanted`` and ``ready``: replicas by revision; ``traffic``: parts of 1 by revision, without
-    shadows; ``scale``: replicas that all of the traffic needs; ``in_flight``: requests that
-    replicas have, as the balancer sees them, ``held``: those for which there is no replica; both
-    None where the balancer does not know it. ``tick_age_s``: None where no thread has it."""
+    shadows; ``scale``: replicas that all of the traffic needs, as decided last; ``in_flight``:
+    requests that replicas have, as the balancer sees them, ``held``: those for which there is no
+    replica; ``tick_age_s``: since it was looked at. None is not known: nobody has looked at it,
+    the balancer does not know it, or devices are no replicas."""
 
     name: str
     state: str
-    scale: int
+    scale: int | None
     least: int
     most: int
     target_in_flight: float
-    wanted: Mapping[int, int]
+    wanted: Mapping[int, int] | None
     ready: Mapping[int, int]
     traffic: Mapping[int, float]
     in_flight: int | None = None
@@ -51,11 +51,11 @@ def view(declared: Deployment, glance: Glance | None, now_s: float) -> View:
     return View(
         name=declared.name,
         state=state,
-        scale=first_scale(service) if scale is None else scale,
+        scale=scale if unit is None else unit.scale,
         least=service.least_replicas,
         most=service.most_replicas,
         target_in_flight=service.autoscale.in_flight,
-        wanted={} if unit is None else unit.wanted,
+        wanted=None if unit is None else unit.wanted,
         ready=Counter(each.revision for each in replicas if each.state == "ready"),
         traffic={s.revision: s.percent / 100 for s in declared.traffic if not s.is_shadow},
         in_flight=None if balanced is None else _in_flight(balanced),

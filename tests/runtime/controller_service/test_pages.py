@@ -133,6 +133,7 @@ def test_what_is_not_known_is_left_out_and_not_0(made: Workspace) -> None:
     found = samples(made)
     assert ("inferry_deployment_state", "quiet", "unknown") in found
     assert not any("tick_age" in key[0] or "requests" in key[0] for key in found)
+    assert not any(key[0].endswith(("wanted", "scale_replicas")) for key in found if "quiet" in key)
 
 
 def test_names_follow_the_rules_of_the_field(made: Workspace) -> None:
@@ -171,7 +172,7 @@ def test_scale_is_json_that_keda_can_point_into(made: Workspace) -> None:
         "target": 2.0,
     }
     unknown = json.loads(pages(made).page("/scale/quiet").body)
-    assert (unknown["wanted"], unknown["value"], unknown["held"]) == (1, None, None)
+    assert (unknown["wanted"], unknown["value"], unknown["held"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(
