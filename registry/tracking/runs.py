@@ -14,7 +14,6 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from registry.blobs import disk_errors_said
@@ -305,9 +304,10 @@ class Runs:
     def get(self, ref: str) -> RunRecord:
         """The run ``EXPERIMENT:NUMBER``, with this id, or the only one whose id begins so. Raises
         NotFoundError."""
+        dead = self._settle_dead()
         with self._database.read() as connection:
             found = self._record(connection, run_rows.find_key(connection, ref))
-        return self._as_it_is(found)
+        return _as_it_is(found, dead)
 
     def search(
         self,
@@ -329,18 +329,18 @@ class Runs:
             limit=limit,
             token=token,
         )
-        self._settle_dead()
+        dead = self._settle_dead()
         with self._database.read() as connection:
             page = search.find(connection, wanted)
-        return RunPage(tuple(map(self._as_it_is, page.runs)), page.next_token)
+        return RunPage(tuple(_as_it_is(run, dead) for run in page.runs), page.next_token)
 
     def children(self, ref: str, *, recursive: bool = False) -> list[RunRecord]:
         """Its child runs in the order of their beginning, and theirs. Raises NotFoundError."""
-        self._settle_dead()
+        dead = self._settle_dead()
         with self._database.read() as connection:
             key = run_rows.find_key(connection, ref)
             found = search.records(connection, _descendants(connection, key, recursive))
-        return [self._as_it_is(run) for run in found]
+        return [_as_it_is(run, dead) for run in found]
 
     def environment(self, digest: str) -> str | None:
         """The JSON document of ``RunRecord.environment``."""
@@ -453,46 +453,51 @@ class Runs:
     def _record(self, connection: sqlite3.Connection, key: int) -> RunRecord:
         return search.records(connection, [key])[0]
 
-    def _as_it_is(self, run: RunRecord) -> RunRecord:
-        """The row that was read, or what became of it: a process writes its end before it lets go
-        of its life, so that a row that still says "running" after that is of a dead one. (A run of
-        no process that is known of has no life, and is what its row says.)"""
-        if run.status != "running" or self._lives.is_held(run.id):
-            return run
+    def _settle_dead(self) -> Mapping[str, End]:
+        """What the dead left behind becomes a fact. Nobody can end or take a run during a write
+        transaction, so that a life that is not held is of a dead process, and its file nobody
+        else's. Where that cannot be written: how they ended, by id."""
         with self._database.read() as connection:
-            row = connection.execute(
-                "SELECT has_life FROM runs WHERE key = ? AND status = 'running'", (run.key,)
-            ).fetchone()
-            again = self._record(connection, run.key) if row is None else run
-        if row is None or not row[0]:
-            return again
-        end = self._lives.last_words(run.id, run.started_ms)
-        return replace(run, status=end.status, cause=end.cause, ended_ms=end.ended_ms)
-
-    def _settle_dead(self) -> None:
-        """What the dead left behind becomes a fact, where that can be written. Nobody can end or
-        take a run during a write transaction, so that a life that is not held is of a dead
-        process, and its file nobody else's."""
-        with self._database.read() as connection:
-            dead = [row for row in _alive(connection) if not self._lives.is_held(row[1])]
+            dead = self._dead(connection)
         if not dead:
-            return
-        with suppress(RegistryError):
+            return {}
+        try:
             with self._database.write() as connection:
-                dead = [row for row in _alive(connection) if not self._lives.is_held(row[1])]
-                for key, id, started_ms in dead:
-                    _write_end(connection, key, self._lives.last_words(id, started_ms))
+                dead = self._dead(connection)
+                for id, end in dead.items():
+                    _write_end(connection, run_rows.key_of(connection, id), end)
             with self._database.write():
-                for _, id, _ in dead:
+                for id in dead:
                     if not self._lives.is_held(id):
                         self._lives.remove(id)
+        except RegistryError:
+            with self._database.read() as connection:  # it ended, if it did, before it let go
+                still = {id for id, _ in _alive(connection)}
+            return {id: end for id, end in dead.items() if id in still}
+        return {}
+
+    def _dead(self, connection: sqlite3.Connection) -> dict[str, End]:
+        """Runs that say that they run, and whose process is gone."""
+        return {
+            id: self._lives.last_words(id, started_ms)
+            for id, started_ms in _alive(connection)
+            if not self._lives.is_held(id)
+        }
 
 
-def _alive(connection: sqlite3.Connection) -> list[tuple[int, str, int]]:
+def _alive(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Id and start of all runs of processes that say that they run."""
     rows = connection.execute(
-        "SELECT key, id, started_ms FROM runs WHERE has_life = 1 AND status = 'running'"
+        "SELECT id, started_ms FROM runs WHERE has_life = 1 AND status = 'running'"
     )
-    return [(row["key"], row["id"], row["started_ms"]) for row in rows]
+    return [(row["id"], row["started_ms"]) for row in rows]
+
+
+def _as_it_is(run: RunRecord, dead: Mapping[str, End]) -> RunRecord:
+    end = dead.get(run.id)
+    if end is None:
+        return run
+    return replace(run, status=end.status, cause=end.cause, ended_ms=end.ended_ms)
 
 
 def _write_end(connection: sqlite3.Connection, key: int, end: End) -> None:
