@@ -112,13 +112,13 @@ class DeploymentHooks:
         jobs = self._jobs("before", hooks, change, f".{round}" if round > 1 else "")
         asking = Asking(len(jobs))
         for kind, job in jobs.items():
-            self._put("before", kind, job, asking.add)
+            self._put("before", kind, job, asking.add, hooks.timeout_s)
         return asking
 
     def tell(self, hooks: Hooks, change: After) -> None:
         """At once; nobody waits for it."""
         for kind, job in self._jobs("after", hooks, change).items():
-            self._put("after", kind, job, lambda answer: None)
+            self._put("after", kind, job, lambda answer: None, hooks.timeout_s)
 
     def figures(self) -> HookFigures:
         """As they are now."""
@@ -179,15 +179,18 @@ class DeploymentHooks:
         kind: Kind,
         ask: Callable[[Lane], Answer],
         answered: Callable[[Answer], None],
+        timeout_s: float,
     ) -> None:
         lane = self._lanes.setdefault(
             (moment, kind), Lane(f"{kind} {moment} a change of {self._deployment}")
         )
 
+        asked_s = time.monotonic()
+
         def job() -> None:
             answer = Answer(Result.FAILED, "it failed in a way that nobody foresaw")
             try:
-                answer = ask(lane)
+                answer = _late(moment, timeout_s, asked_s) or ask(lane)
             finally:
                 answered(answer)
                 self._note(moment, kind, answer)
@@ -226,6 +229,14 @@ class DeploymentHooks:
             f"{self._deployment} {kind} {moment} a change of scale:"
             f" {result.replace('_', ' ')}{tries} in {took_s:.1f} s{said}"
         )
+
+
+def _late(moment: Moment, timeout_s: float, asked_s: float) -> Answer | None:
+    """One that waited so long for those before it that its change has begun without it: ``before``
+    would come after."""
+    if moment == "before" and time.monotonic() - asked_s >= timeout_s:
+        return Answer(Result.DROPPED, "its time was over before it could run")
+    return None
 
 
 def _run(what: command.Command, timeout_s: float, lane: Lane) -> Answer:

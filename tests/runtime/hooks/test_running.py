@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from registry.deployments import Hooks
@@ -11,6 +12,7 @@ from registry.errors import TrustError
 from runtime.autoscale.change import After, Before, Outcome
 from runtime.autoscale.decision import Cause
 from runtime.hooks.answer import Answer, Result
+from runtime.hooks.exchange import Reply
 from runtime.hooks.lane import Lane
 from runtime.hooks.running import Asking, DeploymentHooks
 from tests.runtime.deployments.waiting import eventually
@@ -130,6 +132,26 @@ def test_a_hook_that_hangs_holds_up_neither_the_caller_nor_another() -> None:
     hang.set()
     hooks.close()
     assert sum(hooks.figures().results.values()) == 102
+
+
+def test_before_is_not_told_when_its_change_has_begun_without_it() -> None:
+    may_answer = threading.Event()
+    ids: list[str] = []
+
+    def post(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> Reply:
+        ids.append(headers["Webhook-Id"])
+        assert may_answer.wait(60)
+        return Reply(200)
+
+    declared = Hooks(before_webhook="http://ops.example/", timeout_s=0.1)
+    hooks = DeploymentHooks("web", post=post)  # type: ignore[arg-type]
+    hooks.ask(declared, BEFORE)
+    late = hooks.ask(declared, replace(BEFORE, change="c2"))
+    eventually(lambda: ids == ["c1.before"], 30)
+    threading.Timer(0.2, may_answer.set).start()
+    assert asked(late).result is Result.DROPPED
+    hooks.close()
+    assert ids == ["c1.before"]
 
 
 def test_nobody_declared_is_nobody_told() -> None:
