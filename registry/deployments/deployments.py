@@ -111,8 +111,10 @@ class Deployments:
         image: str | None = None,
         settings: RevisionSettings | None = None,
         service: ServiceSettings | None = None,
+        shadow: float | None = None,
     ) -> Deployment:
         """Declare a new revision (for another image or settings), other service settings, or both.
+        With ``shadow`` it is not the goal: it gets a copy of so many percent of the requests.
         What is the same as the goal makes no new revision; but where its image is named and it has
         not the traffic, as one that was taken back, it is the goal anew (see ``attempt``)."""
         if service is not None:
@@ -127,9 +129,19 @@ class Deployments:
             if (found.reference, new) != (goal.image, goal.settings):
                 number = _next_revision(connection, name)
                 _add_revision(connection, name, number, found, new, self._clock(), actor)
-                self._aim(connection, name, number)
                 detail = {"image": _pinned(found), "revision": number}
-                self._note(connection, name, actor, "updated", detail)
+                if shadow is None:
+                    self._aim(connection, name, number)
+                    self._note(connection, name, actor, "updated", detail)
+                else:
+                    self._note(connection, name, actor, "shadowed", detail)
+                    traffic = [*before.traffic, Share(number, shadow, is_shadow=True)]
+                    self._split(connection, name, traffic, actor, "a new revision as a shadow")
+            elif shadow is not None:
+                raise InvalidNameError(
+                    f"revision {goal.number} has this image and these settings, and is the goal: "
+                    "a shadow is another one"
+                )
             elif image is not None and _is_without_traffic(before):
                 self._aim(connection, name, goal.number)
                 detail = {"image": _pinned(found), "revision": goal.number}
@@ -158,13 +170,7 @@ class Deployments:
     ) -> Deployment:
         """Say what gets the traffic from now on. Raises InvalidNameError where it is not 100 %."""
         with self._database.write() as connection:
-            before = _wanted(connection, name)
-            _check_traffic(traffic, before)
-            rows.write_traffic(connection, name, traffic)
-            connection.execute("UPDATE deployments SET change = change + 1 WHERE name = ?", (name,))
-            images = {s.revision: _pinned_revision(before.revision(s.revision)) for s in traffic}
-            detail = ledger.live_detail(traffic, images)
-            self._note(connection, name, actor, ledger.LIVE, {**detail, "why": why[:1000]})
+            self._split(connection, name, traffic, actor, why)
             return rows.find(connection, name)
 
     def delete(self, name: str, *, actor: str) -> Deployment:
@@ -346,6 +352,22 @@ class Deployments:
             (name, slot, self._seal.close(key.encode()), self._clock()),
         )
         return key
+
+    def _split(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        traffic: Sequence[Share],
+        actor: str,
+        why: str,
+    ) -> None:
+        found = _wanted(connection, name)
+        _check_traffic(traffic, found)
+        rows.write_traffic(connection, name, traffic)
+        connection.execute("UPDATE deployments SET change = change + 1 WHERE name = ?", (name,))
+        images = {s.revision: _pinned_revision(found.revision(s.revision)) for s in traffic}
+        detail = ledger.live_detail(traffic, images)
+        self._note(connection, name, actor, ledger.LIVE, {**detail, "why": why[:1000]})
 
     def _aim(self, connection: sqlite3.Connection, name: str, number: int) -> None:
         connection.execute(

@@ -17,7 +17,7 @@ from runtime.cli.deployment_options import (
 )
 from runtime.cli.deployment_records import share_line, span
 from runtime.cli.deployment_stand_in import stand_in
-from runtime.cli.deployment_values import Replicas, secret_files, shares, who
+from runtime.cli.deployment_values import Finite, Replicas, secret_files, shares, who
 from runtime.cli.deployment_wait import (
     end,
     say_if_alone,
@@ -79,6 +79,12 @@ def scale(
 @click.command(cls=SectionedCommand)
 @click.argument("name")
 @click.option("--image", metavar="N[:V]", help="Another one: a new revision.")
+@click.option(
+    "--shadow",
+    metavar="PERCENT",
+    type=Finite(0.01, 100),
+    help="The new revision gets a copy of so much; its answers go to nobody.",
+)
 @settings_options
 @unset_option
 @wait_option
@@ -88,6 +94,7 @@ def scale(
 def update(
     name: str,
     image: str | None,
+    shadow: float | None,
     wait: bool,
     timeout_s: float,
     output: str,
@@ -101,10 +108,12 @@ def update(
     secrets = secret_files(given["secret"])
     with open_workspace(workspace_dir) as workspace:
         before = workspace.deployments.get(name).goal
-        found = _update(workspace, name, image, given, secrets)
+        found = _update(workspace, name, image, given, secrets, shadow)
         if found.goal == before and any(value is not None for value in secrets.values()):
             click.echo("inferry: replicas that run keep the secret that they have read", err=True)
         said = f"{name} shall be revision {found.goal} ({found.revision(found.goal).image})"
+        if shadow is not None:
+            said = share_line(found, found.traffic[-1])
         end(workspace, found, said, is_waiting=wait, timeout_s=timeout_s, output=output)
 
 
@@ -114,6 +123,7 @@ def _update(
     image: str | None,
     given: dict[str, Any],
     secrets: dict[str, bytes | None],
+    shadow: float | None,
 ) -> Deployment:
     from registry.deployments.settings import check_revision, check_service
 
@@ -126,7 +136,9 @@ def _update(
     for key, value in {**secrets, **hook_secret(given)}.items():
         if value is not None:
             deployments.set_secret(name, key, value, actor=actor)
-    return deployments.update(name, image=image, settings=after, service=service, actor=actor)
+    return deployments.update(
+        name, image=image, settings=after, service=service, shadow=shadow, actor=actor
+    )
 
 
 @click.command()

@@ -30,7 +30,7 @@ def service_of(
     copies = {
         share.revision: max(1, round(share.percent * 100))
         for share in declared.traffic
-        if share.is_shadow and share.revision not in shares
+        if share.is_shadow and share.percent > 0 and share.revision not in shares
     }
     # Those that drain and have no share any more still finish.
     rest = {places[id][0]: 0 for id in draining if id in places}

@@ -75,7 +75,8 @@ def test_a_deployment_is_declared_with_all_that_is_said(cli: Cli, images: Worksp
     )
     assert done.code == 0, done.stderr
     made = json.loads(done.stdout)
-    assert {**made, "came_from": ["image adder:2", "model adder:2"]} == shown(cli)
+    seen = {"shadows": [], "came_from": ["image adder:2", "model adder:2"]}
+    assert {**made, **seen} == shown(cli)
     assert (made["image"], made["target"], made["state"]) == ("adder:2", "local", "unknown")
     assert made["service"] | {"autoscale": None} == {
         "host": "::1",
@@ -241,6 +242,19 @@ def test_traffic_is_split_and_shadowed(cli: Cli, web: Workspace) -> None:
     ]
     done = cli("deployment", "traffic", "web", "1=90.5", "2=9.5")
     assert done.stdout == "revision 1 (adder:1): 90.5 %\nrevision 2 (adder:2): 9.5 %\n"
+
+
+def test_a_new_revision_may_begin_as_a_shadow(cli: Cli, web: Workspace) -> None:
+    refused = cli("deployment", "update", "web", "--image", "adder:2", "--shadow", "10")
+    assert (refused.code, refused.stderr.count("\n")) == (1, 1)
+    assert cli("deployment", "traffic", "web", "1=100").code == 0
+    done = cli("deployment", "update", "web", "--image", "adder:2", "--shadow", "10")
+    assert (done.code, done.stdout) == (0, "revision 2 (adder:2): 10 %, a copy of it\n")
+    found = shown(cli)
+    assert found["goal"] == 1
+    assert [each["is_shadow"] for each in found["traffic"]] == [False, True]
+    for odd in ("0", "101", "x", "nan"):
+        assert cli("deployment", "update", "web", "--image", "adder:2", "--shadow", odd).code == 2
 
 
 def test_a_dropped_revision_frees_its_image(cli: Cli, web: Workspace) -> None:

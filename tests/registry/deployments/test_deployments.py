@@ -73,6 +73,27 @@ def test_a_goal_without_the_traffic_may_be_named_again_which_is_another_attempt(
     assert made.deployments.attempt("other") == 0
 
 
+def test_a_new_revision_may_be_a_shadow_and_the_goal_stays(made: Workspace) -> None:
+    made.deployments.create("web", "adder:1", actor="a")
+    with pytest.raises(InvalidNameError, match="100 % together"):  # nothing has traffic yet
+        made.deployments.update("web", image="adder:2", shadow=10, actor="a")
+    assert len(made.deployments.get("web").revisions) == 1
+    made.deployments.set_traffic("web", [Share(1, 100)], actor="controller")
+    found = made.deployments.update("web", image="adder:2", shadow=10, actor="a")
+    assert (found.goal, len(found.revisions)) == (1, 2)
+    assert found.traffic == (Share(1, 100), Share(2, 10, True))
+    events = [each.event for each in made.deployments.ledger("web")]
+    assert events == ["created", "live", "shadowed", "live"]
+    with pytest.raises(InvalidNameError, match="is the goal"):
+        made.deployments.update("web", image="adder:1", shadow=10, actor="a")
+    for odd in (101.0, -1.0, float("nan")):
+        with pytest.raises(InvalidNameError, match="no percentage"):
+            made.deployments.update(
+                "web", settings=RevisionSettings({"A": "b"}), shadow=odd, actor="a"
+            )
+    assert made.deployments.rollback("web", 2, actor="a").goal == 2
+
+
 def test_settings_alone_make_a_revision_and_service_settings_do_not(made: Workspace) -> None:
     made.deployments.create("web", "adder:1", actor="a")
     found = made.deployments.update(
