@@ -72,6 +72,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._is_urgent = False
         self._is_closing = False
+        self._is_forked = False
         _writers.add(self)
 
     def __repr__(self) -> str:
@@ -154,6 +155,7 @@ class Writer:
         self._chars = self._accepted = self._written = self._failures = 0
         self._error = self._thread = None
         self._is_urgent = False
+        self._is_forked = True
         self._first = lambda: None
 
     def _start(self) -> None:
@@ -164,6 +166,8 @@ class Writer:
             except RuntimeError:  # the interpreter is about to end: flush writes itself
                 return
             self._thread = thread
+            if self._is_forked:
+                _flush_at_end(self)
 
     def _is_full(self, size: int) -> bool:
         return len(self._queue) >= self._capacity or self._chars + size > MAX_QUEUED_CHARS
@@ -251,12 +255,16 @@ _writers: WeakSet[Writer] = WeakSet()
 def _after_fork() -> None:
     for writer in list(_writers):
         writer._forked()
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None:  # its processes end without atexit
-            util.Finalize(writer, writer.flush, args=(10.0,), exitpriority=10)
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _flush_at_end(writer: Writer) -> None:
+    """Processes of multiprocessing end without atexit."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(writer, writer.flush, args=(10.0,), exitpriority=10)
 
 
 def _split(batch: Sequence[Item]) -> tuple[list[Point], list[Value]]:
