@@ -44,6 +44,15 @@ SETTINGS: Mapping[Kind, Mapping[str, re.Pattern[str]]] = {
         "access_key_id": re.compile(r"[\x21-\x7e]{1,256}"),
     },
 }
+_HINTS = {
+    "path": ": it is a path without control characters; of kind file it begins with a slash",
+    "host": ": it is a name or an address",
+    "port": ": it is a number from 1 to 65535",
+    "host_key": ": it is a key such as 'ssh-ed25519 AAAA...', or a fingerprint, SHA256:...",
+    "prefix": ": it is a path without a slash before it, such as a/b",
+    "endpoint": ": it is http:// or https:// with a host and perhaps a port",
+    "addressing": ": it is path or virtual",
+}
 SECRETS: Mapping[Kind, tuple[str, ...]] = {
     "file": (),
     "sftp": ("password", "private_key"),
@@ -83,7 +92,7 @@ def check_settings(kind: Kind, settings: Mapping[str, str]) -> dict[str, str]:
                 f" there are {', '.join(allowed)}"
             )
         if not isinstance(value, str) or not allowed[key].fullmatch(value):
-            raise InvalidNameError(f"the setting {key} cannot be {ascii(value)[:80]}")
+            raise InvalidNameError(f"the setting {key} cannot have this value{_HINTS.get(key, '')}")
     for key in NEEDED[kind]:
         if key not in settings:
             raise InvalidNameError(f"a datastore of kind {kind} needs the setting {key}")
@@ -138,4 +147,4 @@ _COMPLAINTS = {"file": _file_complaint, "sftp": _sftp_complaint, "s3": _s3_compl
 
 def _check_parts(prefix: str) -> None:
     if prefix and any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
-        raise InvalidNameError(f"the setting prefix cannot be {ascii(prefix)[:80]}")
+        raise InvalidNameError(f"the setting prefix cannot have this value{_HINTS['prefix']}")

@@ -9,8 +9,10 @@ with Datastore.get_default(workspace) as datastore:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -23,7 +25,7 @@ from runtime.datastores.errors import ClashError, FullError, MissingFileError
 from runtime.datastores.folder import FolderFiles
 from runtime.datastores.opening import open_files, try_files
 from runtime.datastores.paths import check_part, check_prefix, join, shown
-from runtime.datastores.patience import WAITS_S
+from runtime.datastores.patience import WAITS_S, Patience, tried
 from runtime.datastores.port import Files, Item
 from runtime.datastores.sending import Pair
 from runtime.datastores.transfer import OnProgress, Report, transfer
@@ -120,9 +122,10 @@ class Datastore:
         """A name for this place; nothing has to be there. Raises UnsafePathError."""
         return DataPath(self.name, check_prefix(path))
 
-    def ls(self, prefix: str = "") -> Iterator[Item]:
-        """The file of this path, or all below the folder, one after the other."""
-        return self._files.list(check_prefix(prefix))
+    def ls(self, prefix: str = "") -> list[Item]:
+        """The file of this path, or all below the folder."""
+        checked = check_prefix(prefix)
+        return tried(lambda: list(self._files.list(checked)), self._patience())
 
     def upload(
         self,
@@ -175,7 +178,7 @@ class Datastore:
         place = Path(target_path)
         if place.exists() and not place.is_dir():
             raise ClashError(f"{shown(str(target_path))} is a file; name a folder")
-        items = list(self.ls(prefix))
+        items = self.ls(prefix)
         if not items and prefix:
             raise MissingFileError(f"there is no {shown(prefix)} in the datastore {self.name}")
         near = FolderFiles(place)
@@ -199,7 +202,7 @@ class Datastore:
         """The file, or, where ``recursive``, all below the folder; how many. Raises
         MissingFileError, ClashError for a folder that is not meant to go."""
         prefix = check_prefix(path)
-        items = list(self.ls(prefix))
+        items = self.ls(prefix)
         if not items:
             raise MissingFileError(f"there is no {shown(path)} in the datastore {self.name}")
         if not recursive and [item.path for item in items] != [prefix]:
@@ -208,8 +211,12 @@ class Datastore:
                 [item.path for item in items],
             )
         for item in items:
-            self._files.delete(item.path)
+            with suppress(MissingFileError):  # somebody else did it, or a lost connection hid it
+                tried(partial(self._files.delete, item.path), self._patience())
         return len(items)
+
+    def _patience(self) -> Patience:
+        return Patience(Event().wait, self._waits_s)
 
     def close(self) -> None:
         """The connection ends; the next use makes another."""

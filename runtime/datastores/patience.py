@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from runtime.datastores.errors import LostConnectionError, StoppedError, UnreachableError
 
+T = TypeVar("T")
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 Pause = Callable[[float], bool]
 """Waits so many seconds; True when the transfer was stopped meanwhile."""
@@ -30,3 +32,12 @@ class Patience:
             raise UnreachableError(f"{error} (tried {len(self._waits_s) + 1} times)") from error
         if self._pause(wait_s):
             raise StoppedError("the transfer was stopped")
+
+
+def tried(act: Callable[[], T], patience: Patience) -> T:
+    """What ``act`` returns, the first time that no connection is lost."""
+    while True:
+        try:
+            return act()
+        except LostConnectionError as error:
+            patience.lost(error)

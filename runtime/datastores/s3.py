@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
@@ -38,6 +39,7 @@ from runtime.datastores.errors import (
     DatastoreError,
     FullError,
     LostConnectionError,
+    MissingExtraError,
     MissingFileError,
     RefusedError,
     UnreachableError,
@@ -72,8 +74,34 @@ class Bucket:
         return f"Bucket({self.name!r}, {self.endpoint!r})"
 
 
+class _NoRedirects:
+    """A session of aiohttp that takes a redirect for a refusal. botocore, too, would act on it:
+    ask for the bucket's region, and be redirected again."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, *arguments: Any, **options: Any) -> Any:
+        answer = await self._session.request(*arguments, **{**options, "allow_redirects": False})
+        if 300 <= answer.status < 400 and answer.status != 304:
+            answer.close()
+            raise RefusedError(
+                "the endpoint sends requests elsewhere, which are not followed; set endpoint and"
+                " region to where the bucket is"
+            )
+        return answer
+
+
+class _Connections(AIOHTTPSession):  # type: ignore[misc]
+    """aiobotocore's own would follow a redirect to any host, and send the session token there."""
+
+    async def _get_session(self, proxy_url: str | None) -> _NoRedirects:
+        return _NoRedirects(await super()._get_session(proxy_url))
+
+
 class _Server(S3FileSystem):  # type: ignore[misc]
     cachable = False
+    retries = 1  # of s3fs itself: trying again is patience.py's
 
     async def range(self, first: int, last: int, **what: Any) -> bytes:
         """These bytes, both ends included."""
@@ -237,6 +265,11 @@ def _session() -> AioSession:
 
 
 def _server(bucket: Bucket) -> _Server:
+    if not hasattr(AIOHTTPSession, "_get_session"):
+        raise MissingExtraError(
+            "this version of aiobotocore would follow redirects; install the one that is in"
+            " requirements/dev.txt"
+        )
     has_key = bucket.access_key_id is not None
     return _Server(
         session=_session(),
@@ -254,6 +287,7 @@ def _server(bucket: Bucket) -> _Server:
             "read_timeout": READ_S,
             "retries": {"max_attempts": 1, "mode": "standard"},
             "max_pool_connections": 8,
+            "http_session_cls": _Connections,
             "s3": {"addressing_style": "virtual" if bucket.is_virtual else "path"},
             # Not every store knows the newer checksums; each knows Content-MD5.
             "request_checksum_calculation": "when_required",
@@ -311,6 +345,9 @@ def translate(error: BaseException, path: str) -> DatastoreError:
     cause = error if isinstance(error, ClientError) else error.__cause__
     if isinstance(cause, ClientError):
         return _by_code(cause, path)
+    inner = getattr(error, "kwargs", {}).get("error")
+    if isinstance(inner, DatastoreError):
+        return inner
     if isinstance(error, EndpointConnectionError | ProxyConnectionError):
         return LostConnectionError("the endpoint cannot be reached: nobody answers there")
     if isinstance(error, SSLError):
@@ -338,11 +375,6 @@ def _by_code(error: ClientError, path: str) -> DatastoreError:
         return MissingFileError(f"there is no {path}")
     if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
         return _changed(error, path)
-    if status in (301, 302, 303, 307, 308):
-        return RefusedError(
-            "the endpoint sends requests elsewhere, which are not followed; set endpoint and region"
-            " to where the bucket is"
-        )
     if status in (401, 403):
         return RefusedError(f"the endpoint refuses {path}: wrong keys, or no right to it")
     if status in (408, 429, 500, 502, 503, 504) or code in ("SlowDown", "RequestTimeout"):

@@ -16,7 +16,7 @@ from runtime.datastores.errors import (
     StoppedError,
 )
 from runtime.datastores.paths import shown
-from runtime.datastores.patience import Patience
+from runtime.datastores.patience import Patience, tried
 from runtime.datastores.port import Content, Files, Item
 
 T = TypeVar("T")
@@ -68,14 +68,9 @@ class Sender:
         self._tried(attempt)
 
     def _tried(self, act: Callable[[], T]) -> T:
-        patience = self._patience()
-        while True:
-            if self._stop.is_set():
-                raise StoppedError("the transfer was stopped")
-            try:
-                return act()
-            except LostConnectionError as error:
-                patience.lost(error)
+        if self._stop.is_set():
+            raise StoppedError("the transfer was stopped")
+        return tried(act, self._patience())
 
     def _verdict(self, pair: Pair) -> Verdict | None:
         there = self._target.stat(pair.path)

@@ -141,12 +141,12 @@ def connect(login: Login) -> Server:
 def _private_key(text: str) -> asyncssh.SSHKey:
     try:
         return asyncssh.import_private_key(text)
-    except asyncssh.KeyEncryptionError as error:
-        raise RefusedError(
-            "the secret private_key has a passphrase; give it without one (ssh-keygen -p on a"
-            " copy): it is sealed here"
-        ) from error
-    except (asyncssh.KeyImportError, ValueError) as error:
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
+        if isinstance(error, asyncssh.KeyEncryptionError) or "assphrase" in str(error):
+            raise RefusedError(
+                "the secret private_key has a passphrase; give it without one (ssh-keygen -p on a"
+                " copy): it is sealed here"
+            ) from None
         raise RefusedError("the secret private_key holds no key that can be read") from error
 
 

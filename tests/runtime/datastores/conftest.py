@@ -71,7 +71,7 @@ def s3_place(moto: Moto) -> Place:
         "access_key_id": "key",
         "prefix": "in/here",
     }
-    return Place("s3", settings, {"secret_access_key": b"secret"})
+    return Place("s3", settings, {"secret_access_key": b"CANARY-of-s3"})
 
 
 @pytest.fixture(params=["file", "sftp", "s3"])
