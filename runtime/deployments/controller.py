@@ -174,6 +174,9 @@ class Controller:
                         return
                 except NotFoundError:
                     return
+                except RegistryError as error:  # it is locked for long, or the disk is full
+                    logger.warning("the deployment %s waits: %s", name, error)
+                    wait_s = SLOW_TICK_S
                 except Exception:
                     # One that fails in a way that nobody foresaw must not take others along.
                     logger.exception("the deployment %s goes on after", name)

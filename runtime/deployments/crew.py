@@ -2,7 +2,7 @@
 
 crew = Crew(replicas, instances)
 crew.adopt(declared, now_s)                       # what an earlier controller left
-crew.prepare(declared, wanted)
+crew.prepare(declared, wanted, now_s)
 crew.act(declared, wanted, balanced, now_s, is_withdrawn=False, is_exclusive=False)
 crew.trouble(wanted)
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge.errors import EdgeError
-from registry.deployments import Deployment
+from edge.hosts.port import Instance
+from registry.deployments import Deployment, Health
 from runtime.balance.balancer import ServiceState
 from runtime.deployments.draining import is_idle
 from runtime.deployments.fleet import Drain, Remove, Start, steps
@@ -50,17 +51,19 @@ class Crew:
         if self._adopted_s is None:
             before = () if declared.observed is None else declared.observed.replicas
             leaving = {each.id for each in before if each.state == "draining"}
-            self._replicas.adopt(self._instances.describe(declared), leaving=leaving, now_s=now_s)
+            describe = self._instances.describe(declared) if declared.is_wanted else _nothing
+            self._replicas.adopt(describe, leaving=leaving, now_s=now_s)
             self._adopted_s = now_s
         return self._replicas.are_seen() or now_s - self._adopted_s > ADOPT_S
 
-    def prepare(self, declared: Deployment, wanted: Mapping[int, int]) -> None:
+    def prepare(self, declared: Deployment, wanted: Mapping[int, int], now_s: float) -> None:
         """The images of what is wanted; what one lacks is no other's affair."""
-        self._delays = self._instances.prepare(declared, wanted)
+        doubted = {each for each in wanted if self._replicas.is_in_trouble(each)}
+        self._delays = self._instances.prepare(declared, wanted, now_s, doubted=doubted)
 
     def delay(self, revision: int) -> str | None:
         """What keeps replicas of it from starting; it may pass."""
-        return self._delays.get(revision) or self._lacks.get(revision)
+        return self._lack(revision) or self._replicas.host_trouble(revision)
 
     def act(
         self,
@@ -93,8 +96,11 @@ class Crew:
                 return found
         return self._replicas.stop_trouble() or self._replicas.host_trouble()
 
+    def _lack(self, revision: int) -> str | None:
+        return self._delays.get(revision) or self._lacks.get(revision)
+
     def _start(self, declared: Deployment, revision: int) -> None:
-        if self.delay(revision) is not None:
+        if self._lack(revision) is not None:
             return
         try:
             instance, health = self._instances.describe(declared)(revision)
@@ -102,3 +108,8 @@ class Crew:
             self._lacks[revision] = str(error)
             return
         self._replicas.start(revision, instance, health)
+
+
+def _nothing(revision: int) -> tuple[Instance, Health]:
+    """Of a deployment that is deleted: its secrets need not be had any more for it to go."""
+    raise KeyError(revision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from msgspec import UNSET
@@ -22,6 +23,8 @@ from edge.switch.scoring import body_of, score
 ANSWER_S = 30.0
 MOST_CASES = 20
 """A replica is tried in seconds; a device tries all."""
+ALL_S = 60.0
+"""For all of them: those that are left then are not tried."""
 
 
 def sampler(stock: Stock) -> Callable[[int, str, str, int], str | None]:
@@ -29,10 +32,12 @@ def sampler(stock: Stock) -> Callable[[int, str, str, int], str | None]:
 
     def sample(revision: int, digest: str, address: str, port: int) -> str | None:
         seen = Observed(InstanceId(f"r{revision}", "live"), digest, "running", address, port)
-        what = "golden input"
+        what, began_s = "golden input", time.monotonic()
         try:
             golden, is_made = _golden(stock, digest)
             for number, case in enumerate(golden.cases[:MOST_CASES] if golden else (), 1):
+                if time.monotonic() - began_s > ALL_S:
+                    break
                 what = f"golden input {number}"
                 document = check_answer(score(seen, body_of(case.input), ANSWER_S), what)
                 if case.output is not UNSET and golden is not None:

@@ -9,7 +9,7 @@ from edge.hosts.port import ModuleHost
 from registry.deployments import Deployment, Deployments
 from runtime.deployments.changes import Listener
 from runtime.deployments.port import Unit
-from runtime.deployments.rollouts import Sample
+from runtime.deployments.sampling import Sample
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.unit import ReplicaUnit
 

@@ -83,6 +83,8 @@ class Replicas:
     def start(self, revision: int, instance: Instance, health: Health) -> str:
         """One more; returns its id at once, the keeper starts it."""
         id = replica_id(self._deployment, revision, self._token())
+        while id in self._kept or id in self._leaving:
+            id = replica_id(self._deployment, revision, self._token())
         self._keep(id, revision, instance, health)
         return id
 
@@ -142,8 +144,14 @@ class Replicas:
         going = [_leaving_record(each) for each in self.leaving()]
         return tuple(sorted([*kept, *going], key=lambda each: each.id))
 
+    def is_in_trouble(self, revision: int) -> bool:
+        """One does not run, for whatever reason."""
+        views = (kept.keeper.view() for kept in self._kept.values() if kept.revision == revision)
+        return any(_is_broken(view) or view.is_host_away for view in views)
+
     def trouble(self, revision: int) -> str | None:
-        """Why a replica of the revision is not well: it ended or was unhealthy."""
+        """Why a replica of the revision is not well: it ended or was unhealthy. What its host does
+        not do is not its fault."""
         for id, kept in sorted(self._kept.items()):
             view = kept.keeper.view()
             if kept.revision == revision and _is_broken(view):
@@ -151,9 +159,13 @@ class Replicas:
                 return f"{view.error}" + (f"; its last words: {words}" if words else "")
         return None
 
-    def host_trouble(self) -> str | None:
-        """Why the host cannot be asked; replicas that answer do so all the same."""
-        views = (kept.keeper.view() for _, kept in sorted(self._kept.items()))
+    def host_trouble(self, revision: int | None = None) -> str | None:
+        """What the host does not do, for replicas of this revision or of any."""
+        views = [
+            kept.keeper.view()
+            for _, kept in sorted(self._kept.items())
+            if revision in (None, kept.revision)
+        ]
         return next((view.error for view in views if view.is_host_away and view.error), None)
 
     def stop_trouble(self) -> str | None:
@@ -181,7 +193,8 @@ class Replicas:
         words = self._logs(id) if _is_broken(view) else ""
         where = f"{kept.instance.address}:{view.port}" if view.port is not None else ""
         state = "ready" if _state(kept) == "ready" else "starting"
-        return Replica(id, kept.revision, state, where, view.error or "", words)  # type: ignore[arg-type]
+        cause = view.error or _past(view)
+        return Replica(id, kept.revision, state, where, cause, words)  # type: ignore[arg-type]
 
     def _logs(self, id: str) -> str:
         try:
@@ -204,6 +217,18 @@ def _is_broken(view: LiveView) -> bool:
     """A host that is away says nothing of a replica."""
     is_ill = view.health == "unhealthy" or (view.error is not None and view.restarts > 0)
     return is_ill and not view.is_host_away
+
+
+def _past(view: LiveView) -> str:
+    """Of one that is well now, and was not."""
+    if not view.restarts:
+        return ""
+    how = "it was not well"
+    if view.is_out_of_memory:
+        how = "it took too much memory"
+    elif view.exit_code is not None:
+        how = f"it ended with exit code {view.exit_code}"
+    return f"was started again {view.restarts} times, last as {how}"
 
 
 def _restart() -> Restart:

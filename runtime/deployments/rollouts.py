@@ -4,13 +4,14 @@ written into the record and the ledger.
 course = rollouts.course(declared, kept)            # None: there is none
 course = rollouts.advanced(declared, course, rules, readiness, tick_s)
 declared = rollouts.shifted(declared, course, rules)
+rollouts.note(before, course)
 
 When it goes on, and when it is taken back, is decided in course.py and evidence.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -18,12 +19,10 @@ import msgspec
 from registry.deployments import Deployment, Deployments, Rollout, Share
 from runtime.deployments.course import Course, Readiness, advanced, begun, shares
 from runtime.deployments.leaving import Place
+from runtime.deployments.sampling import Sample, Sampling
 from runtime.deployments.witness import Witness
 
 ACTOR = "controller"
-Sample = Callable[[int, str, str, int], str | None]
-"""Asks a new replica of a revision and its digest, at address and port, what its image knows the
-answer to; returns what is wrong."""
 
 
 class Rollouts:
@@ -33,9 +32,7 @@ class Rollouts:
         self, name: str, deployments: Deployments, witness: Witness, sample: Sample | None
     ) -> None:
         self._name, self._deployments = name, deployments
-        self._witness, self._sample = witness, sample
-        self._sampled: dict[int, str | None] = {}
-        """What was wrong with the answers of a revision, once it was asked."""
+        self._witness, self._sampling = witness, Sampling(sample)
         self._looked_up = 0
         """The declaration in which nobody named again what was taken back."""
 
@@ -53,7 +50,7 @@ class Rollouts:
         if live == [Share(declared.goal, 100.0)]:
             return None
         self._witness.begin_anew()
-        self._sampled.pop(declared.goal, None)
+        self._sampling.forget(declared.goal)
         return begun(declared.goal, declared.traffic)
 
     def advanced(
@@ -66,21 +63,20 @@ class Rollouts:
         tick_s: float,
     ) -> Course:
         """A tick later. ``rules``: of this rollout; ``places``: of replicas that answer."""
-        trouble = readiness.trouble
-        if trouble is None and readiness.ready and course.phase == "preparing":
-            trouble = self._sampled_trouble(declared, course.new, places)
+        if readiness.trouble is None and readiness.ready and course.phase == "preparing":
+            if self._is_sampled(declared, course.new, places):
+                readiness = replace(readiness, trouble=self._sampling.wrong(course.new))
+            else:  # its time to start has not to do with how long its answers take
+                readiness, tick_s = replace(readiness, ready=0), 0.0
         after = advanced(
             course,
             rules,
             declared.revision(course.new).settings.health.start_s,
             tick_s,
-            replace(readiness, trouble=trouble),
+            readiness,
             self._witness.of_old(course),
             self._witness.of_new(course, declared.service.rollout),
         )
-        if after.phase != course.phase and after.is_over:
-            detail = {"revision": after.new, "cause": after.cause}
-            self._deployments.note(self._name, f"rollout {after.phase}", detail, actor=ACTOR)
         if after.phase == "taken back":
             after = msgspec.structs.replace(after, attempt=self._deployments.attempt(self._name))
         return after
@@ -101,6 +97,13 @@ class Rollouts:
         why = course.cause or f"rollout of revision {course.new}: {course.phase}"
         return self._deployments.set_traffic(self._name, [*wanted, *shadows], actor=ACTOR, why=why)
 
+    def note(self, before: Course, after: Course) -> None:
+        """In the ledger, once it is over: after the traffic was ``shifted``, as otherwise nobody
+        would do that any more where the ledger cannot be written."""
+        if after.phase != before.phase and after.is_over:
+            detail = {"revision": after.new, "cause": after.cause}
+            self._deployments.note(self._name, f"rollout {after.phase}", detail, actor=ACTOR)
+
     def _is_retried(self, declared: Deployment, course: Course) -> bool:
         """Looked up only when something changed."""
         if course.phase != "taken back" or declared.change == self._looked_up:
@@ -108,16 +111,10 @@ class Rollouts:
         self._looked_up = declared.change
         return course.attempt not in (0, self._deployments.attempt(self._name))
 
-    def _sampled_trouble(
-        self, declared: Deployment, revision: int, places: Mapping[str, Place]
-    ) -> str | None:
-        """Asked once of a revision, of its first replica that answers."""
-        if self._sample is None:
-            return None
-        if revision not in self._sampled:
-            for found, address, port in places.values():
-                if found == revision:
-                    digest = declared.revision(revision).digest
-                    self._sampled[revision] = self._sample(revision, digest, address, port)
-                    break
-        return self._sampled.get(revision)
+    def _is_sampled(self, declared: Deployment, revision: int, places: Mapping[str, Place]) -> bool:
+        """Asked of its first replica that answers."""
+        for found, address, port in places.values():
+            if found == revision:
+                digest = declared.revision(revision).digest
+                return self._sampling.is_done(revision, digest, address, port)
+        return False

@@ -34,7 +34,8 @@ from runtime.deployments.observation import Observation
 from runtime.deployments.pages import Pages
 from runtime.deployments.publication import url_of
 from runtime.deployments.replicas import Replicas
-from runtime.deployments.rollouts import Rollouts, Sample
+from runtime.deployments.rollouts import Rollouts
+from runtime.deployments.sampling import Sample
 from runtime.deployments.scale import Scale, first_scale
 from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.witness import Witness
@@ -127,12 +128,12 @@ class ReplicaUnit:
         seen, kept = self._replicas.seen(), self._memory.scale
         scale = self._scale.now(declared, kept, seen, pages, held=held, now_s=now_s)
         wanted = wanted_replicas(declared, course, scale, is_exclusive=self._is_exclusive)
-        self._crew.prepare(declared, wanted)
+        self._crew.prepare(declared, wanted, now_s)
         if course is not None and not course.is_over:
             rules = self._rules(declared)
-            course = self._advanced(declared, course, rules, wanted, tick_s)
-            self._memory = Memory(course, self._memory.port, scale)
+            before, course = course, self._advanced(declared, course, rules, wanted, tick_s)
             self._declared = declared = self._rollouts.shifted(declared, course, rules)
+            self._rollouts.note(before, course)
         self._memory = Memory(course, self._memory.port, scale)
         self._crew.act(
             declared,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.errors import PullError
+from edge.errors import HostError, PullError
+from edge.hosts.port import Instance
 from registry import Workspace
 from registry.deployments import Health, RevisionSettings, Rollout, ServiceSettings
+from registry.errors import WorkspaceBusyError
 from runtime.autoscale.change import After, Before
 from runtime.balance.balancer import ServiceState
 from runtime.deployments.changes import Nobody
+from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.unit import ReplicaUnit
 from tests.registry.onnx_files import adder
 from tests.runtime.deployments.fake_host import FakeHost, fake_host
@@ -45,12 +49,14 @@ class Ticking:
     def __init__(self, unit: ReplicaUnit) -> None:
         self.unit, self.now_s = unit, 1000.0
 
-    def until(self, ask: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def until(
+        self, ask: Callable[[], object], timeout_s: float = 20.0, passed_s: float = 1.0
+    ) -> None:
         """Ticks, until it is so."""
         deadline = time.monotonic() + timeout_s
         while not ask():
             assert time.monotonic() < deadline, f"{self.unit.shown}; {self.unit}"
-            self.tick()
+            self.tick(passed_s)
             time.sleep(0.01)
 
     def tick(self, passed_s: float = 1.0) -> None:
@@ -285,3 +291,158 @@ def test_an_image_that_cannot_be_had_is_taken_back_in_time_and_says_why(made: Wo
             assert live(made) == [1]
     finally:
         host.close()
+
+
+@pytest.mark.parametrize("what", ["set_traffic", "note", "observe", "attempt"])
+def test_a_database_that_is_locked_for_a_while_loses_nothing_of_a_rollout(
+    made: Workspace, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whatever cannot be written is written later, in an order that a reader understands."""
+    answers = ["wrong", None]
+
+    def sample(revision: int, digest: str, address: str, port: int) -> str | None:
+        return answers.pop(0) if revision == 2 else None
+
+    with fake_host() as host:
+        unit = ReplicaUnit("web", made.deployments, host, sample=sample)
+        web = Ticking(unit)
+        try:
+            web.until(lambda: live(made) == [1])
+            write, failed = getattr(made.deployments, what), 0
+
+            def locked(*args: object, **options: object) -> object:
+                nonlocal failed
+                if failed < 3:
+                    failed += 1
+                    raise WorkspaceBusyError("the database is locked")
+                return write(*args, **options)
+
+            monkeypatch.setattr(made.deployments, what, locked)
+            back = "running: revision 2 was taken back: wrong"
+            for expected, then in ((back, [1]), ("running", [2])):
+                made.deployments.update("web", image="adder:2", actor="a")
+                deadline = time.monotonic() + 20
+                while (unit.shown, live(made), len(web.states())) != (expected, then, 2):
+                    assert time.monotonic() < deadline, unit.shown
+                    with contextlib.suppress(WorkspaceBusyError):  # as the controller does
+                        web.tick()
+                    time.sleep(0.01)
+            events = [e.event for e in made.deployments.ledger("web") if "rollout" in e.event]
+            assert events == ["rollout finished", "rollout taken back", "rollout finished"]
+        finally:
+            unit.close(1.0)
+
+
+def test_an_engine_that_goes_away_in_mid_rollout_is_a_cause_and_ends_nothing(
+    made: Workspace,
+) -> None:
+    class Gone(FakeHost):
+        def start(self, instance: Instance) -> None:
+            if ".2." in instance.id.module and "2" not in self.gone:
+                self.gone, self.trouble = "2", "the Docker Engine is away"
+            super().start(instance)
+
+        gone = ""
+
+    host = Gone()
+    try:
+        with ticking(made, host) as web:
+            web.until(lambda: live(made) == [1])
+            web.until(lambda: web.states() == ["ready", "ready"])
+            before = places(web.unit)
+            made.deployments.update("web", image="adder:2", actor="a")
+            web.until(lambda: "the Docker Engine is away" in web.unit.shown, passed_s=0.01)
+            assert web.unit.shown.startswith("updating: revision 2 starts; ")
+            web.tick()
+            assert places(web.unit) == before  # HAProxy asks them itself
+            assert live(made) == [1]
+            host.trouble = None
+            web.until(lambda: live(made) == [2] and web.unit.shown == "running", passed_s=0.01)
+    finally:
+        host.close()
+
+
+def test_a_replica_that_took_too_much_memory_says_so(made: Workspace) -> None:
+    with fake_host() as host, ticking(made, host) as web:
+        web.until(lambda: live(made) == [1])
+        victim = host.list()[0].id
+        for _ in range(2):  # the second time it is not started again at once
+            web.until(lambda: {each.id for each in host.list() if each.port} >= {victim})
+            web.until(lambda: web.states() == ["ready", "ready"])
+            host.kill(victim, is_out_of_memory=True)
+        web.until(lambda: "it was ended for taking too much memory" in web.unit.shown)
+        web.until(lambda: web.unit.shown == "running")
+        found = made.deployments.get("web").observed
+        assert found is not None
+        causes = {each.id: each.cause for each in found.replicas if each.cause}
+        assert list(causes) == [victim.module]
+        assert "too much memory" in causes[victim.module]
+
+
+def test_a_deployment_whose_secrets_are_lost_can_still_be_deleted(
+    made: Workspace, tmp_path: Path
+) -> None:
+    settings = RevisionSettings(secrets=("token",), health=SETTINGS.health)
+    secrets = {"token": b"x"}
+    made.deployments.create(
+        "safe", "adder:1", service=SERVICE, settings=settings, secrets=secrets, actor="a"
+    )
+    files = SecretFiles(tmp_path / "secrets", None)
+    with fake_host() as host:
+        for is_first in (True, False):
+            unit = ReplicaUnit("safe", made.deployments, host, secret_files=files)
+            web = Ticking(unit)
+            try:
+                if is_first:
+                    web.until(lambda web=web: web.states() == ["ready", "ready"])  # type: ignore[misc]
+                    for key in (made.root / "keys").iterdir():
+                        key.unlink()
+                else:
+                    made.deployments.delete("safe", actor="a")
+                    web.until(lambda unit=unit: unit.is_gone)  # type: ignore[misc]
+            finally:
+                unit.close(1.0)
+        assert list(host.list()) == []
+
+
+def test_an_image_that_somebody_removed_from_the_engine_is_prepared_again(made: Workspace) -> None:
+    class Pruned(FakeHost):
+        is_there, prepared = False, 0
+
+        def prepare(self, digest: str, is_cancelled: Callable[[], bool]) -> None:
+            self.is_there = True
+            self.prepared += 1
+
+        def start(self, instance: Instance) -> None:
+            if not self.is_there:
+                raise HostError("there is no such image")
+            super().start(instance)
+
+    host = Pruned()
+    try:
+        with ticking(made, host) as web:
+            web.until(lambda: live(made) == [1])
+            for _ in range(40):  # what runs is not prepared again and again
+                web.tick()
+            assert host.prepared == 1
+            host.is_there = False
+            host.kill(host.list()[0].id)
+            web.until(lambda: host.prepared >= 2 and web.states() == ["ready", "ready"])
+    finally:
+        host.close()
+
+
+def test_what_cannot_be_prepared_is_not_tried_each_tick(made: Workspace) -> None:
+    class Missing(FakeHost):
+        tries = 0
+
+        def prepare(self, digest: str, is_cancelled: Callable[[], bool]) -> None:
+            self.tries += 1
+            raise PullError("the image is damaged")
+
+    host = Missing()
+    with ticking(made, host) as web:
+        for _ in range(20):
+            web.tick(0.5)
+        assert 2 <= host.tries <= 3
+        assert "the image is damaged" in web.unit.shown
