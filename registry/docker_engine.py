@@ -173,14 +173,17 @@ def _client(address: EngineAddress, version: str, timeout_s: int) -> docker.APIC
 
         client = docker.APIClient(SSH_BASE, version, timeout_s)
         client.mount(client.base_url, SshAdapter(address))
-        return client
-    if address.tls is None:
+    elif address.tls is not None:
+        ca, certificate, key = (str(address.tls / name) for name in TLS_FILES)
+        tls = docker.tls.TLSConfig((certificate, key), ca, True)
+        client = docker.APIClient(address.url, version, timeout_s, tls)
+    else:
         if not address.is_elsewhere:
             _check_socket(address.url)
-        return docker.APIClient(address.url, version, timeout_s)
-    ca, certificate, key = (str(address.tls / name) for name in TLS_FILES)
-    tls = docker.tls.TLSConfig((certificate, key), ca, True)
-    return docker.APIClient(address.url, version, timeout_s, tls)
+        client = docker.APIClient(address.url, version, timeout_s)
+    # REQUESTS_CA_BUNDLE would go before its ca.pem, and a proxy would see who is root there.
+    client.trust_env = False
+    return client
 
 
 def _check_socket(url: str | None) -> None:
@@ -428,7 +431,8 @@ def _root(error: BaseException) -> BaseException:
         if cause is None:
             break
         error = cause
-    return error
+    wrapped = error.args[0] if error.args else None  # of urllib3, which does not chain it
+    return wrapped if isinstance(wrapped, BaseException) else error
 
 
 def _one_line(error: object) -> str:

@@ -97,6 +97,8 @@ def tls_words(error: ssl.SSLError) -> str:
     """What is wrong, for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused: {error.verify_message}"
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return "the connection broke"
     reason = (error.reason or "").replace("_", " ").lower()
     if "alert" in reason and ("cert" in reason or "unknown ca" in reason):
         return f"it does not take this machine's certificate, cert.pem ({reason})"

@@ -23,8 +23,6 @@ LOOK_EVERY_S = 0.5
 FOLLOWED_LINES = 2000
 """That a replica may print between two looks without a gap."""
 MOST_DEVICES = 10
-DEVICE_S = 10.0
-"""For the answer of a device."""
 
 
 @click.command()

@@ -16,27 +16,32 @@ from edge.hosts.run_folder import RunFolder
 from edge.stock.port import Stock
 from registry import Workspace
 from runtime.deployments.engines import docker_host
+from runtime.deployments.hub import hub_of, module_logs
 from runtime.deployments.paths import run_folder
 from runtime.deployments.replica_id import revision_of
-from runtime.errors import BadValueError
 
+DEVICE_S = 10.0
+"""For the answer of a device."""
 Read = Callable[[str, int], str]
-"""The last lines of a replica, by its id; nothing where there is none. Raises EdgeError."""
+"""The last lines of a replica, by its id or device; nothing where there is none. Raises
+EdgeError."""
 
 
 @contextlib.contextmanager
 def logs_of(workspace: Workspace, name: str) -> Iterator[Read]:
-    """For the block, whatever kind of target the deployment has. Raises BadValueError where others
-    keep the logs, NotFoundError of the registry, EdgeError where the target cannot be asked."""
+    """For the block, whatever kind of target the deployment has. Raises NotFoundError of the
+    registry, EdgeError where the target cannot be asked; of a device, which is asked through the
+    hub, DeviceCommandError where it does not answer."""
     target = workspace.targets.get(workspace.deployments.get(name).target)
     if target.kind == "docker":
         host = docker_host(workspace.root, target, cast("Stock", None))  # logs need no image
         with contextlib.closing(host):
             yield lambda id, lines: host.logs(InstanceId(_checked(name, id), "live"), lines)
-    elif target.kind in ("local", "fpga"):
-        yield lambda id, lines: _printed(workspace, target.name, _checked(name, id), lines)
+    elif target.kind == "edge":
+        hub = hub_of(workspace.root)
+        yield lambda id, lines: module_logs(hub, id, name, lines, timeout_s=DEVICE_S)
     else:
-        raise BadValueError(f"what runs on devices is asked with: inferry edge logs DEVICE {name}")
+        yield lambda id, lines: _printed(workspace, target.name, _checked(name, id), lines)
 
 
 def _printed(workspace: Workspace, target: str, id: str, lines: int) -> str:

@@ -14,6 +14,10 @@ from registry import Workspace
 from runtime.deployments.stock import WorkspaceStock
 from tests.engine import program
 from tests.registry.onnx_files import adder
+from tests.runtime.deployments.containers import containers
+from tests.runtime.deployments.far_engine import far_engine, far_ssh
+
+__all__ = ["containers", "far_engine", "far_ssh"]
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from registry.deployments import (
 from registry.errors import InvalidNameError
 from runtime.deployments.devices import DeviceUnit
 from runtime.deployments.hub import why_silent
-from tests.runtime.deployments.field import Field
+from tests.runtime.conftest import Cli
+from tests.runtime.deployments.field import Field, living
 
 ROLLOUT = Rollout(steps=(50.0, 100.0), step_s=2.0)
 SERVICE = ServiceSettings(rollout=ROLLOUT)
@@ -346,3 +347,36 @@ def test_a_hub_is_silent_once_its_beat_is_old(tmp_path: Path, made: Workspace) -
     assert why_silent(made.root, field.now_s + 10) is None
     assert why_silent(made.root, field.now_s - 1000) is None  # a clock that was put back
     assert "for 2 hours" in str(why_silent(made.root, field.now_s + 7201))
+
+
+def test_devices_are_listed_and_asked_for_their_logs(
+    cli: Cli, images: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(images, "press-1", "press-2")
+    place.declare()
+    place.until("running")
+    listed = cli("deployment", "list").stdout
+    assert "2/2" in listed
+    shown = cli("deployment", "show", "press").stdout
+    assert "each device wanted" in shown
+    assert "press-1  ready  press-1:40001" in shown
+    with living(place.field):
+        done = cli("deployment", "logs", "press")
+        assert done.code == 0, done.stderr
+        assert "press-1 | press: hello from press-1" in done.stdout
+        done = cli("deployment", "logs", "press", "--replica", "press-2")
+        assert done.stdout == "press: hello from press-2\n"
+    done = cli("deployment", "logs", "press", "-f")
+    assert (done.code, "ask again" in done.stderr) == (1, True)
+    monkeypatch.setattr("runtime.deployments.logs.DEVICE_S", 0.1)
+    monkeypatch.setattr("runtime.deployments.hub.GRACE_S", 0.1)
+    done = cli("deployment", "logs", "press", "--replica", "press-2")
+    assert (done.code, "inferry edge logs press-2 press" in done.stderr) == (1, True)
+    done = cli("deployment", "traffic", "press", "1=100")
+    assert (done.code, "no traffic to split" in done.stderr) == (1, True)
+    for words in (
+        ["deployment", "scale", "press", "3"],
+        ["deployment", "update", "press", "--keys"],
+    ):
+        done = cli(*words)
+        assert (done.code, "a deployment on devices has no" in done.stderr) == (1, True)
