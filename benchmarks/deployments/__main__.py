@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -39,6 +40,7 @@ SHORT = 0.1
 def main(argv: list[str]) -> int:
     """A part that fails stops none of the others. Returns the exit code."""
     asked = _parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing shall be left behind
     found, failed = [], []
     command = shlex.join(["python", "-m", "benchmarks.deployments", *argv])
     for name in asked.only:

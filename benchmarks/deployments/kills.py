@@ -55,17 +55,22 @@ class Kill:
 
 
 def kill_replica(plan: Plan) -> Part:
-    """One of two; each time the one that is older."""
+    """One of two, then the other; then both are replaced, as one that ends again and again is
+    started ever later."""
     part, kills = Part("kill-replica"), []
     with stand() as found:
         with _traffic(found) as traffic:
             for number in range(plan.times(20, 2)):
-                [victim, *_] = sorted(ready(found.get("web")), key=lambda each: each.since)
+                victim = sorted(ready(found.get("web")), key=lambda each: each.id)[
+                    number % REPLICAS
+                ]
                 old, at_s = found.pids(victim.id), time.monotonic()
                 found.kill_replica(victim.id)
                 _wait(partial(_is_whole, found, old))
                 kills.append(Kill("a replica", at_s, time.monotonic() - at_s))
                 _say(plan, number, kills)
+                if number % REPLICAS == REPLICAS - 1:
+                    found.until("web", _rollout(found, number))
                 time.sleep(STEADY_S / 2)
         _judge(part, traffic.requests, kills, most_failed=None)
     return part

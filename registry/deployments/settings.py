@@ -63,7 +63,8 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     ``step_s``. It is taken back where more than ``max_error_share`` of its requests fail and more
     than the old one's, or its p99 is over ``max_p99_ratio`` of the old one's."""
 
-    steps: tuple[float, ...] = (5.0, 25.0, 100.0)
+    steps: tuple[float, ...] = (1.0, 5.0, 25.0, 100.0)
+    """The first one bounds what a release that fails at once can harm."""
     step_s: float = 10.0
     max_error_share: float = 0.01
     max_p99_ratio: float = 2.0

@@ -115,14 +115,16 @@ class Limits:
     """``queue``: requests that wait for one version's replicas, each ``queue_s`` at most; further
     ones get a 429. ``hold_s``: how long a request waits when no replica is there at all (scaled to
     zero, or all of them died). ``answer_s``: from the request to each next byte of its answer.
-    ``header_s``: for a client to send its request's head; ``idle_s``: between two requests on a
+    ``connect_s``: to a replica; who meets one that is gone waits so long before another is tried,
+    too (HAProxy's turn-around, where it balances by the fewest connections). ``header_s``: for a
+    client to send its request's head; ``idle_s``: between two requests on a
     connection."""
 
     connections: int = 2000
     queue: int = 1000
     queue_s: float = 5
     hold_s: float = 30
-    connect_s: float = 1
+    connect_s: float = 0.3
     answer_s: float = 60
     header_s: float = 10
     idle_s: float = 60

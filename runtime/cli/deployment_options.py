@@ -110,7 +110,7 @@ _OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
             "multiple": True,
             "metavar": "PERCENT",
             "help": "A new revision's shares of the traffic, the last one 100; may repeat."
-            " [default: 5, 25, 100]",
+            " [default: 1, 5, 25, 100]",
         },
     ),
     (_ROLLOUT, "--step-s", {"type": Finite(min=0), "help": "Of each step. [default: 10]"}),
