@@ -9,7 +9,7 @@ wanted any more gets nothing when it is ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,10 +38,10 @@ class MirroredBalancer(Balancer):
         self.mirrors.close()
         super().__exit__(kind, error, trace)
 
-    def apply(self, balance: Balance) -> Applied:
+    def apply(self, balance: Balance, *, keep_certificates: Collection[str] = ()) -> Applied:
         """As Balancer; where that raises, mirrors are as what is in force wants them."""
         try:
-            return super().apply(balance)
+            return super().apply(balance, keep_certificates=keep_certificates)
         finally:
             services = self.declared.services
             mirrored = {service.name for service in services if service.has_shadow}

@@ -28,7 +28,6 @@ from runtime.shadow import page
 from runtime.shadow.asking import Asking, NoAnswerError
 from runtime.shadow.comparison import compared, excerpt
 from runtime.shadow.counts import Counts, Difference
-from runtime.shadow.link import gentle
 from runtime.shadow.names import counts_file, counts_socket, lock_file
 from runtime.shadow.records import LENGTH, NUMBER, Answer, Dropped, Exchange, Finish, unframed
 from scoring.watching.comparison import Comparison, Verdict
@@ -44,7 +43,8 @@ MOST_SHADOWS = 8
 MOST_HEAD_BYTES = 4096
 PAGE_S = 5.0
 SWITCH_S = 0.0005
-NICE = 5
+"""Threads take turns so often, or a comparison would make the shadow look slow. For the same reason
+this process is not a nicer one than the mirror, which times the primary."""
 
 
 class Comparer:
@@ -245,7 +245,6 @@ def alone(service: str, timeout_s: float) -> int:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
-    gentle(NICE)
     # What ends the mirror does not end this at once: it has something to finish.
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)

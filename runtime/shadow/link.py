@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 from collections import Counter
@@ -168,9 +167,3 @@ def raised_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def gentle(by: int) -> None:
-    """Others come first where the CPU is scarce."""
-    with contextlib.suppress(OSError):
-        os.nice(by)

@@ -84,11 +84,7 @@ def shadowed(made: Workspace, percent: float = 100.0) -> None:
     """Revision 1 answers, revision 2 adds another constant."""
     made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="ada")
     eventually(lambda: state(made, "running"))
-    made.deployments.update("web", image="adder:2", actor="ada")
-    eventually(
-        lambda: (found := state(made, "running")) and [s.revision for s in found.traffic] == [2]
-    )
-    made.deployments.set_traffic("web", [Share(1, 100), Share(2, percent, True)], actor="ada")
+    made.deployments.update("web", image="adder:2", shadow=percent, actor="ada")
 
 
 def test_the_primary_answers_and_every_copy_is_compared(
