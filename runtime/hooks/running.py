@@ -59,6 +59,16 @@ class HookFigures:
     seconds: Mapping[tuple[Moment, Kind], float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """One of the four, about one change: ``what``, for people."""
+
+    moment: Moment
+    kind: Kind
+    what: str = "a change of scale"
+    timeout_s: float = 0.0
+
+
 class Asking:
     """Answers of those who were asked about one change."""
 
@@ -112,13 +122,15 @@ class DeploymentHooks:
         jobs = self._jobs("before", hooks, change, f".{round}" if round > 1 else "")
         asking = Asking(len(jobs))
         for kind, job in jobs.items():
-            self._put("before", kind, job, asking.add, hooks.timeout_s)
+            hook = _Hook("before", kind, _replicas(change), hooks.timeout_s)
+            self._put(hook, job, asking.add)
         return asking
 
     def tell(self, hooks: Hooks, change: After) -> None:
         """At once; nobody waits for it."""
         for kind, job in self._jobs("after", hooks, change).items():
-            self._put("after", kind, job, lambda answer: None, hooks.timeout_s)
+            hook = _Hook("after", kind, _replicas(change), hooks.timeout_s)
+            self._put(hook, job, lambda answer: None)
 
     def figures(self) -> HookFigures:
         """As they are now."""
@@ -141,7 +153,7 @@ class DeploymentHooks:
         lanes = dict(self._lanes)
         for (moment, kind), lane in lanes.items():
             for _ in lane.stop():
-                self._note(moment, kind, Answer(Result.DROPPED, "the controller ends"))
+                self._note(_Hook(moment, kind), Answer(Result.DROPPED, "the controller ends"))
         for lane in lanes.values():
             lane.join(max(0.0, deadline - time.monotonic()))
 
@@ -174,13 +186,9 @@ class DeploymentHooks:
         return found
 
     def _put(
-        self,
-        moment: Moment,
-        kind: Kind,
-        ask: Callable[[Lane], Answer],
-        answered: Callable[[Answer], None],
-        timeout_s: float,
+        self, hook: _Hook, ask: Callable[[Lane], Answer], answered: Callable[[Answer], None]
     ) -> None:
+        moment, kind = hook.moment, hook.kind
         lane = self._lanes.setdefault(
             (moment, kind), Lane(f"{kind} {moment} a change of {self._deployment}")
         )
@@ -190,15 +198,15 @@ class DeploymentHooks:
         def job() -> None:
             answer = Answer(Result.FAILED, "it failed in a way that nobody foresaw")
             try:
-                answer = _late(moment, timeout_s, asked_s) or ask(lane)
+                answer = _late(hook, asked_s) or ask(lane)
             finally:
                 answered(answer)
-                self._note(moment, kind, answer)
+                self._note(hook, answer)
 
         if not lane.put(job):
             dropped = Answer(Result.DROPPED, "too many wait to be run")
             answered(dropped)
-            self._note(moment, kind, dropped)
+            self._note(hook, dropped)
 
     def _deliver(self, message: webhook.Message, timeout_s: float, lane: Lane) -> Answer:
         try:
@@ -213,8 +221,8 @@ class DeploymentHooks:
             post=self._post,
         )
 
-    def _note(self, moment: Moment, kind: Kind, answer: Answer) -> None:
-        result = answer.result.value
+    def _note(self, hook: _Hook, answer: Answer) -> None:
+        moment, kind, result = hook.moment, hook.kind, answer.result.value
         with self._guard:
             key = moment, kind, result
             self._results[key] = self._results.get(key, 0) + 1
@@ -226,15 +234,19 @@ class DeploymentHooks:
         tries = f" after {answer.tries} tries" if answer.tries > 1 else ""
         said = f": {answer.said}" if answer.said else ""
         self._told(
-            f"{self._deployment} {kind} {moment} a change of scale:"
+            f"{self._deployment} {kind} {moment} {hook.what}:"
             f" {result.replace('_', ' ')}{tries} in {took_s:.1f} s{said}"
         )
 
 
-def _late(moment: Moment, timeout_s: float, asked_s: float) -> Answer | None:
+def _replicas(change: Change) -> str:
+    return f"{change.from_replicas} -> {change.to_replicas} replicas"
+
+
+def _late(hook: _Hook, asked_s: float) -> Answer | None:
     """One that waited so long for those before it that its change has begun without it: ``before``
     would come after."""
-    if moment == "before" and time.monotonic() - asked_s >= timeout_s:
+    if hook.moment == "before" and time.monotonic() - asked_s >= hook.timeout_s:
         return Answer(Result.DROPPED, "its time was over before it could run")
     return None
 

@@ -130,7 +130,7 @@ def test_hooks_are_told_of_each_change_of_scale_once(
         )
         up = Server(["inferry", "up", "--listen", "127.0.0.1:0"], cwd=tmp_path)
         ending.callback(up.stop)
-        port = int(eventually(lambda: _after(up.log, "Metrics: http://127.0.0.1:")).split("/")[0])
+        port = int(eventually(lambda: _said(up, "Metrics: http://127.0.0.1:")).split("/")[0])
         url = eventually(lambda: _url(web))
 
         def ready() -> float:
@@ -181,13 +181,15 @@ def test_hooks_are_told_of_each_change_of_scale_once(
         why = "1 -> 2 replicas: put off by the hook before it: a backup runs"
         eventually(lambda: why in cli("deployment", "show", "web").stdout)
         assert ready() == 1
-        receiver.says = [Say(500)]
+        receiver.says = [Say(404)]
         eventually(lambda: ready() == 2, 120)
         assert cli("deployment", "delete", "web", "--wait").code == 0
 
 
-def _after(log: str, words: str) -> str:
-    return log.partition(words)[2].partition("\n")[0]
+def _said(up: Server, words: str) -> str:
+    """What it said behind these words."""
+    assert up.process.poll() is None, up.log
+    return up.log.partition(words)[2].partition("\n")[0]
 
 
 def _url(web: Workspace) -> str:

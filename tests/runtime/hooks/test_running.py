@@ -77,6 +77,7 @@ def test_before_and_after_are_told_by_webhook_and_command(tmp_path: Path) -> Non
         (moment, kind, "ok") for moment in ("before", "after") for kind in ("webhook", "command")
     }
     assert len(lines) == 4
+    assert any(line.startswith("web webhook before 1 -> 3 replicas: ok in ") for line in lines)
 
 
 def test_one_that_says_not_now_is_enough_and_the_others_are_not_waited_for() -> None:
