@@ -47,17 +47,19 @@ def decoded(data: bytes) -> dict[str, Counts]:
     return _decoder.decode(data)
 
 
-def metrics(service: str, counts: Mapping[str, Counts]) -> str:
-    """A page. Names of services and shadows have no character that would need a backslash."""
+def metrics(counted: Mapping[str, Mapping[str, Counts]]) -> str:
+    """A page. ``counted``: by service and shadow; names have no character that would need a
+    backslash."""
+    found = [(name, each, one) for name in sorted(counted) for each, one in counted[name].items()]
     lines: list[str] = []
     for name, kind, text, samples in _FAMILIES:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-        for shadow, one in sorted(counts.items()):
+        for service, shadow, one in found:
             for label, value in samples(one).items():
                 lines.append(f"{name}{_labels(service, shadow, label)} {value}")
     name = "inferry_mirror_answer_seconds"
     lines += [f"# HELP {name} Of both to the same requests.", f"# TYPE {name} summary"]
-    for shadow, one in sorted(counts.items()):
+    for service, shadow, one in found:
         for side, times in (("primary", one.primary), ("shadow", one.shadow)):
             lines += _summary(name, _labels(service, shadow, f'side="{side}"'), times)
     return "\n".join([*lines, ""])
@@ -67,7 +69,7 @@ def answer(service: str, counts: Mapping[str, Counts], target: str) -> bytes:
     """To GET ``target``, of HTTP."""
     status, kind, body = "200 OK", JSON, b""
     if target == "/metrics":
-        kind, body = TEXT, metrics(service, counts).encode()
+        kind, body = TEXT, metrics({service: counts}).encode()
     elif target == "/counts":
         body = encoded(counts)
     else:

@@ -1,10 +1,12 @@
 """What was counted of a service's shadows, for whoever looks.
 
 read_counts(folder, "web")           # by shadow, such as "r3"; nothing where none was counted
+mirror_metrics(folder)               # of all services, for Prometheus
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import time
@@ -18,7 +20,7 @@ from runtime.balance.runtime_api import connect
 from runtime.errors import InferryError
 from runtime.shadow import page
 from runtime.shadow.counts import Counts
-from runtime.shadow.names import counts_file, counts_socket
+from runtime.shadow.names import SOCKET, counts_file, counts_socket
 
 TIMEOUT_S = 1.0
 MOST_BYTES = 4 << 20
@@ -41,6 +43,17 @@ def read_counts(folder: Path, service: str) -> dict[str, Counts]:
         raise CountsError("only the account of the controller may read what was counted") from None
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise CountsError(f"what was counted cannot be read: {type(error).__name__}") from None
+
+
+def mirror_metrics(folder: Path) -> bytes:
+    """Of all services that have a mirror, for Prometheus; what cannot be read is left out."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"*{SOCKET}"):
+            with contextlib.suppress(CountsError):
+                service = path.name.removesuffix(SOCKET)
+                found[service] = read_counts(folder, service)
+    return page.metrics(found).encode() if found else b""
 
 
 def fetched(folder: Path, service: str, target: str) -> bytes | None:

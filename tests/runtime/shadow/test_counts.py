@@ -100,7 +100,9 @@ def test_the_page_is_prometheus_text() -> None:
     counts["r3"].drop("full", 2)
     found = {
         (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(page.metrics("web", counts))
+        for family in text_string_to_metric_families(
+            page.metrics({"web": counts, "other": {"r1": Counts(SINCE)}})
+        )
         for sample in family.samples
     }
     both = (("deployment", "web"), ("shadow", "r3"))

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from runtime.shadow import page
+from runtime.shadow.counts import Counts
 from runtime.shadow.mirrors import CHECK_S, HUNG_S, Mirrors
-from runtime.shadow.reading import CountsError, read_counts
+from runtime.shadow.reading import CountsError, mirror_metrics, read_counts
 from tests.runtime.balance.conftest import haproxies
 from tests.runtime.balance.load import wait_until
 from tests.runtime.shadow.processes import can_connect, mirror, short_folder
@@ -123,3 +125,21 @@ def test_counts_that_cannot_be_read_are_an_error_of_one_line(folder: Path) -> No
         (folder / "a.shadow.json").write_bytes(damaged)
         with pytest.raises(CountsError, match="cannot be read"):
             read_counts(folder, "a")
+
+
+def test_the_metrics_are_of_all_that_have_a_mirror(folder: Path) -> None:
+    assert mirror_metrics(folder) == b""
+    assert mirror_metrics(folder / "none") == b""
+    counts = Counts("2026-11-27T08:00:00Z")
+    counts.fail("it broke")
+    for name in ("a", "b"):
+        (folder / f"{name}.shadow.json").write_bytes(page.encoded({"r2": counts}))
+        (folder / f"{name}.shadow.sock").touch()
+    (folder / "c.shadow.sock").touch()
+    (folder / "c.shadow.json").write_bytes(b"damaged")
+    text = mirror_metrics(folder).decode()
+    for name in ("a", "b"):
+        labels = f'{{deployment="{name}",shadow="r2",result="failed"}}'
+        assert f"inferry_mirror_copies_total{labels} 1\n" in text
+    assert 'deployment="c"' not in text
+    assert text.count("# TYPE inferry_mirror_copies_total") == 1
