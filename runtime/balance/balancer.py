@@ -15,7 +15,7 @@ import contextlib
 import datetime
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +34,13 @@ from runtime.balance.configuration import (
     slot_name,
 )
 from runtime.balance.declared import Balance, Replica
-from runtime.balance.errors import RefusedError, RuntimeApiError, StartError, UnreachableError
+from runtime.balance.errors import (
+    CertificateError,
+    RefusedError,
+    RuntimeApiError,
+    StartError,
+    UnreachableError,
+)
 from runtime.balance.handover import require_free
 from runtime.balance.keeper import Keeper, Told
 from runtime.balance.layout import Layout, Placed, arranged
@@ -132,12 +138,14 @@ class Balancer:
         """HAProxy goes on."""
         self.keeper.__exit__(kind, error, trace)
 
-    def apply(self, balance: Balance) -> Applied:
-        """Returns when it is so. Raises CertificateError, RefusedConfigError, StartError,
-        FolderError or RuntimeApiError; after the first three everything is as it was before."""
+    def apply(self, balance: Balance, *, keep_certificates: Collection[str] = ()) -> Applied:
+        """Returns when it is so. ``keep_certificates``: services that go on with the certificate
+        they have, where theirs cannot be used. Raises CertificateError, RefusedConfigError,
+        StartError, FolderError or RuntimeApiError; after the first three everything is as it was
+        before."""
         with self._guard:
             layout = arranged(balance, self._layout, self._busy())
-            certificates = self._certificates(balance)
+            certificates = self._certificates(balance, keep_certificates)
             files = configuration.files(layout) | certificates | {LAYOUT: _encoded(layout)}
             is_running = self.keeper.is_running
             if not is_running or self._shape() != configuration.shape(layout):
@@ -157,6 +165,10 @@ class Balancer:
         """What was applied last, by whichever Balancer had the folder."""
         layout = self._layout
         return Balance() if layout is None else layout.balance
+
+    def has_certificate(self, service: str) -> bool:
+        """Of an earlier ``apply``, which it may keep."""
+        return self.keeper.read(certificate_file(service)) is not None
 
     def services(self) -> dict[str, ServiceState]:
         """As HAProxy sees them now; empty when it does not run. Raises RuntimeApiError."""
@@ -223,12 +235,19 @@ class Balancer:
             elif not self.keeper.has_ports:
                 _wait_free(address, port)
 
-    def _certificates(self, balance: Balance) -> dict[str, str]:
-        return {
-            certificate_file(service.name): certificate_text(Path(service.certificate), self._now())
-            for service in balance.services
-            if service.certificate is not None
-        }
+    def _certificates(self, balance: Balance, keep: Collection[str]) -> dict[str, str]:
+        found = {}
+        for service in balance.services:
+            if service.certificate is not None:
+                file = certificate_file(service.name)
+                try:
+                    found[file] = certificate_text(Path(service.certificate), self._now())
+                except CertificateError:
+                    before = self.keeper.read(file) if service.name in keep else None
+                    if before is None:
+                        raise
+                    found[file] = before
+        return found
 
     def _busy(self) -> set[tuple[str, int, int]]:
         """What cannot be asked ends just now, or is dead: then all of it is new anyway."""

@@ -30,7 +30,7 @@ from registry.deployments import Deployment, Observed
 from registry.errors import NotFoundError, RegistryError
 from runtime.balance.balancer import Balancer, ServiceState
 from runtime.balance.declared import Balance, Service
-from runtime.balance.errors import BalanceError
+from runtime.balance.errors import BalanceError, CertificateError
 from runtime.deployments.culprit import culprit
 from runtime.deployments.figures import (
     ControllerFigures,
@@ -265,19 +265,24 @@ class Controller:
         """All that can be had: what one of them lacks (a port, a certificate) the others must not
         miss. Returns why some are left out."""
         refused: dict[str, str] = {}
-        left = dict(services)
+        left, keeping = dict(services), set[str]()
         while True:
+            wanted = [left[name] for name in sorted(left)]
             try:
-                self._balancer.apply(Balance(tuple(left[name] for name in sorted(left))))
+                self._balancer.apply(Balance(tuple(wanted)), keep_certificates=keeping)
                 return refused
             except BalanceError as error:
                 now = datetime.datetime.now(datetime.UTC)
-                found = culprit([left[name] for name in sorted(left)], self._balanced, now)
+                found = culprit(wanted, self._balanced, now, forgiven=keeping)
                 if found is None:
                     return dict.fromkeys(services, str(error))
                 name, said = found
                 refused[name] = said or str(error)
-                del left[name]
+                is_old = isinstance(error, CertificateError) and name not in keeping
+                if is_old and self._balancer.has_certificate(name):
+                    keeping.add(name)  # a service goes on with the one that it has
+                else:
+                    del left[name]
 
 
 @contextlib.contextmanager

@@ -13,14 +13,17 @@ from runtime.balance.handover import require_free
 
 
 def culprit(
-    services: Iterable[Service], known: Collection[str], now: datetime.datetime
+    services: Iterable[Service],
+    known: Collection[str],
+    now: datetime.datetime,
+    forgiven: Collection[str] = (),
 ) -> tuple[str, str] | None:
     """Its name, and what is wrong, where that can be told; ``known``: those that the balancer has
-    already. Where it cannot be told, the last of the new ones, with nothing said. None: there is
-    no new one."""
+    already; ``forgiven``: those whose certificate need not be looked at. Where it cannot be told,
+    the last of the new ones, with nothing said. None: there is no new one."""
     found: tuple[str, str] | None = None
     for service in services:
-        said = _certificate_trouble(service, now)
+        said = None if service.name in forgiven else _certificate_trouble(service, now)
         if said is None and service.name not in known:
             found = (service.name, "")
             said = _port_trouble(service)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from runtime.balance import Balance, Service
 from runtime.balance.certificate import certificate_text
 from runtime.balance.errors import CertificateError
 from tests.runtime.balance.conftest import Front, Servers, one_version
@@ -91,6 +92,13 @@ def test_a_certificate_that_cannot_be_used_leaves_the_old_one(
     front.apply(one_version(server), certificate=str(good.path))
     with pytest.raises(CertificateError):
         front.apply(one_version(server), certificate=str(tmp_path / "none.pem"))
+    assert asked(front, good.authority)[0] == 200
+    service = Service(
+        "a", front.port, (one_version(server),), certificate=str(tmp_path / "none.pem")
+    )
+    with pytest.raises(CertificateError):
+        front.balancer.apply(Balance((service,)), keep_certificates=["b"])
+    front.balancer.apply(Balance((service,)), keep_certificates=["a"])
     assert asked(front, good.authority)[0] == 200
     with pytest.raises(ssl.SSLError):
         asked(front, trustme.CA())

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,52 +13,17 @@ from edge.hosts.processes import ProcessHost
 from registry import Workspace
 from registry.deployments import (
     Autoscale,
-    Health,
     RevisionSettings,
     Rollout,
     ServiceSettings,
     Share,
 )
-from runtime.balance.balancer import Balancer
-from runtime.deployments.controller import Controller
-from runtime.deployments.place import Place, ReplicaUnits
-from runtime.deployments.secret_files import SecretFiles
 from runtime.deployments.unit import ReplicaUnit
 from tests.runtime.balance.conftest import haproxies
+from tests.runtime.deployments.controlled import SERVICE, SETTINGS, controlled, removed
 from tests.runtime.deployments.waiting import cause_of, eventually, score, state, url_port
 
 pytestmark = pytest.mark.slow
-SERVICE = ServiceSettings(rollout=Rollout(steps=(20.0, 100.0), step_s=0.5, least_requests=0))
-SETTINGS = RevisionSettings(health=Health(start_s=30.0, interval_s=0.1))
-
-
-@contextmanager
-def controlled(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[Controller]:
-    units = ReplicaUnits(
-        deployments=made.deployments,
-        place_of=lambda target: Place(host),
-        secret_files=SecretFiles(made.root / "deployments" / "secrets", None),
-    )
-    with Controller(made, Balancer(folder), units, tick_s=0.1) as controller:
-        thread = threading.Thread(target=controller.run)
-        thread.start()
-        try:
-            yield controller
-        finally:
-            controller.stop()
-            thread.join(60)
-
-
-@contextmanager
-def removed(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[None]:
-    """Nothing is left behind, whatever happens within."""
-    try:
-        yield
-    finally:
-        for found in host.list():
-            host.stop(found.id, 1.0)
-        with Balancer(folder) as balancer:
-            balancer.stop(1.0)
 
 
 def test_from_declared_to_answers_to_a_new_revision_to_nothing(
@@ -200,21 +162,6 @@ def test_the_next_controller_goes_on_and_nobody_noticed(
             eventually(is_over)
 
 
-def test_one_broken_deployment_blocks_no_other(
-    made: Workspace, host: ProcessHost, folder: Path
-) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        service = ServiceSettings(port=taken.getsockname()[1])
-        made.deployments.create("bad", "adder:1", service=service, settings=SETTINGS, actor="a")
-        made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
-        with removed(made, host, folder), controlled(made, host, folder):
-            port = url_port(eventually(lambda: state(made, "running")))
-            assert score("127.0.0.1", port, [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
-            eventually(lambda: str(service.port) in cause_of(made.deployments.get("bad")))
-
-
 def test_nobody_asks_and_none_runs_somebody_asks_and_is_answered(
     made: Workspace, host: ProcessHost, folder: Path
 ) -> None:
@@ -322,12 +269,3 @@ def test_the_next_controller_opens_no_service_without_the_replicas_that_run(
             assert [len(version.replicas) for version in unit.service.versions] == [1]
         finally:
             unit.close()
-
-
-def test_a_host_name_without_address_is_a_cause(
-    made: Workspace, host: ProcessHost, folder: Path
-) -> None:
-    service = ServiceSettings(host="no-such-host.invalid")
-    made.deployments.create("web", "adder:1", service=service, settings=SETTINGS, actor="ada")
-    with removed(made, host, folder), controlled(made, host, folder):
-        eventually(lambda: "no-such-host.invalid" in cause_of(made.deployments.get("web")))

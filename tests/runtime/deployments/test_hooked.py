@@ -23,8 +23,8 @@ from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.stock import WorkspaceStock
 from runtime.deployments.unit import ReplicaUnit
 from runtime.hooks.listener import listener_of
+from tests.runtime.deployments.controlled import removed
 from tests.runtime.deployments.fake_host import FakeHost, fake_host
-from tests.runtime.deployments.test_controller import removed
 from tests.runtime.deployments.test_unit import SERVICE, SETTINGS, Ticking
 from tests.runtime.deployments.test_unit import made as made  # a fixture
 from tests.runtime.deployments.waiting import eventually, score, state, url_port
