@@ -33,7 +33,7 @@ async def main(service: str) -> None:
     passing = Passing(direct_socket(service), room, link.offer, link.dropped)
     name = mirror_socket(service)
     # A new one takes the place of one before it, without a moment in which there is none.
-    new = f"{name}.{os.getpid()}"
+    new = f"{name}.new"
     server = await loop.create_unix_server(passing.connection, new, backlog=1024)
     os.chmod(new, 0o666)  # HAProxy is another user where this is root; its folder lets in no third
     os.rename(new, name)

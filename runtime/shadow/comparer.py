@@ -212,7 +212,7 @@ async def main(service: str, descriptor: int) -> None:
     link = socket.socket(fileno=descriptor)
     reader, writer = await asyncio.open_connection(sock=link, limit=1 << 20)
     name = counts_socket(service)
-    new = f"{name}.{os.getpid()}"
+    new = f"{name}.new"
     server = await asyncio.start_unix_server(
         lambda r, w: serve_page(r, w, comparer), new, limit=MOST_HEAD_BYTES
     )

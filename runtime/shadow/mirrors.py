@@ -194,9 +194,10 @@ class Mirrors:
         del self._alive[service]
         failures = 1 if now_s - mirror.started_s > QUIET_S else mirror.failures + 1
         self._again[service] = (now_s + PAUSES_S[min(failures, len(PAUSES_S)) - 1], failures)
+        words = _last_line(self.folder / log_file(service))
         self._told(
-            f"the mirror of {service} (process {mirror.pid}) ended; it is started again, and"
-            " requests go straight to the replicas meanwhile"
+            f"the mirror of {service} ended{f' ({words})' if words else ''}; it is started again,"
+            " and requests go straight to the replicas meanwhile"
         )
 
     def _check(self, service: str, mirror: _Mirror, now_s: float) -> None:
@@ -244,8 +245,9 @@ class Mirrors:
     def _forget(self, service: str) -> None:
         names = (counts_socket, counts_file, lock_file, log_file, mirror_socket)
         for name in names:
-            with contextlib.suppress(OSError):
-                (self.folder / name(service)).unlink(missing_ok=True)
+            for path in (self.folder / name(service), self.folder / f"{name(service)}.new"):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
 class _LogFile:
@@ -264,6 +266,18 @@ class _LogFile:
 
     def __exit__(self, *error: object) -> None:
         os.close(self._descriptor)
+
+
+def _last_line(path: Path) -> str:
+    """Of a log; nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
+            lines = file.read(2000).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "".join(one for one in said if one.isprintable())[:200]
 
 
 def _listener(folder: Path, service: str) -> int:

@@ -67,64 +67,89 @@ class Passing:
             client.close()
 
 
-class _Client(asyncio.Protocol):
-    """The side of whoever asks."""
+class _Side(asyncio.Protocol):
+    """One of the two connections of a pair. It is not read while there is a reason to wait."""
 
-    def __init__(self, passing: Passing) -> None:
-        self._passing = passing
-        self.watch = passing.watch()
-        self.used_s = time.monotonic()
+    def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self._primary: _Primary | None = None
-        self._opening: asyncio.Task[None] | None = None
-        self._early = bytearray()
-        self._is_first = True
+        self._waits_for: set[str] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._passing.open.add(self)
 
-    def data_received(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.used_s = time.monotonic()
-        if self._primary is not None:
-            self._primary.transport.write(data)
-            self.watch.request(data)
-            return
-        if self._is_first and data.startswith(_CHECK):
-            self.transport.write(_CHECKED)
-            self.transport.close()
-            return
-        self._is_first = False
-        self._early += data
-        if self._opening is None:
-            self._opening = asyncio.ensure_future(self._open())
-        self.transport.pause_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._passing.open.discard(self)
-        self.watch.end()
-        if self._opening is not None:
-            self._opening.cancel()
-        if self._primary is not None:
-            self._primary.transport.abort()  # nobody reads its answer
-
-    def pause_writing(self) -> None:
-        if self._primary is not None:
-            self._primary.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self._primary is not None:
+    def wait(self, reason: str) -> None:
+        """Read no more for now."""
+        if not self._waits_for and self.transport is not None:
             with contextlib.suppress(RuntimeError):  # it is closing
-                self._primary.transport.resume_reading()
+                self.transport.pause_reading()
+        self._waits_for.add(reason)
+
+    def go_on(self, reason: str) -> None:
+        """That is no reason any more."""
+        self._waits_for.discard(reason)
+        if not self._waits_for and self.transport is not None:
+            with contextlib.suppress(RuntimeError):  # it is closing
+                self.transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """To the other end of this connection."""
+        if self.transport is not None:
+            self.transport.write(data)
 
     def close(self) -> None:
         """Once what was written is sent."""
         if self.transport is not None:
             self.transport.close()
 
+
+class _Client(_Side):
+    """The side of whoever asks."""
+
+    def __init__(self, passing: Passing) -> None:
+        super().__init__()
+        self._passing = passing
+        self.watch = passing.watch()
+        self.used_s = time.monotonic()
+        self._primary: _Primary | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._early = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._passing.open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.used_s = time.monotonic()
+        if self._primary is not None:
+            self._primary.write(data)
+            self.watch.request(data)
+            return
+        if self._opening is None and data.startswith(_CHECK):
+            self.write(_CHECKED)
+            self.close()
+            return
+        self._early += data
+        if self._opening is None:
+            self.wait("opening")
+            self._opening = asyncio.ensure_future(self._open())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._passing.open.discard(self)
+        self.watch.end()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._primary is not None and self._primary.transport is not None:
+            self._primary.transport.abort()  # nobody reads its answer
+
+    def pause_writing(self) -> None:
+        if self._primary is not None:
+            self._primary.wait("full")
+
+    def resume_writing(self) -> None:
+        if self._primary is not None:
+            self._primary.go_on("full")
+
     async def _open(self) -> None:
-        assert self.transport is not None
         loop = asyncio.get_running_loop()
         deadline = time.monotonic() + OPEN_S
         while True:
@@ -135,33 +160,28 @@ class _Client(asyncio.Protocol):
                 break
             except OSError:
                 if time.monotonic() >= deadline:
-                    self.transport.write(_UNREACHED)
-                    self.transport.close()
+                    self.write(_UNREACHED)
+                    self.close()
                     return
                 await asyncio.sleep(0.02)
         self._primary = primary
         data = bytes(self._early)
         self._early.clear()
-        primary.transport.write(data)
+        primary.write(data)
         self.watch.request(data)
-        self.transport.resume_reading()
+        self.go_on("opening")
 
 
-class _Primary(asyncio.Protocol):
+class _Primary(_Side):
     """The side of whoever answers."""
 
-    transport: asyncio.Transport
-
     def __init__(self, client: _Client) -> None:
+        super().__init__()
         self._client = client
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
     def data_received(self, data: bytes) -> None:
-        assert self._client.transport is not None
         self._client.used_s = time.monotonic()
-        self._client.transport.write(data)
+        self._client.write(data)
         self._client.watch.answer(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -169,10 +189,7 @@ class _Primary(asyncio.Protocol):
         self._client.close()
 
     def pause_writing(self) -> None:
-        if self._client.transport is not None:
-            self._client.transport.pause_reading()
+        self._client.wait("full")
 
     def resume_writing(self) -> None:
-        if self._client.transport is not None:
-            with contextlib.suppress(RuntimeError):  # it is closing
-                self._client.transport.resume_reading()
+        self._client.go_on("full")

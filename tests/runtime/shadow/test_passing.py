@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import random
+import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -237,6 +238,23 @@ def test_a_client_that_reads_slowly_holds_the_primary_not_the_memory(folder: Pat
         pid = mirrors.pid("a")
         peak = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]
         assert int(peak) < 100_000  # KiB
+
+
+def test_a_primary_that_does_not_read_holds_the_client(folder: Path) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(60)
+
+    with (
+        serving(folder / "a.direct.sock", deaf),
+        mirror(folder),
+        connected(folder / "a.mirror.sock") as link,
+    ):
+        link.setblocking(False)
+        sent, piece = 0, bytes(200_000)
+        while select.select([], [link], [], 1.0)[1]:
+            sent += link.send(piece)
+            assert sent < 10_000_000
 
 
 def test_the_comparer_may_die_and_what_it_had_is_counted_as_lost(folder: Path) -> None:
