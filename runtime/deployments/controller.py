@@ -120,6 +120,10 @@ class Controller:
             except (RegistryError, BalanceError) as error:
                 logger.warning("%s", error)
                 self._stopping.wait(SLOW_TICK_S)
+            except Exception:
+                # What nobody foresaw must not leave all deployments without a controller.
+                logger.exception("the controller goes on after")
+                self._stopping.wait(SLOW_TICK_S)
             self._stopping.wait(self._tick_s / 2)
 
     def figures(self) -> ControllerFigures:

@@ -131,11 +131,16 @@ class Replicas:
 
     def addresses(self) -> dict[str, Place]:
         """Of those that answer, by id; also of those that drain."""
-        found = dict(self._leaving.places())
+        found: dict[str, Place] = {}
         for id, kept in self._kept.items():
             view = kept.keeper.view()
             if view.port is not None and _state(kept) == "ready":
                 found[id] = (kept.revision, kept.instance.address, view.port)
+        # One that died while it drained may have left its port to another.
+        taken = {place[1:] for place in found.values()}
+        for id, place in self._leaving.places().items():
+            if place[1:] not in taken:
+                found[id] = place
         return found
 
     def records(self) -> tuple[Replica, ...]:

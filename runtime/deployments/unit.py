@@ -129,7 +129,7 @@ class ReplicaUnit:
         scale = self._scale.now(declared, kept, seen, pages, held=held, now_s=now_s)
         wanted = wanted_replicas(declared, course, scale, is_exclusive=self._is_exclusive)
         self._crew.prepare(declared, wanted, now_s)
-        if course is not None and not course.is_over:
+        if course is not None and not course.is_over and declared.is_wanted:
             rules = self._rules(declared)
             before, course = course, self._advanced(declared, course, rules, wanted, tick_s)
             self._declared = declared = self._rollouts.shifted(declared, course, rules)
@@ -180,8 +180,8 @@ class ReplicaUnit:
     ) -> None:
         try:
             self._open(declared)
-        except (EdgeError, RegistryError) as error:  # the old one goes on
-            trouble = trouble or str(error)
+        except (EdgeError, RegistryError) as error:
+            trouble = trouble or str(error)  # what was open goes on
         seen = self._replicas.seen()
         if not declared.is_wanted:
             self._scale.stop(seen, now_s)
@@ -215,7 +215,11 @@ class ReplicaUnit:
         )
 
     def _open(self, declared: Deployment) -> None:
-        """What the balancer shall do from now on."""
+        """What the balancer shall do from now on. Raises EdgeError or RegistryError, never for one
+        that is deleted."""
+        if not declared.is_wanted:
+            self.service = None
+            return
         port = self._front.port(declared, self._memory.port)
         if not declared.service.port:
             self._memory = Memory(self._memory.course, port, self._memory.scale)

@@ -53,6 +53,8 @@ def test_a_host_name_without_address_is_a_cause(
     made.deployments.create("web", "adder:1", service=service, settings=SETTINGS, actor="ada")
     with removed(made, host, folder), controlled(made, host, folder):
         eventually(lambda: "no-such-host.invalid" in cause_of(made.deployments.get("web")))
+        made.deployments.delete("web", actor="ada")
+        eventually(lambda: not made.deployments.list())
 
 
 def test_a_certificate_that_cannot_be_used_any_more_is_a_cause_and_clients_keep_the_one_they_have(
