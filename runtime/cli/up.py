@@ -20,6 +20,7 @@ from runtime.errors import BadValueError, BusyControllerError
 
 if TYPE_CHECKING:
     from registry import Workspace
+    from runtime.deployments.controller import Controller
 
 LOOK_EVERY_S = 0.5
 AGAIN_S = 60.0
@@ -43,13 +44,21 @@ ASK_EVERY_S = 0.5
     help="Serve /metrics, /healthz and /scale/NAME there, to whoever reaches it: 127.0.0.1:9464."
     " [default: nowhere]",
 )
+@click.option(
+    "--listen-keda",
+    metavar="ADDRESS:PORT",
+    help="Speak KEDA's gRPC protocol for external scalers there. [default: nowhere]",
+)
 @workspace_option
-def up(wait_s: float | None, listen: str | None, workspace_dir: Path | None) -> None:
+def up(
+    wait_s: float | None, listen: str | None, listen_keda: str | None, workspace_dir: Path | None
+) -> None:
     """Keep the deployments of a workspace as they are declared, until Ctrl-C or SIGTERM.
 
     It prints a line for each change of a deployment's state. What runs goes on afterwards, and the
     next inferry up finds it."""
-    where = None if listen is None else place_of(listen)
+    http = None if listen is None else place_of(listen)
+    keda = None if listen_keda is None else place_of(listen_keda)
     require_haproxy()
     with (
         open_workspace(workspace_dir) as workspace,
@@ -57,7 +66,7 @@ def up(wait_s: float | None, listen: str | None, workspace_dir: Path | None) -> 
         contextlib.ExitStack() as held,
     ):
         if _took_over(held, workspace.root, stopping, wait_s):
-            _control(workspace, stopping, where)
+            _control(workspace, stopping, http, keda)
 
 
 class News:
@@ -98,7 +107,10 @@ def place_of(text: str) -> tuple[str, int]:
 
 
 def _control(
-    workspace: Workspace, stopping: threading.Event, where: tuple[str, int] | None
+    workspace: Workspace,
+    stopping: threading.Event,
+    http: tuple[str, int] | None,
+    keda: tuple[str, int] | None,
 ) -> None:
     from runtime.deployments.here import controller_of
 
@@ -114,16 +126,36 @@ def _control(
         contextlib.ExitStack() as held,
         running(controller) as check,
     ):
-        if where is not None:
-            from runtime.controller_service.pages import Pages
-            from runtime.controller_service.server import Server
-
-            pages = Pages(workspace.deployments, controller.figures)
-            _say(f"Metrics: {held.enter_context(Server(*where, pages)).url}/metrics")
+        if http is not None or keda is not None:
+            for line in _served(held, workspace, controller, http, keda):
+                _say(line)
         _say(f"Keeping the deployments of {workspace.root}; Ctrl-C ends this")
         while not stopping.wait(LOOK_EVERY_S):
             check()
     _say("Ended; what runs goes on")
+
+
+def _served(
+    held: contextlib.ExitStack,
+    workspace: Workspace,
+    controller: Controller,
+    http: tuple[str, int] | None,
+    keda: tuple[str, int] | None,
+) -> Iterator[str]:
+    """The controller's pages, while it is held. Says where they are. Raises BadValueError."""
+    from runtime.controller_service.keda import KedaServer
+    from runtime.controller_service.pages import Pages
+    from runtime.controller_service.server import Server
+    from runtime.deployments.here import balancer_folder
+    from runtime.shadow.reading import mirror_metrics
+
+    folder = balancer_folder(workspace.root)
+    pages = Pages(workspace.deployments, controller.figures, more=lambda: mirror_metrics(folder))
+    if http is not None:
+        yield f"Metrics: {held.enter_context(Server(*http, pages)).url}/metrics"
+    if keda is not None:
+        port = held.enter_context(KedaServer(*keda, pages.scale_of)).port
+        yield f"External scaler for KEDA: {keda[0]}, port {port}"
 
 
 def _took_over(

@@ -13,6 +13,7 @@ metrics.py      views as Prometheus families
 health.py       what stands still
 scale.py        the JSON of /scale/NAME
 rollouts.py     how rollouts ended, read from the ledger
+keda.py         the same for KEDA, over gRPC (messages in keda_messages.py)
 pages.py        which page is asked for
 server.py       HTTP
 """

@@ -13,7 +13,7 @@ from registry.errors import NotFoundError, RegistryError
 from runtime.controller_service.health import stuck
 from runtime.controller_service.metrics import CONTENT_TYPE, Told, metrics_page
 from runtime.controller_service.rollouts import Rollouts
-from runtime.controller_service.scale import scale_document
+from runtime.controller_service.scale import Value, scale_document
 from runtime.controller_service.view import View, view
 from runtime.deployments.figures import ControllerFigures
 
@@ -38,9 +38,12 @@ class Pages:
         deployments: Deployments,
         figures: Callable[[], ControllerFigures],
         *,
+        more: Callable[[], bytes] = bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``more``: of the metrics, families of others."""
         self._deployments, self._figures, self._clock = deployments, figures, clock
+        self._more = more
         self._rollouts = Rollouts(deployments)
 
     def __repr__(self) -> str:
@@ -57,15 +60,13 @@ class Pages:
             scale = _SCALE.fullmatch(path)
             if scale is not None:
                 return self._scale(scale[1])
-        except NotFoundError:
-            return _json(404, {"error": "there is no such deployment"})
         except RegistryError:  # its words may name files of this machine
             return _json(503, {"error": "the workspace cannot be read"})
         return _json(404, {"error": f"there is {ROUTES}"})
 
     def _metrics(self) -> bytes:
         found, now_s = self._figures(), self._clock()
-        return metrics_page(
+        own = metrics_page(
             Told(
                 self._views(found, now_s),
                 max(0.0, now_s - found.began_s),
@@ -74,6 +75,7 @@ class Pages:
                 self._rollouts.counted(),
             )
         )
+        return own + self._more()
 
     def _health(self) -> Page:
         """Without the workspace: that it cannot be read is not the controller's state."""
@@ -88,10 +90,20 @@ class Pages:
         document = {"status": "stuck" if lines else "ok", "stuck": lines}
         return _json(503 if lines else 200, document)
 
-    def _scale(self, name: str) -> Page:
-        declared = self._deployments.get(name)
+    def scale_of(self, name: str) -> Mapping[str, Value] | None:
+        """The document of a deployment; None where there is none. Raises RegistryError."""
+        try:
+            declared = self._deployments.get(name)
+        except NotFoundError:
+            return None
         glance = self._figures().deployments.get(name)
-        return _json(200, scale_document(view(declared, glance, self._clock())))
+        return scale_document(view(declared, glance, self._clock()))
+
+    def _scale(self, name: str) -> Page:
+        document = self.scale_of(name)
+        if document is None:
+            return _json(404, {"error": "there is no such deployment"})
+        return _json(200, document)
 
     def _views(self, found: ControllerFigures, now_s: float) -> list[View]:
         return [

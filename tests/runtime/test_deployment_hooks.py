@@ -183,5 +183,6 @@ def test_where_to_listen(text: str, place: tuple[str, int]) -> None:
 def test_where_nobody_can_listen(cli: Cli, text: str) -> None:
     with pytest.raises(BadValueError):
         place_of(text)
-    words = ["up", "--listen", text]
-    assert_refused(cli(*words), words)
+    for option in ("--listen", "--listen-keda"):
+        words = ["up", option, text]
+        assert_refused(cli(*words), words)

@@ -227,3 +227,15 @@ def test_a_workspace_that_cannot_be_read_is_503_without_its_path(
         assert page.status == 503
         assert b"secret" not in page.body
     assert pages(made).page("/healthz").status == 200
+
+
+def test_families_of_others_follow(made: Workspace) -> None:
+    figures = ControllerFigures(NOW_S - 60, NOW_S - 0.5, 0, {})
+    found = Pages(made.deployments, lambda: figures, more=lambda: b"# TYPE x gauge\nx 1\n")
+    names = [each.name for each in text_string_to_metric_families(_text(found))]
+    assert names[-1] == "x"
+    assert len(set(names)) == len(names)
+
+
+def _text(found: Pages) -> str:
+    return found.page("/metrics").body.decode()
