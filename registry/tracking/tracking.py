@@ -14,6 +14,7 @@ from registry.errors import NoWorkspaceError
 from registry.paths import WorkspacePaths
 from registry.tracking.experiments import Experiments
 from registry.tracking.files import RunFiles
+from registry.tracking.forks import ForkSafeDatabase
 from registry.tracking.lives import Lives
 from registry.tracking.metrics import Metrics
 from registry.tracking.now import NowMs, now_ms
@@ -45,10 +46,20 @@ class Tracking:
         paths = WorkspacePaths(Path(root).resolve())
         if not paths.database.is_file():
             raise NoWorkspaceError(f"'{root}' is no workspace; make one with: inferry init {root}")
-        database = Database(paths.database)
+        database = ForkSafeDatabase(paths.database)
         if not database.is_current():
             database.migrate()
         return cls(paths, database, BlobStore(paths))
+
+    def keep(self) -> None:
+        """Stay open for many writes, until ``let_go`` was called as often."""
+        if isinstance(self.database, ForkSafeDatabase):
+            self.database.keep()
+
+    def let_go(self) -> None:
+        """The opposite of ``keep``."""
+        if isinstance(self.database, ForkSafeDatabase):
+            self.database.let_go()
 
     def log(self, id: str, offset: int = 0) -> bytes:
         """What a run's log has from byte ``offset`` on: ask again with the next offset to follow

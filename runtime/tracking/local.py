@@ -114,6 +114,7 @@ class LocalKeeper:
                 self.id, status, cause=cause, ended_ms=ended_ms, life=self._life
             )
             self._life = None
+            self._tracking.let_go()
 
 
 def begin(
@@ -133,6 +134,7 @@ def begin(
         source=environment.source(),
         started_ms=started_ms,
     )
+    tracking.keep()
     return LocalKeeper(tracking, run, life)
 
 

@@ -128,12 +128,12 @@ class Writer:
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Write the rest and end. Whether nothing was lost."""
-        is_written = self.flush(timeout_s)
+        self.flush(timeout_s)
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
             thread = self._thread
-        if thread is not None and is_written:
+        if thread is not None:
             thread.join(timeout_s)
         with self._changed:
             self.lost += self._accepted - self._written

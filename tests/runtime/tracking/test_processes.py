@@ -221,3 +221,62 @@ heavy = {"numpy", "onnx", "onnxruntime", "starlette", "uvicorn", "httpx", "crypt
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_script(code, tmp_path) == ("[]\n", "")
+
+
+@pytest.mark.slow
+def test_forks_in_the_middle_of_writing_lose_nothing_and_harm_no_database(
+    tracking: Tracking, tmp_path: Path
+) -> None:
+    code = """
+import os
+from runtime.tracking import Run
+run = Run("digits", outputs=None)
+children = []
+for _ in range(20):
+    for number in range(500):
+        run.log("parent", number)
+    child = os.fork()
+    if child == 0:
+        for number in range(50):
+            run.log("child", number)
+        os._exit(0 if run.flush() else 1)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children] == [0] * 20)
+run.end()
+"""
+    assert run_script(code, tmp_path) == ("True\n", "")
+    run = tracking.runs.get("digits:1")
+    assert {key: metric.count for key, metric in run.metrics.items()} == {
+        "child": 1000,
+        "parent": 10_000,
+    }
+    values = [point.value for point in tracking.metrics.history(run.id, "parent")]
+    assert values == [float(n) for n in range(500)] * 20
+    with tracking.database.read() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_fork_waits_for_a_transaction_of_another_thread(
+    tracking: Tracking, tmp_path: Path
+) -> None:
+    code = """
+import os, threading
+from registry.tracking import Tracking
+tracking = Tracking.open(".inferry")
+is_open, may_end, order = threading.Event(), threading.Event(), []
+def work():
+    with tracking.database.write():
+        is_open.set()
+        may_end.wait(20)
+        order.append("transaction")
+thread = threading.Thread(target=work)
+thread.start()
+is_open.wait(20)
+threading.Timer(0.2, may_end.set).start()
+child = os.fork()
+if child == 0:
+    os._exit(0 if order == ["transaction"] else 1)
+print(os.waitpid(child, 0)[1])
+thread.join()
+"""
+    assert run_script(code, tmp_path) == ("0\n", "")
