@@ -125,7 +125,8 @@ class Deployments:
             found = _image(connection, goal.image if image is None else image)
             new = settings if settings is not None else goal.settings
             check_revision(new, before.secrets)
-            check_fit(_kind_of(connection, before.target), service or before.service, new)
+            kind = _kind_of(connection, before.target)
+            check_fit(kind, service or before.service, new, has_shadow=shadow is not None)
             if (found.reference, new) != (goal.image, goal.settings):
                 number = _next_revision(connection, name)
                 _add_revision(connection, name, number, found, new, self._clock(), actor)

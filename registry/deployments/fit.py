@@ -21,10 +21,18 @@ OPTIONS: Mapping[str, str] = {
 }
 
 
-def check_fit(kind: str, service: ServiceSettings, settings: RevisionSettings) -> None:
+def check_fit(
+    kind: str,
+    service: ServiceSettings,
+    settings: RevisionSettings,
+    *,
+    has_shadow: bool = False,
+) -> None:
     """Whether a target of this kind can be asked for that. Raises InvalidNameError."""
     if kind != "edge":
         return
+    if has_shadow:
+        raise InvalidNameError("a deployment on devices has no traffic that a shadow could copy")
     usual = ServiceSettings()
     for name in ServiceSettings.__struct_fields__:
         if name != "rollout" and getattr(service, name) != getattr(usual, name):

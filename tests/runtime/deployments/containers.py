@@ -3,8 +3,12 @@ copied for each test."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,16 +32,43 @@ def run(data):
 
 
 @pytest.fixture(scope="session")
-def containers(tmp_path_factory: pytest.TempPathFactory, debian_base: Path) -> Path:
+def containers(tmp_path_factory: pytest.TempPathFactory, debian_base: Path) -> Iterator[Path]:
     """Images ``adder:1`` and ``adder:2`` (add 1 and 2), ``adder:3``, whose golden input it answers
-    wrongly, and ``teller:1``, which tells a secret; and the bundle ``plain:1``, no container."""
-    folder = tmp_path_factory.mktemp("containers")
-    workspace = Workspace.init(folder / "ws", base=str(debian_base))
-    add_versions(workspace, folder)
-    (folder / "score.py").write_text(SCRIPT)
-    workspace.images.create("teller", models=["adder"], script=folder / "score.py", proof=False)
+    wrongly, and ``teller:1``, which tells a secret; and the bundle ``plain:1``, no container. All
+    processes of a run share one workspace, which is only read."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "containers"
+    with _alone(folder):
+        if not folder.exists():
+            _make(folder, debian_base)
+        (folder / f"user-{os.getpid()}").touch()
+    try:
+        yield folder / "ws"
+    finally:
+        with _alone(folder):
+            (folder / f"user-{os.getpid()}").unlink()
+            if not list(folder.glob("user-*")):
+                shutil.rmtree(folder)
+
+
+def _make(folder: Path, base: Path) -> None:
+    made = folder.with_name("containers-new")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    workspace = Workspace.init(made / "ws", base=str(base))
+    add_versions(workspace, made)
+    (made / "score.py").write_text(SCRIPT)
+    workspace.images.create("teller", models=["adder"], script=made / "score.py", proof=False)
     workspace.images.create("plain", models=["adder:1"], base="none", proof=False)
-    return workspace.root
+    made.rename(folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time."""
+    with folder.with_name("containers.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def add_versions(workspace: Workspace, folder: Path) -> None:

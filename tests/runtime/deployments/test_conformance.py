@@ -41,7 +41,7 @@ from tests.runtime.deployments.field import Field, living
 from tests.runtime.deployments.waiting import cause_of, eventually, state
 from tests.runtime.server import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROLLOUT = Rollout(steps=(50.0, 100.0), step_s=0.3, least_requests=0)
 GOOD = RevisionSettings(health=Health(start_s=60.0, interval_s=0.1))
 HASTY = RevisionSettings(health=Health(start_s=0.1, interval_s=0.1))

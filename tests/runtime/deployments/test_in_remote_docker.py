@@ -37,7 +37,7 @@ from tests.runtime.deployments.waiting import cause_of, eventually, score, state
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.engine,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.xdist_group("far-engine"),
 ]
 

@@ -338,6 +338,8 @@ def test_what_makes_no_sense_for_devices_is_refused(place: Place) -> None:
     place.declare()
     with pytest.raises(InvalidNameError, match="devices"):
         place.made.deployments.update("press", service=REFUSED[0], actor="ada")
+    with pytest.raises(InvalidNameError, match="shadow"):
+        place.made.deployments.update("press", image="adder:2", shadow=10.0, actor="ada")
 
 
 def test_a_hub_is_silent_once_its_beat_is_old(tmp_path: Path, made: Workspace) -> None:
