@@ -64,7 +64,11 @@ class Scale:
         if self._decided is None:
             return kept
         after = self._changes.asked(
-            self._decided, kept, now_s, ready=_ready(seen), most=service.most_replicas
+            _within(self._decided, service),
+            kept,
+            now_s,
+            ready=_ready(seen),
+            most=service.most_replicas,
         )
         begun = self._changes.current
         if after != kept and begun is not None:
@@ -108,6 +112,15 @@ class Scale:
 def first_scale(service: ServiceSettings) -> int:
     """Before anything is known of its load."""
     return min(max(service.least_replicas, 1), service.most_replicas)
+
+
+def _within(decision: Decision, service: ServiceSettings) -> Decision:
+    """What was decided earlier may be held back, and other numbers declared since."""
+    least, most = service.least_replicas, service.most_replicas
+    if least <= decision.replicas <= most:
+        return decision
+    replicas = min(max(decision.replicas, least), most)
+    return Decision(replicas, f"{least} to {most} declared", Cause.DECLARED)
 
 
 def _ready(seen: Sequence[Seen]) -> int:

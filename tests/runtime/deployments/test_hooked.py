@@ -76,6 +76,22 @@ def test_a_change_that_is_put_off_is_the_cause_and_comes_later(made: Workspace) 
         assert web.unit.figures.changes.begun == {("declared", "up"): 1}
 
 
+def test_who_takes_back_what_is_put_off_gets_nothing_of_it(made: Workspace) -> None:
+    with receiving(Say(409), Say(200)) as receiver, fake_host() as host, ticking(made, host) as web:
+        web.until(lambda: web.states() == ["ready"] * 2)
+        scaled(made, 3, receiver.url)
+        web.until(lambda: "put off" in web.unit.shown)
+        scaled(made, 2, receiver.url)
+        web.until(lambda: len(receiver.got) == 2)
+        for _ in range(20):
+            web.tick()
+        before, after = [json.loads(got.body) for got in receiver.got]
+        assert (before["moment"], after["moment"]) == ("before", "after")
+        assert (after["change"], after["outcome"]) == (before["change"], "replaced")
+        assert (web.unit.shown, web.states()) == ("running", ["ready"] * 2)
+        assert len(host.started) == 2
+
+
 def test_a_controller_that_ended_in_mid_hook_is_followed_by_one_that_asks_anew(
     made: Workspace,
 ) -> None:
