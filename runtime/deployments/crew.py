@@ -1,6 +1,6 @@
 """The replicas of a deployment, brought to the number that is wanted of each revision.
 
-crew = Crew(replicas, instances)
+crew = Crew(replicas, instances, preparing)
 crew.adopt(declared, now_s)                       # what an earlier controller left
 crew.prepare(declared, wanted, now_s)
 crew.act(declared, wanted, balanced, now_s, is_withdrawn=False, is_exclusive=False)
@@ -20,6 +20,7 @@ from runtime.balance.balancer import ServiceState
 from runtime.deployments.draining import is_idle
 from runtime.deployments.fleet import Drain, Remove, Start, steps
 from runtime.deployments.instances import Instances
+from runtime.deployments.preparing import Preparing
 from runtime.deployments.replicas import Replicas
 
 GRACE_S = 35.0
@@ -31,10 +32,11 @@ ADOPT_S = 10.0
 class Crew:
     """Of one deployment. Not for several threads at once."""
 
-    def __init__(self, replicas: Replicas, instances: Instances) -> None:
-        self._replicas, self._instances = replicas, instances
+    def __init__(self, replicas: Replicas, instances: Instances, preparing: Preparing) -> None:
+        self._replicas, self._instances, self._preparing = replicas, instances, preparing
         self._adopted_s: float | None = None
-        self._delays: Mapping[int, str] = {}
+        self._delays: dict[int, str] = {}
+        self._under_way: set[int] = set()
         self._lacks: dict[int, str] = {}
 
     def __repr__(self) -> str:
@@ -58,8 +60,19 @@ class Crew:
 
     def prepare(self, declared: Deployment, wanted: Mapping[int, int], now_s: float) -> None:
         """The images of what is wanted; what one lacks is no other's affair."""
-        doubted = {each for each in wanted if self._replicas.is_in_trouble(each)}
-        self._delays = self._instances.prepare(declared, wanted, now_s, doubted=doubted)
+        self._delays, self._under_way = {}, set()
+        for revision in wanted:
+            digest = declared.revision(revision).digest
+            is_doubted = self._replicas.is_in_trouble(revision)
+            said = self._preparing.delay(digest, now_s, is_doubted=is_doubted)
+            if said is not None:
+                self._delays[revision] = said
+            if self._preparing.is_under_way(digest):
+                self._under_way.add(revision)
+
+    def is_preparing(self, revision: int) -> bool:
+        """Its image is made ready, which takes as long as it takes."""
+        return revision in self._under_way
 
     def delay(self, revision: int) -> str | None:
         """What keeps replicas of it from starting; it may pass."""
@@ -91,7 +104,9 @@ class Crew:
     def trouble(self, wanted: Mapping[int, int]) -> str | None:
         """What is wrong with those that are wanted, or with one that should go."""
         for revision in sorted(wanted):
-            found = self._replicas.trouble(revision) or self.delay(revision)
+            found = self._replicas.trouble(revision)
+            if not (self.is_preparing(revision) and self._replicas.has(revision)):
+                found = found or self.delay(revision)
             if found is not None:
                 return found
         return self._replicas.stop_trouble() or self._replicas.host_trouble()

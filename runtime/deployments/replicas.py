@@ -149,6 +149,10 @@ class Replicas:
         going = [_leaving_record(each) for each in self.leaving()]
         return tuple(sorted([*kept, *going], key=lambda each: each.id))
 
+    def has(self, revision: int) -> bool:
+        """One that stays."""
+        return any(kept.revision == revision for kept in self._kept.values())
+
     def is_in_trouble(self, revision: int) -> bool:
         """One does not run, for whatever reason."""
         views = (kept.keeper.view() for kept in self._kept.values() if kept.revision == revision)

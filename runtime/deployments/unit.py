@@ -32,6 +32,7 @@ from runtime.deployments.instances import Instances
 from runtime.deployments.memory import Memory, read_memory
 from runtime.deployments.observation import Observation
 from runtime.deployments.pages import Pages
+from runtime.deployments.preparing import Preparing
 from runtime.deployments.publication import url_of
 from runtime.deployments.replicas import Replicas
 from runtime.deployments.rollouts import Rollouts
@@ -72,12 +73,12 @@ class ReplicaUnit:
         self._instances = Instances(
             name,
             deployments,
-            host,
             environ=environ or {},
             address=address,
             secret_files=secret_files,
         )
-        self._crew = Crew(self._replicas, self._instances)
+        self._preparing = Preparing(host)
+        self._crew = Crew(self._replicas, self._instances, self._preparing)
         self._pages, self._witness = Pages(), Witness()
         self._rollouts = Rollouts(name, deployments, self._witness, sample)
         self._listener = listener or Nobody()
@@ -95,6 +96,7 @@ class ReplicaUnit:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Its keepers; what runs goes on."""
+        self._preparing.close()
         self._replicas.close(timeout_s)
         self._scale.close()
         self._listener.close()
@@ -173,6 +175,8 @@ class ReplicaUnit:
         new, places = course.new, self._replicas.addresses()
         ready, trouble = ready_of(new, self._replicas.seen()), self._replicas.trouble(new)
         readiness = Readiness(ready, wanted.get(new, 0), trouble, self._crew.delay(new))
+        if self._crew.is_preparing(new):
+            tick_s = 0.0  # its time to start begins when it can
         return self._rollouts.advanced(declared, course, rules, readiness, places, tick_s)
 
     def _finish(

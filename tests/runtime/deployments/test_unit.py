@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -446,3 +447,31 @@ def test_what_cannot_be_prepared_is_not_tried_each_tick(made: Workspace) -> None
             web.tick(0.5)
         assert 2 <= host.tries <= 3
         assert "the image is damaged" in web.unit.shown
+
+
+def test_while_a_large_image_is_made_ready_ticks_go_on_and_its_time_to_start_stands(
+    made: Workspace,
+) -> None:
+    class Large(FakeHost):
+        is_loaded, prepared = threading.Event(), 0
+
+        def prepare(self, digest: str, is_cancelled: Callable[[], bool]) -> None:
+            self.prepared += 1
+            assert self.prepared == 1 or self.is_loaded.wait(30)
+
+    host = Large()
+    try:
+        with ticking(made, host) as web:
+            web.until(lambda: live(made) == [1] and web.states() == ["ready", "ready"])
+            made.deployments.update("web", image="adder:2", actor="a")
+            for _ in range(100):  # longer than it may take to start
+                web.tick()
+            assert web.unit.shown == "updating: revision 2 starts; its image is made ready"
+            old = places(web.unit)
+            host.kill(host.list()[0].id)  # started again at another port, to which requests go
+            web.until(lambda: web.states() == ["ready", "ready"] and places(web.unit) != old)
+            assert len(places(web.unit)) == 2
+            host.is_loaded.set()
+            web.until(lambda: live(made) == [2])
+    finally:
+        host.close()
