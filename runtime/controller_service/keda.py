@@ -55,8 +55,9 @@ class KedaServer:
             raise BadValueError(
                 "KEDA's protocol needs grpcio and protobuf: pip install grpcio protobuf"
             ) from error
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="keda")
         server = grpc.server(
-            ThreadPoolExecutor(THREADS, thread_name_prefix="keda"),
+            self._pool,
             maximum_concurrent_rpcs=2 * THREADS,
             options=[
                 ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -90,6 +91,7 @@ class KedaServer:
     ) -> None:
         self._stopping.set()
         self._server.stop(1.0).wait(5.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _handlers(self, grpc: Any, kinds: Messages) -> Any:
         def unary(answer: Any, request: Any, response: Any) -> Any:

@@ -51,6 +51,8 @@ class HookListener:
         self._known = Hooks()
         self._gate = Gate()
         self._asking: Asking | None = None
+        self._told: set[str] = set()
+        """Changes that began, or that somebody was asked about."""
         self._rounds: tuple[str, int] = "", 0
         """A change, and how often somebody was asked about it."""
         self._begun: dict[tuple[str, Direction], int] = {}
@@ -70,6 +72,7 @@ class HookListener:
         found = passed(self._gate, change, answer, now_s=self._clock(), timeout_s=hooks.timeout_s)
         self._gate = found.gate
         if found.is_asking:
+            self._told.add(change.change)
             self._asking = self._hooks.ask(hooks, change, round=self._round(change))
         elif found.gate.asked is None:
             self._asking = None
@@ -77,8 +80,12 @@ class HookListener:
         return found.may_begin and self._begin(change)
 
     def ended(self, change: After) -> None:
-        """Tell it."""
+        """Tell it, where it was told that it begins: what was put off together with another change
+        was never asked about."""
         self._waits = None
+        if change.change not in self._told:
+            return
+        self._told.discard(change.change)
         outcome = change.outcome.value
         self._ended = {**self._ended, outcome: self._ended.get(outcome, 0) + 1}
         self._hooks.tell(self._hooks_now(), change)
@@ -105,6 +112,7 @@ class HookListener:
 
     def _begin(self, change: Before) -> bool:
         self._waits = None
+        self._told.add(change.change)
         direction: Direction = "up" if change.to_replicas > change.from_replicas else "down"
         key = change.cause.value, direction
         self._begun = {**self._begun, key: self._begun.get(key, 0) + 1}

@@ -50,6 +50,7 @@ def test_without_hooks_it_begins_at_once_and_is_counted() -> None:
     assert world.listener.begins(replace(UP, from_replicas=4, to_replicas=1))
     assert world.listener.figures().begun == {("more", "up"): 1, ("more", "down"): 1}
     world.listener.ended(after(UP, Outcome.DONE, at_unix_s=1, ready_replicas=4, took_s=1))
+    world.listener.ended(after(UP, Outcome.DONE, at_unix_s=1, ready_replicas=4, took_s=1))
     assert world.listener.figures().ended == {"done": 1}
     assert world.ids == []
 
@@ -84,7 +85,7 @@ def test_what_is_put_off_says_so_and_is_asked_with_another_id() -> None:
 
 def test_a_broken_receiver_stops_nothing() -> None:
     for broken in (None, Reply(404), Reply(302)):
-        world = World([broken])
+        world = World([broken], hooks=Hooks(before_webhook=URL, timeout_s=0.5))
         world.until(UP, may_begin=True)
         world.listener.close()
 
