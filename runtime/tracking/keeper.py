@@ -35,6 +35,7 @@ class Keeper(Protocol):
     """Keeps one run."""
 
     id: str
+    experiment: str
     is_offline: bool
 
     def record(self) -> RunRecord:

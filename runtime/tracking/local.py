@@ -29,6 +29,7 @@ class LocalKeeper:
 
     def __init__(self, tracking: Tracking, run: RunRecord, life: Life | None) -> None:
         self.id = run.id
+        self.experiment = run.experiment
         self._tracking = tracking
         self._run = run
         self._life = life

@@ -28,7 +28,7 @@ class OfflineKeeper:
     is_offline = True
 
     def __init__(self, experiment: str, name: str, started_ms: int, out: TextIO | None) -> None:
-        self._experiment = experiment
+        self.experiment = experiment
         self._name = name
         self._started_ms = started_ms
         self._out = out
@@ -37,7 +37,7 @@ class OfflineKeeper:
         self._status: Status = "running"
 
     def __repr__(self) -> str:
-        return f"OfflineKeeper({self._experiment!r})"
+        return f"OfflineKeeper({self.experiment!r})"
 
     def record(self) -> RunRecord:
         """What would be kept."""
@@ -45,7 +45,7 @@ class OfflineKeeper:
             key=0,
             id=self.id,
             experiment_id=0,
-            experiment=self._experiment,
+            experiment=self.experiment,
             number=0,
             name=self._name,
             parent=None,
@@ -105,7 +105,7 @@ class OfflineKeeper:
 
     def child(self, name: str, started_ms: int) -> OfflineKeeper:
         """Printed too."""
-        return OfflineKeeper(self._experiment, name, started_ms, self._out)
+        return OfflineKeeper(self.experiment, name, started_ms, self._out)
 
     def metrics(self) -> dict[str, Any]:
         """What was printed."""
@@ -127,7 +127,7 @@ class OfflineKeeper:
         self._logged.setdefault(key, deque(maxlen=MAX_REMEMBERED)).append(value)
 
     def _print(self, lines: Sequence[str]) -> None:
-        title = f"{self._experiment}/{self._name}" if self._name else self._experiment
+        title = f"{self.experiment}/{self._name}" if self._name else self.experiment
         text = "".join(f"[{title}] {line[:MAX_SHOWN_CHARS]}\n" for line in lines)
         out = self._out or sys.stdout
         try:

@@ -27,14 +27,14 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from registry import tree
-from registry.errors import InvalidNameError, InvalidSourceError, NotFoundError
+from registry.errors import InvalidNameError, InvalidSourceError
 from registry.tracking import RunRecord, Status, Value, words
 from registry.tree import SourceFile
 from runtime.tracking import outputs, pictures, values
 from runtime.tracking.clock import RunClock
-from runtime.tracking.context import context
 from runtime.tracking.keeper import AWAY, Keeper
 from runtime.tracking.starting import (
+    context_keeper,
     known_keeper,
     new_keeper,
     offline,
@@ -76,7 +76,7 @@ class Run:
         pairs = [_texts(each, what) for each, what in ((params, "param"), (tags, "tag"))]
         added = _texts(properties, "property")
         keeper, is_own = new_keeper(experiment, name, workspace, allow_offline)
-        self._begin(keeper, experiment, allow_offline, outputs if is_own else None)
+        self._begin(keeper, allow_offline, outputs if is_own else None)
         self.log_params(pairs[0])
         self.set_tags(pairs[1])
         self.add_properties(added)
@@ -84,7 +84,6 @@ class Run:
     def _begin(
         self,
         keeper: Keeper,
-        experiment: str,
         allow_offline: bool,
         folder: Path | str | None,
         clock: RunClock | None = None,
@@ -100,7 +99,7 @@ class Run:
         self._pid = os.getpid()
         self._outputs = None if folder is None else Path(folder).absolute()
         self._before = {} if self._outputs is None else outputs.look(self._outputs)
-        self.experiment = experiment
+        self.experiment = keeper.experiment
         self._writer = Writer(keeper.write, first=keeper.describe, beat=self._beat, say=say)
         self._writer.start()
         _open_runs.add(self)
@@ -117,21 +116,14 @@ class Run:
         not, a run that is printed; with ``allow_offline`` False it raises NotFoundError then."""
         global _context_run
         if _context_run is None or _context_run._ended is not None:
-            given = context()
-            if given.run is None:
-                if not allow_offline:
-                    raise NotFoundError("this process was not submitted as a run; use Run(NAME)")
-                _context_run = cls._made(offline("offline"), "offline", True)
-            else:
-                _context_run = cls("submitted", allow_offline=allow_offline)
+            _context_run = cls._made(context_keeper(allow_offline), allow_offline)
         return _context_run
 
     @classmethod
     def get(cls, ref: str, *, workspace: Path | str | None = None) -> Run:
         """A run that is there, ``EXPERIMENT:NUMBER`` or an id, to look at or to add to; its end is
         not this process's. Raises NotFoundError."""
-        keeper = known_keeper(ref, workspace)
-        return cls._made(keeper, keeper.record().experiment, False)
+        return cls._made(known_keeper(ref, workspace), False)
 
     @staticmethod
     def search(
@@ -365,7 +357,7 @@ class Run:
             keeper = self._keeper.child(name, clock())
         except AWAY as error:
             keeper = self._gone(error, name)
-        return self._made(keeper, self.experiment, self._allow_offline, clock)
+        return self._made(keeper, self._allow_offline, clock)
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> bool:
         """Wait until all that was logged is on the disk. False where that cannot be now; with
@@ -437,11 +429,9 @@ class Run:
     # Parts.
 
     @classmethod
-    def _made(
-        cls, keeper: Keeper, experiment: str, allow_offline: bool, clock: RunClock | None = None
-    ) -> Run:
+    def _made(cls, keeper: Keeper, allow_offline: bool, clock: RunClock | None = None) -> Run:
         run = cls.__new__(cls)
-        run._begin(keeper, experiment, allow_offline, None, clock)
+        run._begin(keeper, allow_offline, None, clock)
         return run
 
     def _learn(self, name: str, kind: str) -> None:

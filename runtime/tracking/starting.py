@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from registry.errors import NotFoundError
 from registry.tracking import Tracking
 from runtime.tracking.clock import RunClock
 from runtime.tracking.context import context
@@ -32,6 +33,24 @@ def new_keeper(
         if not allow_offline:
             raise
         return offline(experiment, name, reason(error)), False
+
+
+def context_keeper(allow_offline: bool) -> Keeper:
+    """Of the run that this process was submitted as; one that prints, where it was not. Raises
+    NotFoundError for that where it may not, and for a run that is gone."""
+    given = context()
+    if given.run is None:
+        if not allow_offline:
+            raise NotFoundError("this process was not submitted as a run; use Run(NAME)")
+        return offline("offline")
+    try:
+        keeper = attach(open_tracking(given.workspace), given.run)
+    except AWAY as error:
+        if not allow_offline:
+            raise
+        return offline("offline", "", reason(error))
+    _attached.add(given.run)
+    return keeper
 
 
 def known_keeper(ref: str, workspace: Path | str | None) -> Keeper:

@@ -47,6 +47,18 @@ def test_the_first_run_of_a_submitted_script_is_that_run_and_later_ones_are_chil
     assert [c.status for c in tracking.runs.children(submitted)] == ["finished"] * 2
 
 
+def test_the_context_is_the_submitted_run_also_after_a_run_of_its_own(
+    tracking: Tracking, submitted: str
+) -> None:
+    with Run("whatever") as first:
+        pass
+    assert first.id == Run.get_context().id == submitted
+    assert Run.get_context().experiment == "digits"
+    with Run("whatever") as child:
+        pass
+    assert tracking.runs.get(child.id).parent == submitted
+
+
 def test_outside_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run.get_context()
     assert run.is_offline
