@@ -46,6 +46,8 @@ class SftpFiles:
         self._root = root.rstrip("/")
         self._lock = Lock()
         self._server: Server | None = None
+        self._litter: set[str] = set()
+        """What half a file is in, and could not be removed while the connection was lost."""
 
     def __repr__(self) -> str:
         return f"SftpFiles({self._login!r}, {self._root!r})"
@@ -103,8 +105,8 @@ class SftpFiles:
                     )
                 self._publish(server, made, place, content.path, replace=replace)
             except BaseException:
-                with suppress(Exception):
-                    server.remove(made)
+                self._litter.add(made)
+                self._tidy(server)
                 raise
 
     def delete(self, path: str) -> None:
@@ -117,6 +119,9 @@ class SftpFiles:
 
     def close(self) -> None:
         """The connection ends."""
+        if self._litter:
+            with suppress(DatastoreError), self._connected(""):
+                pass  # a new connection is tidied with
         with self._lock:
             server, self._server = self._server, None
         if server is not None:
@@ -177,6 +182,7 @@ class SftpFiles:
         with self._lock:
             if self._server is None:
                 self._server = connect(self._login)
+                self._tidy(self._server)
             server = self._server
         try:
             yield server
@@ -187,6 +193,15 @@ class SftpFiles:
             if said is error:
                 raise
             raise said from error
+
+    def _tidy(self, server: Server) -> None:
+        for made in list(self._litter):
+            try:
+                server.remove(made)
+            except Exception as error:
+                if not isinstance(meaning(error, made), MissingFileError):
+                    continue
+            self._litter.discard(made)
 
     def _forget(self, server: Server) -> None:
         with self._lock:

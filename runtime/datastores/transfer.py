@@ -22,6 +22,7 @@ from runtime.datastores.sending import Pair, Sender
 
 R = TypeVar("R")
 AT_ONCE = 4
+GRACE_S = 3.0
 OnProgress = Callable[[int, int], None]
 """Bytes done, of how many."""
 
@@ -55,7 +56,12 @@ def transfer(
     sender = Sender(
         source, target, stop=stop, clock=clock, patience=lambda: Patience(stop.wait, waits_s)
     )
-    verdicts = _in_threads(pairs, sender.verdict, stop)
+
+    def hang_up() -> None:
+        source.close()
+        target.close()
+
+    verdicts = _in_threads(pairs, sender.verdict, stop, hang_up)
     wanted = to_send(pairs, verdicts, replace=replace)
     total = sum(pair.item.size_bytes for pair in wanted)
     progress = _Progress(on_progress, total)
@@ -63,7 +69,7 @@ def transfer(
     def send(pair: Pair) -> None:
         sender.send(pair, replace=replace, on_bytes=progress.of(pair.path))
 
-    _in_threads(wanted, send, stop)
+    _in_threads(wanted, send, stop, hang_up)
     sent = {pair.path for pair in wanted}
     kept = tuple(pair.path for pair in pairs if pair.path not in sent)
     return Report(tuple(pair.path for pair in wanted), kept, total)
@@ -97,9 +103,12 @@ def to_send(
     return [p for p, verdict in zip(pairs, verdicts, strict=True) if verdict != "same"]
 
 
-def _in_threads(pairs: Sequence[Pair], act: Callable[[Pair], R], stop: Event) -> list[R]:
+def _in_threads(
+    pairs: Sequence[Pair], act: Callable[[Pair], R], stop: Event, hang_up: Callable[[], None]
+) -> list[R]:
     """``act`` on each, AT_ONCE at a time; the results in order. The first error ends it, and so
-    does Ctrl-C: ``stop`` is set, and what is under way cleans up after itself."""
+    does Ctrl-C: ``stop`` is set, and what is under way cleans up after itself; what waits for a
+    server for longer than GRACE_S has its connection ended under it."""
     results: dict[int, R] = {}
     rest = iter(enumerate(pairs))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="datastore") as pool:
@@ -118,6 +127,8 @@ def _in_threads(pairs: Sequence[Pair], act: Callable[[Pair], R], stop: Event) ->
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            if wait(running, timeout=GRACE_S).not_done:
+                hang_up()
             raise
     return [results[number] for number in range(len(pairs))]
 

@@ -128,24 +128,23 @@ REFUSED: list[tuple[str, Mapping[str, str], Mapping[str, bytes]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "settings", "secrets"), REFUSED)
-def test_settings_and_secrets_that_make_no_sense_are_refused(
-    workspace: Workspace, kind: str, settings: Mapping[str, str], secrets: Mapping[str, bytes]
-) -> None:
-    with pytest.raises(InvalidNameError) as caught:
-        workspace.datastores.attach("d", kind, settings, secrets)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 300
+def test_settings_and_secrets_that_make_no_sense_are_refused(workspace: Workspace) -> None:
+    for kind, settings, secrets in REFUSED:
+        with pytest.raises(InvalidNameError) as caught:
+            workspace.datastores.attach("d", kind, settings, secrets)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300
+        assert "user:word" not in str(caught.value)
     assert len(workspace.datastores.list()) == 1
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "x" * 200, "-x", "x\0"])
-def test_a_name_that_is_none_is_refused(workspace: Workspace, name: str) -> None:
-    for act in (workspace.datastores.get, workspace.datastores.detach):
+def test_a_name_that_is_none_is_refused(workspace: Workspace) -> None:
+    for name in ("", "../x", "a/b", "a b", "x" * 200, "-x", "x\0"):
+        for act in (workspace.datastores.get, workspace.datastores.detach):
+            with pytest.raises(InvalidNameError):
+                act(name)
         with pytest.raises(InvalidNameError):
-            act(name)
-    with pytest.raises(InvalidNameError):
-        workspace.datastores.attach(name, "file", {"path": "/"})
+            workspace.datastores.attach(name, "file", {"path": "/"})
 
 
 def test_a_secret_given_as_a_setting_is_refused_without_being_repeated(
@@ -156,9 +155,8 @@ def test_a_secret_given_as_a_setting_is_refused_without_being_repeated(
     assert CANARY.decode() not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["https://minio.example", "http://10.0.0.1:9000/", "http://[::1]:9"]
-)
-def test_endpoints_may_have_a_port(workspace: Workspace, endpoint: str) -> None:
-    settings = S3 | {"endpoint": endpoint, "prefix": "a/b/"}
-    assert workspace.datastores.attach("d", "s3", settings, KEY).settings == settings
+def test_endpoints_may_have_a_port(workspace: Workspace) -> None:
+    for endpoint in ("https://minio.example", "http://10.0.0.1:9000/", "http://[::1]:9"):
+        settings = S3 | {"endpoint": endpoint, "prefix": "a/b/"}
+        made = workspace.datastores.attach("d", "s3", settings, KEY, replace=True)
+        assert made.settings == settings

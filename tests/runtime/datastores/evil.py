@@ -57,6 +57,8 @@ def evil_s3() -> Iterator[EvilS3]:
     """On a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # or it does not say that it wants the body
+
         def _any(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             evil.requests.append((self.command, self.path, dict(self.headers)))
@@ -66,7 +68,9 @@ def evil_s3() -> Iterator[EvilS3]:
                 self.send_header(name, value)
             if "Content-Length" not in headers:
                 self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
             self.end_headers()
+            self.close_connection = True
             if self.command != "HEAD":
                 self.wfile.write(body)
 
@@ -74,7 +78,11 @@ def evil_s3() -> Iterator[EvilS3]:
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that went away."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     evil = EvilS3(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -40,7 +40,9 @@ def attach(tmp_path: Path) -> Attach:
             workspace, "store", place.kind, merged, place.secrets, known_hosts=known_hosts
         )
         made.close()
-        return Datastore.get(workspace, "store")
+        again = Datastore.get(workspace, "store")
+        again._waits_s = (0.05, 0.1, 0.2)
+        return again
 
     return attach
 
@@ -169,6 +171,32 @@ def test_after_the_server_was_away_the_next_call_connects_again(
         wait_until(lambda: not children(sshd.pid), "the session has ended")
         datastore.download(tmp_path / "d")
         assert (tmp_path / "d/f").read_bytes() == b"1"
+
+
+def test_an_upload_whose_connection_is_cut_is_completed_and_leaves_no_parts(
+    tmp_path: Path, attach: Attach
+) -> None:
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    (tmp_path / "s").mkdir()
+    for number in range(2):
+        (tmp_path / f"s/{number}").write_bytes(os.urandom(20 * 1024 * 1024))
+    cuts = 0
+
+    def cut(done_bytes: int, total_bytes: int) -> None:
+        nonlocal cuts
+        if cuts < 2 and done_bytes > (cuts + 1) * 8 * 1024 * 1024:
+            cuts += 1
+            for child in children(sshd.pid):
+                os.kill(child, signal.SIGKILL)
+
+    with running_sshd(folder) as sshd, attach(sftp_place(tmp_path, sshd)) as datastore:
+        report = datastore.upload(tmp_path / "s", on_progress=cut)
+        assert (len(report.sent), cuts) == (2, 2)
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"0", "1"}
+    for number in range(2):
+        sent = (tmp_path / f"store/{number}").read_bytes()
+        assert sent == (tmp_path / f"s/{number}").read_bytes()
 
 
 def children(pid: int) -> list[int]:

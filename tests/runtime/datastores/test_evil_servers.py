@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import asyncssh
 import pytest
@@ -15,6 +16,7 @@ from runtime.datastores import (
     Datastore,
     DatastoreError,
     RefusedError,
+    StoppedError,
     UnreachableError,
     UnsafePathError,
 )
@@ -152,6 +154,29 @@ def test_a_download_that_breaks_off_is_tried_again_and_then_given_up(
     with pytest.raises(UnreachableError):
         datastore.download(tmp_path / "d")
     assert [path for path in (tmp_path / "d").rglob("*") if path.is_file()] == []
+
+
+def test_a_server_that_does_not_answer_cannot_hold_a_transfer_that_is_stopped(
+    evil: EvilS3, datastore: Datastore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.datastores.transfer.GRACE_S", 0.2)
+    stop, released = Event(), Event()
+
+    def answer(method: str, path: str) -> Answer:
+        if method == "HEAD":
+            return error(404, "NotFound")
+        stop.set()
+        released.wait(50)
+        return 200, {}, b""
+
+    evil.answer = answer
+    (tmp_path / "f").write_bytes(b"1")
+    try:
+        with pytest.raises(StoppedError):
+            datastore.upload(tmp_path / "f", stop=stop)
+        assert not released.is_set()
+    finally:
+        released.set()
 
 
 FILE = asyncssh.SFTPAttrs(permissions=0o100644, size=1, mtime=1, atime=1)
