@@ -21,11 +21,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.outcome import Finding, Outcome, load, table
+from benchmarks.servers import free_port
 from benchmarks.tracking import filled, mlflow_server, writers
 from benchmarks.tracking.writers import Writing, write
 from registry import Workspace
 from registry.tracking import Tracking
-from tests.runtime.server import free_port
 
 COUNT = 200_000
 """Points of one writer of Inferry."""

@@ -14,21 +14,19 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from registry.blobs import disk_errors_said
 from registry.database import Database
 from registry.errors import (
     ImmutableError,
     InUseError,
-    RegistryError,
     StoreFullError,
     WorkspaceBusyError,
     WorkspaceDamagedError,
 )
-from registry.names import check_text
-from registry.tracking import experiments, metrics, run_rows, search
+from registry.tracking import metrics, run_rows, search
 from registry.tracking.lives import MAX_CAUSE_CHARS, End, Life, Lives
+from registry.tracking.making import NewRun, insert
 from registry.tracking.now import NowMs
 from registry.tracking.points import check_points
 from registry.tracking.records import (
@@ -39,6 +37,7 @@ from registry.tracking.records import (
     Value,
     View,
 )
+from registry.tracking.settling import Settling, as_it_is, write_end
 from registry.tracking.words import (
     check_document,
     check_id,
@@ -51,8 +50,6 @@ from registry.tracking.words import (
 )
 
 PAGE = 1000
-MAX_WORD_CHARS = 1000
-"""Of a user's or script's name."""
 
 
 class Runs:
@@ -69,6 +66,7 @@ class Runs:
         self._lives = lives
         self._now_ms = now_ms
         self._random_id = random_id
+        self._settling = Settling(database, lives)
 
     # Beginning and end.
 
@@ -89,19 +87,20 @@ class Runs:
         """A new run that no process is known of: it is what ``update`` says. ``experiment`` is a
         name, which appears if it is new, or the id of one that is there. ``parent`` is the id of
         the run that it is a child of. Raises InvalidNameError, NotFoundError."""
-        return self._create(
-            None,
+        new = NewRun(
             experiment,
-            name=name,
-            parent=parent,
-            user=user,
-            source=source,
-            status=status,
-            started_ms=started_ms,
-            tags=tags,
-            params=params,
-            properties=properties,
+            name,
+            parent,
+            user,
+            source,
+            status,
+            started_ms,
+            tags or {},
+            params or {},
+            properties or {},
         )
+        new.check()
+        return self._insert(new, self._random_id(), has_life=False)
 
     def begin(
         self,
@@ -118,27 +117,27 @@ class Runs:
     ) -> tuple[RunRecord, Life]:
         """A new run of this process: it has failed when the process ends without saying how it
         ended. Raises as ``create``, and StoreFullError."""
+        new = NewRun(
+            experiment,
+            name,
+            parent,
+            user,
+            source,
+            "running",
+            started_ms,
+            tags or {},
+            params or {},
+            properties or {},
+        )
+        new.check()
         id = self._random_id()
         with disk_errors_said():
             life = self._lives.hold(id)
         try:
-            run = self._create(
-                id,
-                experiment,
-                name=name,
-                parent=parent,
-                user=user,
-                source=source,
-                status="running",
-                started_ms=started_ms,
-                tags=tags,
-                params=params,
-                properties=properties,
-            )
+            return self._insert(new, id, has_life=True), life
         except BaseException:
             life.cut()
             raise
-        return run, life
 
     def take(self, id: str) -> tuple[RunRecord, Life]:
         """Run a scheduled run, or one that has ended once more, in this process. Raises
@@ -173,7 +172,7 @@ class Runs:
         try:
             with self._database.write() as connection:
                 key = run_rows.key_of(connection, id)
-                _write_end(connection, key, end)
+                write_end(connection, key, end)
                 record = self._record(connection, key)
         except (StoreFullError, WorkspaceBusyError, WorkspaceDamagedError):
             if life is None:
@@ -199,7 +198,7 @@ class Runs:
             key = run_rows.key_of(connection, id)
             if status in ("finished", "failed", "killed"):
                 now = self._now_ms() if ended_ms is None else ended_ms
-                _write_end(connection, key, End(status, None, now))
+                write_end(connection, key, End(status, None, now))
             elif status is not None:
                 connection.execute(
                     "UPDATE runs SET status = ?, cause = NULL, ended_ms = NULL, has_life = 0"
@@ -213,7 +212,7 @@ class Runs:
     def cancel(self, ref: str) -> RunRecord:
         """Ask for the end of one; its process looks now and then. Raises ImmutableError when it has
         ended."""
-        self._settle_dead()
+        self._settling.settle()
         with self._database.write() as connection:
             key = run_rows.find_key(connection, ref)
             run = self._record(connection, key)
@@ -304,10 +303,10 @@ class Runs:
     def get(self, ref: str) -> RunRecord:
         """The run ``EXPERIMENT:NUMBER``, with this id, or the only one whose id begins so. Raises
         NotFoundError."""
-        dead = self._settle_dead()
+        dead = self._settling.settle()
         with self._database.read() as connection:
             found = self._record(connection, run_rows.find_key(connection, ref))
-        return _as_it_is(found, dead)
+        return as_it_is(found, dead)
 
     def search(
         self,
@@ -329,18 +328,18 @@ class Runs:
             limit=limit,
             token=token,
         )
-        dead = self._settle_dead()
+        dead = self._settling.settle()
         with self._database.read() as connection:
             page = search.find(connection, wanted)
-        return RunPage(tuple(_as_it_is(run, dead) for run in page.runs), page.next_token)
+        return RunPage(tuple(as_it_is(run, dead) for run in page.runs), page.next_token)
 
     def children(self, ref: str, *, recursive: bool = False) -> list[RunRecord]:
         """Its child runs in the order of their beginning, and theirs. Raises NotFoundError."""
-        dead = self._settle_dead()
+        dead = self._settling.settle()
         with self._database.read() as connection:
             key = run_rows.find_key(connection, ref)
             found = search.records(connection, _descendants(connection, key, recursive))
-        return [_as_it_is(run, dead) for run in found]
+        return [as_it_is(run, dead) for run in found]
 
     def environment(self, digest: str) -> str | None:
         """The JSON document of ``RunRecord.environment``."""
@@ -363,7 +362,7 @@ class Runs:
     def remove(self, ref: str) -> RunRecord:
         """Forget a run for good; ``Workspace.purge`` frees its files. Raises InUseError while a
         model comes from it or it has child runs, and ImmutableError while it runs."""
-        self._settle_dead()
+        self._settling.settle()
         with self._database.write() as connection:
             key = run_rows.find_key(connection, ref)
             run = self._record(connection, key)
@@ -391,57 +390,9 @@ class Runs:
 
     # Parts.
 
-    def _create(
-        self,
-        own_id: str | None,
-        experiment: str | int,
-        *,
-        name: str,
-        parent: str | None,
-        user: str,
-        source: str,
-        status: Status,
-        started_ms: int | None,
-        tags: Mapping[str, str] | None,
-        params: Mapping[str, str] | None,
-        properties: Mapping[str, str] | None,
-    ) -> RunRecord:
-        check_run_name(name)
-        check_text(user, "the user", MAX_WORD_CHARS)
-        check_text(source, "the source", MAX_WORD_CHARS)
-        pairs = check_params(params or {}), check_tags(tags or {})
-        checked_properties = check_tags(properties or {}, "property")
-        now = self._now_ms()
-        started = now if started_ms is None else check_integer(started_ms, "the time of the start")
+    def _insert(self, new: NewRun, id: str, *, has_life: bool) -> RunRecord:
         with self._database.write() as connection:
-            owner = _experiment_id(connection, experiment, now)
-            row = connection.execute(
-                "UPDATE experiments SET next_number = next_number + 1 WHERE id = ?"
-                " RETURNING next_number - 1",
-                (owner,),
-            ).fetchone()
-            row = connection.execute(
-                "INSERT INTO runs (id, experiment, number, name, parent, status, user, source,"
-                " started_ms, ended_ms, has_life) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " RETURNING key",
-                (
-                    own_id or self._random_id(),
-                    owner,
-                    row[0],
-                    name,
-                    None if parent is None else run_rows.key_of(connection, parent),
-                    status,
-                    user,
-                    source,
-                    started,
-                    started if status in ("finished", "failed", "killed") else None,
-                    own_id is not None,
-                ),
-            ).fetchone()
-            key = int(row[0])
-            run_rows.set_params(connection, key, pairs[0])
-            run_rows.set_tags(connection, key, pairs[1])
-            run_rows.add_properties(connection, key, checked_properties)
+            key = insert(connection, new, id, self._now_ms(), has_life=has_life)
             return self._record(connection, key)
 
     def _hide(self, ref: str, is_deleted: int) -> RunRecord:
@@ -452,70 +403,6 @@ class Runs:
 
     def _record(self, connection: sqlite3.Connection, key: int) -> RunRecord:
         return search.records(connection, [key])[0]
-
-    def _settle_dead(self) -> Mapping[str, End]:
-        """What the dead left behind becomes a fact. Nobody can end or take a run during a write
-        transaction, so that a life that is not held is of a dead process, and its file nobody
-        else's. Where that cannot be written: how they ended, by id."""
-        with self._database.read() as connection:
-            dead = self._dead(connection)
-        if not dead:
-            return {}
-        try:
-            with self._database.write() as connection:
-                dead = self._dead(connection)
-                for id, end in dead.items():
-                    _write_end(connection, run_rows.key_of(connection, id), end)
-            with self._database.write():
-                for id in dead:
-                    if not self._lives.is_held(id):
-                        self._lives.remove(id)
-        except RegistryError:
-            with self._database.read() as connection:  # it ended, if it did, before it let go
-                still = {id for id, _ in _alive(connection)}
-            return {id: end for id, end in dead.items() if id in still}
-        return {}
-
-    def _dead(self, connection: sqlite3.Connection) -> dict[str, End]:
-        """Runs that say that they run, and whose process is gone."""
-        return {
-            id: self._lives.last_words(id, started_ms)
-            for id, started_ms in _alive(connection)
-            if not self._lives.is_held(id)
-        }
-
-
-def _alive(connection: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Id and start of all runs of processes that say that they run."""
-    rows = connection.execute(
-        "SELECT id, started_ms FROM runs WHERE has_life = 1 AND status = 'running'"
-    )
-    return [(row["id"], row["started_ms"]) for row in rows]
-
-
-def _as_it_is(run: RunRecord, dead: Mapping[str, End]) -> RunRecord:
-    end = dead.get(run.id)
-    if end is None:
-        return run
-    return replace(run, status=end.status, cause=end.cause, ended_ms=end.ended_ms)
-
-
-def _write_end(connection: sqlite3.Connection, key: int, end: End) -> None:
-    """No run ends before it began, whatever the clocks say."""
-    connection.execute(
-        "UPDATE runs SET status = ?, cause = ?, ended_ms = max(started_ms, ?), has_life = 0"
-        " WHERE key = ?",
-        (end.status, end.cause, end.ended_ms, key),
-    )
-
-
-def _experiment_id(connection: sqlite3.Connection, experiment: str | int, now_ms: int) -> int:
-    if isinstance(experiment, str):
-        return experiments.find_or_create(connection, experiment, now_ms)
-    found = experiments.read(connection, experiment)
-    if found.is_deleted:
-        raise ImmutableError(f"the experiment {found.name!a} is deleted")
-    return found.id
 
 
 def _descendants(connection: sqlite3.Connection, key: int, recursive: bool) -> list[int]:
