@@ -181,7 +181,7 @@ class Datastore:
         items = self.ls(prefix)
         if not items and prefix:
             raise MissingFileError(f"there is no {shown(prefix)} in the datastore {self.name}")
-        near = FolderFiles(place)
+        near = FolderFiles(place, makes_root=True)
         wanted = sum(item.size_bytes for item in items if near.stat(item.path) is None)
         if wanted > near.free_bytes():
             raise FullError(

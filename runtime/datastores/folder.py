@@ -36,16 +36,26 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 class FolderFiles:
     """``links``: what ``list`` does with symbolic links; ``follow`` reads through them, too.
-    ``is_source``: leaves workspaces out of its list, and refuses what is no file."""
+    ``is_source``: leaves workspaces out of its list, and refuses what is no file. ``makes_root``:
+    a folder that is not there is made when something is written; a datastore's is not: a disk may
+    have been unmounted."""
 
     has_times = False
     wants_digest = False
 
-    def __init__(self, root: Path, *, links: Links = "leave", is_source: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        links: Links = "leave",
+        is_source: bool = False,
+        makes_root: bool = False,
+    ) -> None:
         self._root = root
         self._follows = links == "follow"
         self._refuses = links == "refuse"
         self._is_source = is_source
+        self._makes_root = makes_root
 
     def list(self, prefix: str) -> Iterator[Item]:
         """In order of path."""
@@ -58,7 +68,7 @@ class FolderFiles:
                 folder = self._folder(prefix.split("/") if prefix else [])
             except (FileNotFoundError, NotADirectoryError):
                 if not prefix:
-                    raise
+                    raise MissingFileError("the folder itself is not there") from None
                 return
             yield from self._below(folder, prefix, ())
 
@@ -147,7 +157,8 @@ class FolderFiles:
         self, folder: int, path: str, name: str, above: tuple[tuple[int, int], ...]
     ) -> Iterator[Item]:
         check_path(path)
-        seen = os.stat(name, dir_fd=folder, follow_symlinks=self._follows)
+        with _said(path):
+            seen = os.stat(name, dir_fd=folder, follow_symlinks=self._follows)
         if stat.S_ISDIR(seen.st_mode):
             if (seen.st_dev, seen.st_ino) in above:
                 raise UnsafePathError(f"the link {shown(path)} leads to a folder above it")
@@ -165,7 +176,7 @@ class FolderFiles:
 
     def _folder(self, parts: Sequence[str], *, makes: bool = False) -> int:
         """Opened below the root, part by part. Raises OSErrors."""
-        if makes:
+        if makes and self._makes_root:
             self._root.mkdir(parents=True, exist_ok=True)
         folder = os.open(self._root, _FOLDER)
         try:
@@ -228,6 +239,9 @@ def _publish(folder: int, made: str, name: str, *, replace: bool) -> None:
         else:
             os.unlink(made, dir_fd=folder)
             return
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise ClashError(f"{shown(name)} is there already", [name])
     os.rename(made, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 

@@ -180,12 +180,12 @@ def test_an_upload_whose_connection_is_cut_is_completed_and_leaves_no_parts(
     folder.mkdir()
     (tmp_path / "s").mkdir()
     for number in range(2):
-        (tmp_path / f"s/{number}").write_bytes(os.urandom(20 * 1024 * 1024))
+        (tmp_path / f"s/{number}").write_bytes(os.urandom(9 * 1024 * 1024))
     cuts = 0
 
     def cut(done_bytes: int, total_bytes: int) -> None:
         nonlocal cuts
-        if cuts < 2 and done_bytes > (cuts + 1) * 8 * 1024 * 1024:
+        if cuts < 2 and done_bytes > (cuts + 1) * 4 * 1024 * 1024:
             cuts += 1
             for child in children(sshd.pid):
                 os.kill(child, signal.SIGKILL)
