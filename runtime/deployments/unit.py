@@ -192,6 +192,9 @@ class ReplicaUnit:
             if not seen and self._crew.is_adopted and trouble is None:
                 self._forget()
                 return
+        if declared.is_wanted and declared.observed is not None and not self._crew.is_adopted:
+            self._keep_unseen(declared, declared.observed, trouble, now_s)
+            return
         scale = self._memory.scale
         scale = first_scale(declared.service) if scale is None else scale
         course, is_exclusive = self._memory.course, self._is_exclusive
@@ -217,6 +220,16 @@ class ReplicaUnit:
             None if newest is None else newest.drain_s,
             self._listener.figures(),
         )
+
+    def _keep_unseen(
+        self, declared: Deployment, before: Observed, trouble: str | None, now_s: float
+    ) -> None:
+        """Its host cannot be asked yet, and what an earlier controller left goes on meanwhile, as
+        the balancer has it."""
+        state = before.state if before.state in ("starting", "failed") else "degraded"
+        self.shown = f"{state}: {trouble}"
+        seen = Observed(state, trouble, before.url, declared.change, before.replicas, "")
+        self._observation.keep(seen, self._memory, now_s)
 
     def _open(self, declared: Deployment) -> None:
         """What the balancer shall do from now on. Raises EdgeError or RegistryError, never for one

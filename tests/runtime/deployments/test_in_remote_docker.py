@@ -4,6 +4,7 @@ second engine of this one, which shares nothing with the first."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.server
 import json
 import os
@@ -19,7 +20,15 @@ import trustme
 from edge.errors import HostError
 from edge.hosts.port import Instance, InstanceId
 from registry import Workspace
-from registry.deployments import Health, RevisionSettings, Rollout, ServiceSettings, Target
+from registry.deployments import (
+    Health,
+    Observed,
+    RevisionSettings,
+    Rollout,
+    ServiceSettings,
+    Target,
+)
+from runtime.balance.balancer import Balancer
 from runtime.deployments.controller import only_controller
 from runtime.deployments.engines import docker_host, replicas_address, tried
 from runtime.deployments.here import balancer_folder, controller_of
@@ -246,18 +255,21 @@ def deployed(made: Workspace, far_engine: FarEngine) -> Iterator[Road]:
 def test_while_its_api_is_away_replicas_get_traffic_and_others_go_on(
     made: Workspace, far_engine: FarEngine, deployed: Road
 ) -> None:
-    with only_controller(made.root), controller_of(made, told=lambda line: None) as controller:
-        thread = threading.Thread(target=controller.run)
-        thread.start()
-        try:
+    try:
+        with controlling(made):
             port = url_port(eventually(lambda: state(made, "running"), 120))
             assert score("127.0.0.1", port, [[1]]) == ["hi", SECRET, 10001]
             _check_kept_secret(far_engine)
-
             deployed.cut()
             eventually(lambda: "no Docker Engine answers" in cause(made, "degraded"), 60)
             made.deployments.create("other", "plain", actor="a")
             eventually(lambda: _is_running(made, "other"), 60)
+            for _ in range(10):
+                assert score("127.0.0.1", port, [[1]])[0] == "hi"
+        made.deployments.observe("web", unseen(made))
+        with controlling(made):  # one that has never reached the engine
+            eventually(lambda: "no Docker Engine answers" in cause(made, "degraded"), 60)
+            assert url_port(made.deployments.get("web")) == port
             for _ in range(10):
                 assert score("127.0.0.1", port, [[1]])[0] == "hi"
             deployed.mend()
@@ -271,12 +283,31 @@ def test_while_its_api_is_away_replicas_get_traffic_and_others_go_on(
             for name in ("web", "other"):
                 made.deployments.delete(name, actor="a")
             eventually(lambda: not made.deployments.list(), 90)
+    finally:
+        with Balancer(balancer_folder(made.root)) as balancer:
+            balancer.stop(1.0)
+        shutil.rmtree(balancer_folder(made.root), ignore_errors=True)
+    assert far_engine.run("ps", "-aq") == far_engine.run("volume", "ls", "-q") == ""
+
+
+@contextlib.contextmanager
+def controlling(made: Workspace) -> Iterator[None]:
+    """A controller, for the block."""
+    with only_controller(made.root), controller_of(made, told=lambda line: None) as controller:
+        thread = threading.Thread(target=controller.run)
+        thread.start()
+        try:
+            yield
         finally:
             controller.stop()
             thread.join(60)
-            controller._balancer.stop(1.0)
-            shutil.rmtree(balancer_folder(made.root))
-    assert far_engine.run("ps", "-aq") == far_engine.run("volume", "ls", "-q") == ""
+
+
+def unseen(made: Workspace) -> Observed:
+    """As it was before anything went wrong."""
+    observed = made.deployments.get("web").observed
+    assert observed is not None
+    return dataclasses.replace(observed, state="running", cause=None)
 
 
 def cause(made: Workspace, wanted: str) -> str:
