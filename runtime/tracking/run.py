@@ -16,23 +16,23 @@ changes) raises in any case.
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from registry import tree
 from registry.errors import InvalidNameError, InvalidSourceError
 from registry.tracking import RunRecord, Status, Value, words
 from registry.tree import SourceFile
-from runtime.tracking import outputs, pictures, values
+from runtime.tracking import outputs, pictures, sources, values
 from runtime.tracking.clock import RunClock
-from runtime.tracking.keeper import AWAY, Keeper
+from runtime.tracking.keeper import AWAY, Keeper, Pairs
 from runtime.tracking.starting import (
     context_keeper,
     known_keeper,
@@ -209,9 +209,8 @@ class Run:
         number = self._pictures.get(name, 0)
         self._pictures[name] = number + 1
         place = pictures.file_name(name, number, ending)
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "image").write_bytes(data)
-            self._upload({place: SourceFile("image", Path(folder), len(data))})
+        with sources.of_file(place, io.BytesIO(data)) as found:
+            self._upload(found)
         self._put(name, "image", values.dump({"path": place, "size_bytes": len(data)}))
 
     def log_confusion_matrix(self, name: str, value: Mapping[str, Any] | str) -> None:
@@ -284,34 +283,13 @@ class Run:
     def upload_file(self, name: str, path_or_stream: Any) -> None:
         """Keep a file under this name, such as ``models/model.onnx``; a path, or something to read
         bytes from. It is kept when this returns."""
-        words.check_path(name)
-        if not callable(getattr(path_or_stream, "read", None)):
-            path = Path(path_or_stream)
-            (found,) = tree.walk(path) if not path.is_dir() else (None,)
-            if found is None:
-                raise InvalidSourceError(f"'{path}' is a folder; use upload_folder")
-            self._upload({name: found})
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            with (Path(folder) / "stream").open("wb") as file:
-                while chunk := path_or_stream.read(1024 * 1024):
-                    file.write(chunk)
-                size = file.tell()
-            self._upload({name: SourceFile("stream", Path(folder), size)})
+        with sources.of_file(name, path_or_stream) as found:
+            self._upload(found)
 
     def upload_folder(self, name: str, path: Path | str) -> None:
         """Keep all files of a folder below this name ("": none); all or none. A symbolic link in it
         is refused."""
-        base = words.check_folder(name)
-        folder = Path(path)
-        if not folder.is_dir():
-            raise InvalidSourceError(f"'{folder}' is no folder; use upload_file")
-        self._upload(
-            {
-                words.check_path(f"{base}/{file.path}" if base else file.path): file
-                for file in tree.walk(folder)
-            }
-        )
+        self._upload(sources.of_folder(name, path))
 
     def download_file(self, name: str, target: Path | str = ".", *, force: bool = False) -> Path:
         """Write a file of the run below the folder ``target``; where it lies then. Raises
@@ -455,14 +433,14 @@ class Run:
     def _put_schema(self, name: str, kind: str, value: Mapping[str, Any] | str) -> None:
         self._put(name, kind, values.schema_document(name, kind, value))
 
-    def _put_pairs(self, kind: Any, pairs: Mapping[str, str]) -> None:
+    def _put_pairs(self, kind: Pairs, pairs: Mapping[str, str]) -> None:
         if pairs:
             self._safely(lambda: self._keeper.put(kind, pairs))
 
-    def _upload(self, sources: Mapping[str, SourceFile]) -> None:
-        self._safely(lambda: self._keeper.upload(sources))
+    def _upload(self, found: Mapping[str, SourceFile]) -> None:
+        self._safely(lambda: self._keeper.upload(found))
 
-    def _safely(self, act: Any) -> bool:
+    def _safely(self, act: Callable[[], object]) -> bool:
         """The tracker that is away ends no script, unless that wants it so."""
         try:
             act()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from registry import Workspace
+from registry.database import MIGRATIONS
 from registry.errors import ImmutableError, InUseError, InvalidNameError, NotFoundError
 from registry.tracking import RunRecord, Tracking
 from tests.registry.tracking.conftest import Clock
@@ -70,3 +74,17 @@ def test_one_with_runs_is_hidden_but_not_removed(tracking: Tracking, run: RunRec
     tracking.runs.remove(run.id)
     tracking.experiments.remove("digits")
     assert names(tracking, view="all") == ["Default"]
+
+
+def test_a_workspace_of_before_gets_the_tables_of_the_tracker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = MIGRATIONS[: MIGRATIONS.index("tracking.sql")]
+    with monkeypatch.context() as older:
+        older.setattr("registry.database.MIGRATIONS", before)
+        workspace = Workspace.init(tmp_path / "old", base="none")
+        (tmp_path / "m.bin").write_text("x")
+    tracking = Tracking.open(tmp_path / "old")
+    assert names(tracking) == ["Default"]
+    assert tracking.runs.create("digits").reference == "digits:1"
+    assert workspace.models.register(tmp_path / "m.bin", name="m").version == 1

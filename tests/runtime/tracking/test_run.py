@@ -186,15 +186,13 @@ def test_files_go_up_and_come_back(tracking: Tracking, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", HOSTILE_PATHS)
-def test_a_hostile_file_name_is_refused(tracking: Tracking, tmp_path: Path, name: str) -> None:
+def test_a_hostile_file_name_is_refused(tracking: Tracking, tmp_path: Path) -> None:
     with Run("digits") as run:
-        for call in (
-            lambda: run.upload_file(name, io.BytesIO(b"x")),
-            lambda: run.download_file(name, tmp_path / "out"),
-        ):
+        for name in HOSTILE_PATHS:
             with pytest.raises(InvalidNameError):
-                call()
+                run.upload_file(name, io.BytesIO(b"x"))
+            with pytest.raises(InvalidNameError):
+                run.download_file(name, tmp_path / "out")
     assert tracking.files.list(run.id) == []
 
 
