@@ -16,7 +16,12 @@ import traceback
 from collections.abc import Callable
 
 from benchmarks.deployments import report
-from benchmarks.deployments.kills import kill_controller, kill_haproxy, kill_replica
+from benchmarks.deployments.kills import (
+    kill_controller,
+    kill_engine,
+    kill_haproxy,
+    kill_replica,
+)
 from benchmarks.deployments.plan import Plan
 from benchmarks.deployments.releases import releases
 from benchmarks.deployments.report import Part
@@ -30,6 +35,7 @@ PARTS: dict[str, Callable[[Plan], Part]] = {
     "kill-replica": kill_replica,
     "kill-haproxy": kill_haproxy,
     "kill-controller": kill_controller,
+    "kill-engine": kill_engine,
     "releases": releases,
     "step": step,
     "zero": zero,

@@ -13,45 +13,28 @@ import signal
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.deployments.figures import (
-    SLOW_S,
-    Trouble,
-    failures,
-    median,
-    merged_failures,
-    said,
-    trouble,
-)
+from benchmarks.deployments.engine import own_engine, why_none
+from benchmarks.deployments.harm import Kill, judge
 from benchmarks.deployments.images import make_digits
 from benchmarks.deployments.plan import Plan
 from benchmarks.deployments.report import Part
 from benchmarks.deployments.stand import AT_ONCE, Stand, is_live, is_state, ready, stand
-from benchmarks.deployments.traffic import RIGHT, Done, Rate, Sending, Traffic
-from benchmarks.outcome import Finding, table
+from benchmarks.deployments.traffic import Rate, Sending, Traffic
+from benchmarks.outcome import Finding
 from registry.deployments import Deployment, Health, RevisionSettings, ServiceSettings
 
 RATE = 100.0
 REPLICAS = 2
 STEADY_S = 2.0
-REROUTED_S = 1.0
 SERVICE = ServiceSettings(least_replicas=REPLICAS, most_replicas=REPLICAS, rollout=AT_ONCE)
 SETTINGS = RevisionSettings(health=Health(start_s=60.0))
 PAUSES_S = (0.1, 2.5)
 """Between a declaration and the kill: somewhere in the course of it."""
+ENGINE_AWAY_S = 1.0
 AWAY_S = 0.5
 """Until whoever watches over it starts the controller again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """``whole_s``: until all was as before."""
-
-    what: str
-    at_s: float
-    whole_s: float
 
 
 def kill_replica(plan: Plan) -> Part:
@@ -72,7 +55,7 @@ def kill_replica(plan: Plan) -> Part:
                 if number % REPLICAS == REPLICAS - 1:
                     found.until("web", _rollout(found, number))
                 time.sleep(STEADY_S / 2)
-        _judge(part, traffic.requests, kills, most_failed=None)
+        judge(part, traffic.requests, kills, "soon over")
     return part
 
 
@@ -90,7 +73,7 @@ def kill_haproxy(plan: Plan) -> Part:
                 kills.append(Kill("HAProxy", at_s, time.monotonic() - at_s))
                 _say(plan, number, kills)
                 time.sleep(STEADY_S)
-        _judge(part, traffic.requests, kills, most_failed=None)
+        judge(part, traffic.requests, kills, "soon over")
     return part
 
 
@@ -116,8 +99,43 @@ def kill_controller(plan: Plan) -> Part:
                 kills.append(Kill(what, at_s, time.monotonic() - at_s))
                 _say(plan, number, kills)
                 time.sleep(STEADY_S / 2)
-        _judge(part, traffic.requests, kills, most_failed=0)
+        judge(part, traffic.requests, kills, "nothing failed")
         _count_replicas(part, found)
+    return part
+
+
+def kill_engine(plan: Plan) -> Part:
+    """dockerd, which is started again after a second, as systemd does it; with its option
+    live-restore, which has containers go on without it, and without."""
+    part, why = Part("kill-engine"), why_none()
+    base = plan.debian_base()
+    if why is not None or base is None:
+        part.notes.append(f"Not measured: {why or 'no base: scripts/test-base'}.")
+        return part
+    for live_restore in (True, False):
+        name = f"dockerd, {'with' if live_restore else 'without'} live-restore"
+        kills = []
+        with (
+            own_engine(live_restore=live_restore) as engine,
+            stand({"DOCKER_HOST": engine.host}, base=str(base)) as found,
+        ):
+            found.workspace.targets.attach("box", "docker", {})
+            with _traffic(found, "box") as traffic:
+                for number in range(plan.times(5, 1)):
+                    at_s = time.monotonic()
+                    engine.kill()
+                    time.sleep(ENGINE_AWAY_S)
+                    engine.start()
+                    engine.wait()
+                    _wait(partial(_answer_all, found), within_s=120.0)
+                    kills.append(Kill(name, at_s, time.monotonic() - at_s))
+                    _say(plan, number, kills)
+                    time.sleep(2 * STEADY_S)
+            judge(part, traffic.requests, kills, "none")
+    part.notes.append(
+        "Ports of containers are dockerd's: while it is away nothing answers, and HAProxy holds"
+        " requests until a replica does."
+    )
     return part
 
 
@@ -142,9 +160,9 @@ def _scale(found: Stand, number: int) -> Callable[[Deployment], bool]:
     return lambda it: is_state(it, "running") and len(ready(it)) == wanted
 
 
-def _traffic(found: Stand) -> Traffic:
+def _traffic(found: Stand, target: str = "local") -> Traffic:
     asked = make_digits(found)
-    port = found.deploy("web", "digits:1", service=SERVICE, settings=SETTINGS)
+    port = found.deploy("web", "digits:1", target=target, service=SERVICE, settings=SETTINGS)
     time.sleep(STEADY_S)
     return Traffic(Sending(port, asked, [Rate(RATE)]), found.scratch)
 
@@ -166,6 +184,11 @@ def _is_haproxy_new(found: Stand, killed: list[int]) -> bool:
     return len(alive) >= len(killed) and not set(alive) & set(killed)
 
 
+def _answer_all(found: Stand) -> bool:
+    replicas = ready(found.get("web"))
+    return len(replicas) == REPLICAS and all(_answers(each.address) for each in replicas)
+
+
 def _answers(address: str) -> bool:
     """On its own port, whatever HAProxy knows of it."""
     try:
@@ -173,76 +196,6 @@ def _answers(address: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
         return False
-
-
-def _judge(part: Part, requests: list[Done], kills: list[Kill], *, most_failed: int | None) -> None:
-    ends = [kill.at_s for kill in kills[1:]] + [kills[-1].at_s + 60.0]
-    troubles = [
-        trouble(requests, kill.at_s, end_s) for kill, end_s in zip(kills, ends, strict=True)
-    ]
-    rows = []
-    for what in dict.fromkeys(kill.what for kill in kills):
-        own = [(k, t) for k, t in zip(kills, troubles, strict=True) if k.what == what]
-        rows.append(_row(what, own))
-        _find(part, what, own, most_failed)
-    header = ["kill -9 of", "times", "requests", "failed", f"slow (> {SLOW_S * 1000:g} ms)"]
-    header += [
-        "felt for, median s",
-        "at most",
-        "longest answer s",
-        "whole again, median s",
-        "at most",
-    ]
-    part.tables.append(table(header, rows))
-    before = failures(each for each in requests if each.ended_s < kills[0].at_s)
-    if before:
-        part.notes.append(f"Before the first kill: {said(before)} failed.")
-    part.figures = {
-        "requests": len(requests),
-        "right": sum(each.fate == RIGHT for each in requests),
-        "kills": [
-            {
-                "what": kill.what,
-                "failed": each.failed,
-                "slow": each.slow,
-                "felt_for_s": each.lasted_s,
-                "longest_answer_s": each.longest_s,
-                "whole_again_s": kill.whole_s,
-            }
-            for kill, each in zip(kills, troubles, strict=True)
-        ],
-    }
-
-
-def _row(what: str, own: list[tuple[Kill, Trouble]]) -> list[str]:
-    lasted = [each.lasted_s for _, each in own]
-    whole = [kill.whole_s for kill, _ in own]
-    return [
-        what,
-        f"{len(own)}",
-        f"{sum(each.requests for _, each in own)}",
-        said(merged_failures(each.failed for _, each in own)),
-        f"{sum(each.slow for _, each in own)}",
-        f"{median(lasted):.2f}",
-        f"{max(lasted):.2f}",
-        f"{max(each.longest_s for _, each in own):.2f}",
-        f"{median(whole):.1f}",
-        f"{max(whole):.1f}",
-    ]
-
-
-def _find(part: Part, what: str, own: list[tuple[Kill, Trouble]], most_failed: int | None) -> None:
-    failed = merged_failures(each.failed for _, each in own)
-    lasted_s = max(each.lasted_s for _, each in own)
-    asked = f"kill -9 of {what}, {len(own)} times"
-    number = sum(failed.values())
-    if most_failed is None:
-        under_way = f"{said(failed)} failed; felt for {lasted_s:.2f} s at most"
-        reach = f"<= {REROUTED_S:g} s until requests are answered as before"
-        part.findings.append(Finding(asked, reach, under_way, lasted_s <= REROUTED_S))
-    else:
-        reach = f"{most_failed} failed, and it goes on where it was"
-        part.findings.append(Finding(asked, reach, f"{said(failed)} failed", number <= most_failed))
 
 
 def _count_replicas(part: Part, found: Stand) -> None:
