@@ -103,7 +103,9 @@ def _mirror(service: Service) -> list[str]:
         "http-check expect status 200",
         f"default-server check inter {CHECK_MS}ms rise 1 fall 1 "
         "observe layer4 error-limit 1 on-error mark-down",
-        f"server mirror unix@./{mirror_socket(service.name)} pool-max-conn {MOST_IDLE}",
+        # Each idle one holds another of ours open, and with it a process from before a reload.
+        f"server mirror unix@./{mirror_socket(service.name)} pool-max-conn {MOST_IDLE} "
+        "pool-purge-delay 1s",
         f"server direct unix@./{direct_socket(service.name)} backup no-check pool-max-conn 0",
     ]
 

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,6 +124,8 @@ def test_the_primary_answers_and_every_copy_is_compared(
         assert '"y"' in after.differences[-1].primary
         assert len(after.differences[-1].input_sha256) == 64
 
+        odd_requests(host, port, key)
+
         pid = balancer.mirrors.pid("web")
         assert pid is not None
         lost = under_load(port, key, lambda: os.kill(pid, signal.SIGKILL))
@@ -138,6 +141,33 @@ def test_the_primary_answers_and_every_copy_is_compared(
         made.deployments.set_traffic("web", [Share(1, 100)], actor="ada")
         eventually(lambda: balancer.mirrors.pid("web") is None)
         assert under_load(port, key, lambda: None) == 0
+
+
+def odd_requests(host: ProcessHost, port: int, key: str) -> None:
+    """They are answered as the primary answers them itself."""
+    primary = next(each for each in host.list() if each.id.module.startswith("web.1."))
+    assert primary.port is not None
+    body = b'{"x": [[1, 2, 3]]}'
+    for framing in (
+        b"Content-Length: 100000000000\r\n\r\n{",  # refused before it is sent
+        b"Transfer-Encoding: chunked\r\n\r\n9\r\n%b\r\n9\r\n%b\r\n0\r\n\r\n" % (body[:9], body[9:]),
+        b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
+        b"X-Request-Deadline-Ms: 0.000001\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
+        b"Content-Encoding: what\r\nContent-Length: 2\r\n\r\n{}",
+    ):
+        head = b"POST /score HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n" % key.encode()
+        found = [final(place, head + framing) for place in (primary.port, port)]
+        assert found[0] == found[1], framing[:40]
+
+
+def final(port: int, request: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer that is not interim."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as link:
+        link.sendall(request)
+        answer = http.client.HTTPResponse(link, method="POST")
+        with contextlib.closing(answer):
+            answer.begin()
+            return answer.status, answer.read()
 
 
 def settled(folder: Path) -> Counts:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,7 @@ def test_a_shadow_without_replicas_takes_no_requests_of_clients(
     front.apply(
         Version("v1", 1, (gone,)),
         Version("v9", 0, (other.replica,), copies=10_000),
-        limits=Limits(hold_s=0.3, queue_s=10),
+        limits=Limits(hold_s=1.5, queue_s=10),
     )
     lane = lane_name("a", 1)
     wait_until(
@@ -206,7 +207,11 @@ def test_a_shadow_without_replicas_takes_no_requests_of_clients(
             for one in front.balancer.keeper.apis()[0].stats().servers
         )
     )
-    assert front.ask()[0] == 503
+    wait_until(lambda: front.ask()[0] == 503)  # the process before took its last connection
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(front.ask)
+        wait_until(lambda: front.balancer.services()["a"].held == 1)  # so that it is scaled up
+        assert waiting.result()[0] == 503
     assert other.begun() == 0
 
 
