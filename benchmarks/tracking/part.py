@@ -1,6 +1,6 @@
 """The part ``tracking``: points a second, eight writers, lists and charts at full size.
 
-    python -m benchmarks.tracking.part [--rounds 3] [--only rates,sizes] [--runs 100000]
+    python -m benchmarks.tracking.part [--rounds 3] [--only rates,sizes,peer-sizes] [--runs 100000]
 
 Beside it MLflow with its stock client and ``mlflow server`` on SQLite, where scripts/peers has made
 its virtual environment. Rounds alternate between the two. What is compared with MLflow's server is
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -133,17 +134,16 @@ def _report_rates(own: dict[str, list[float]], lost: int, outcome: Outcome) -> N
         )
 
 
-def sizes(count: int, scratch: Path, outcome: Outcome) -> None:
+def sizes(count: int, scratch: Path, outcome: Outcome, *, with_peer: bool) -> None:
     """Lists and charts at full size."""
     began_s = time.monotonic()
     tracking = filled.fill(scratch / "full", count)
     print(f"  filled in {time.monotonic() - began_s:.0f} s", flush=True)
-    own = {
-        name: _p95(lambda text=text, order=order: tracking.runs.search(  # type: ignore[misc]
-            limit=50, filter=text, order_by=order))
-        for name, text, order in LISTS
-    }  # fmt: skip
-    peer = _mlflow_lists(count, scratch)
+    own = {}
+    for name, text, order in LISTS:
+        own[name] = _p95(_search(tracking, text, order))
+        print(f"  Inferry, {name}: {own[name]:.1f} ms", flush=True)
+    peer = _mlflow_lists(count, scratch) if with_peer else {}
     rows = [
         [name, f"{own[name]:.1f}", f"{peer[name]:.1f}" if name in peer else "-"] for name in own
     ]
@@ -166,6 +166,10 @@ def sizes(count: int, scratch: Path, outcome: Outcome) -> None:
                 slowest <= REACH_MS,
             )
         )
+
+
+def _search(tracking: Tracking, text: str, order: Sequence[str]) -> Callable[[], object]:
+    return lambda: tracking.runs.search(limit=50, filter=text, order_by=order)
 
 
 def _charts(tracking: Tracking) -> dict[str, float]:
@@ -222,15 +226,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=filled.RUNS)
-    parser.add_argument("--only", default="rates,sizes")
+    parser.add_argument("--only", default="rates,sizes,peer-sizes")
     asked = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends MLflow's server, too
     outcome = Outcome("tracking")
     print(f"load average {load():.2f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="inferry-tracking-") as scratch:
         if "rates" in asked.only:
             rates(asked.rounds, Path(scratch), outcome)
         if "sizes" in asked.only:
-            sizes(asked.runs, Path(scratch), outcome)
+            with_peer = "peer-sizes" in asked.only
+            sizes(asked.runs, Path(scratch), outcome, with_peer=with_peer)
     for finding in outcome.findings:
         verdict = "reached" if finding.reached else "MISSED"
         print(f"{finding.what}: {finding.measured} ({finding.reach}): {verdict}")
