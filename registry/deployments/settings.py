@@ -61,7 +61,7 @@ class Autoscale(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
 class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How a new revision comes into service: its share of the traffic, step by step, each for
     ``step_s``. It is taken back where more than ``max_error_share`` of its requests fail and more
-    than the old one's, or its p99 is over ``max_p99_ratio`` of the old one's."""
+    than the old one's, or its p99 or its median is over ``max_p99_ratio`` of the old one's."""
 
     steps: tuple[float, ...] = (1.0, 5.0, 25.0, 100.0)
     """The first one bounds what a release that fails at once can harm."""

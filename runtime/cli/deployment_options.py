@@ -125,7 +125,8 @@ _OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
         *(_ROLLOUT, "--max-p99-ratio"),
         {
             "type": Finite(min=1),
-            "help": "Of its p99 to the old one's; over it is taken back. [default: 2]",
+            "help": "Of its p99, and its median, to the old one's; over it is taken back."
+            " [default: 2]",
         },
     ),
     (

@@ -17,16 +17,20 @@ Z = 3.0
 LEAST_FAILURES = 3
 SLOW_SHARE = 0.01
 """Of answers beyond a p99, by its definition."""
+SLOWER_SHARE = 0.5
+"""Of answers beyond a median."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Of one revision since the rollout began. ``failed``: 5xx and connections that broke;
-    ``slow``: those that took longer than ``Rollout.max_p99_ratio`` times the old one's p99."""
+    ``slow``: those that took longer than ``Rollout.max_p99_ratio`` times the old one's p99;
+    ``slower``: than so many times its median, which a busy machine hides less."""
 
     requests: int = 0
     failed: int = 0
     slow: int = 0
+    slower: int = 0
 
 
 def complaint(settings: Rollout, old: Answers, new: Answers) -> str | None:
@@ -41,6 +45,11 @@ def complaint(settings: Rollout, old: Answers, new: Answers) -> str | None:
         return (
             f"{new.slow} of {new.requests} requests took over {settings.max_p99_ratio:g} times the"
             " p99 of the revision before it"
+        )
+    if least(new.slower, new.requests) > SLOWER_SHARE:
+        return (
+            f"{new.slower} of {new.requests} requests took over {settings.max_p99_ratio:g} times"
+            " the median of the revision before it"
         )
     return None
 

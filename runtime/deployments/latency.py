@@ -1,8 +1,8 @@
 """How long revisions take to answer, from the histograms on their replicas' /metrics pages. Pure.
 
     latency = with_pages(latency, {"web.2.a1": (2, page)})
-    threshold_s = p99_s(latency.of(1)) * 2
-    beyond(latency.of(2), threshold_s)
+    too_slow_s = threshold_s(latency.of(1), ratio=2)
+    beyond(latency.of(2), too_slow_s)
 
 A page counts from the first time that it is seen; a process that began anew counts from 0.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 FAMILY = "inferry_request_seconds_bucket"
 LARGEST_PAGE = 4 * 1024 * 1024
 MOST_BUCKETS = 200
+LEAST_ANSWERS = 100
 FLOOR_S = 0.020
 """Below this no answer is too slow, whatever the old revision takes: noise."""
 
@@ -80,12 +81,12 @@ def counts_of(page: bytes) -> Counts | None:
     return found
 
 
-def p99_s(counts: Counts) -> float | None:
-    """The bound within which 99 of 100 answers came; None: too few to tell, or beyond all."""
+def quantile_s(counts: Counts, share: float) -> float | None:
+    """The bound within which that share of answers came; None: too few to tell, or beyond all."""
     whole = counts.get(math.inf, 0.0)
-    if whole < 100:
+    if whole < LEAST_ANSWERS:
         return None
-    bound = min(bound for bound, count in counts.items() if count >= 0.99 * whole)
+    bound = min(bound for bound, count in counts.items() if count >= share * whole)
     return None if math.isinf(bound) else bound
 
 
@@ -96,9 +97,10 @@ def beyond(counts: Counts, threshold_s: float) -> int:
     return 0 if not within else max(0, int(whole - min(within)))
 
 
-def threshold_s(old: Counts, ratio: float) -> float | None:
-    """What is too slow for a new revision; None: the old one does not say."""
-    found = p99_s(old)
+def threshold_s(old: Counts, ratio: float, share: float = 0.99) -> float | None:
+    """What is too slow for a new revision beside that quantile of the old one; None: it does not
+    say."""
+    found = quantile_s(old, share)
     return None if found is None else max(FLOOR_S, found * ratio)
 
 

@@ -67,12 +67,14 @@ class Witness:
     def of_new(self, course: Course, rollout: Rollout) -> Answers:
         """Of the one that comes."""
         found = self._tally.answers(course.new)
-        old = self._latency.of(*_old(course))
-        too_slow_s = latency.threshold_s(old, rollout.max_p99_ratio)
-        if too_slow_s is None:
-            return found
-        slow = latency.beyond(self._latency.of(course.new), too_slow_s)
-        return replace(found, slow=min(slow, found.requests))
+        old, new = self._latency.of(*_old(course)), self._latency.of(course.new)
+        slow, slower = (
+            0 if limit_s is None else min(latency.beyond(new, limit_s), found.requests)
+            for limit_s in (
+                latency.threshold_s(old, rollout.max_p99_ratio, share) for share in (0.99, 0.5)
+            )
+        )
+        return replace(found, slow=slow, slower=slower)
 
 
 def _old(course: Course) -> tuple[int, ...]:

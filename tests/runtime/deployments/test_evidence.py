@@ -37,6 +37,14 @@ def test_slowness_is_told_by_the_share_beyond_the_old_p99() -> None:
     assert complaint(RULES, Answers(1000), Answers(1000, 0, 10)) is None
 
 
+def test_slowness_of_most_answers_is_told_though_a_few_of_the_old_one_were_slow_too() -> None:
+    found = complaint(RULES, Answers(1000), Answers(12, slower=12))
+    assert found is not None
+    assert "12 of 12 requests took over 2 times the median" in found
+    for of, slower in ((8, 8), (100, 50), (100, 60), (0, 0)):
+        assert complaint(RULES, Answers(1000), Answers(of, slower=slower)) is None
+
+
 def test_an_equal_revision_is_seldom_taken_back_though_it_is_watched_all_the_time() -> None:
     rng, taken = random.Random(7), 0
     for _ in range(300):

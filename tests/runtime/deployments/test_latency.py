@@ -14,7 +14,7 @@ from runtime.deployments.latency import (
     begun_anew,
     beyond,
     counts_of,
-    p99_s,
+    quantile_s,
     threshold_s,
     with_pages,
 )
@@ -43,13 +43,14 @@ def test_only_what_came_since_counts_and_a_new_process_counts_from_zero() -> Non
     assert latency.of(1, 2) == {0.01: 1, 1.0: 1, math.inf: 1}
 
 
-def test_p99_is_a_bound_and_needs_a_hundred_answers() -> None:
+def test_a_quantile_is_a_bound_and_needs_a_hundred_answers() -> None:
     counts = counts_of(page(990, 10))
     assert counts is not None
-    assert p99_s(counts) == 0.01
-    assert p99_s({0.01: 50, 1.0: 100, math.inf: 100}) == 1.0
-    assert p99_s({0.01: 99, math.inf: 99}) is None
-    assert p99_s({0.01: 10, math.inf: 200}) is None
+    assert quantile_s(counts, 0.99) == 0.01
+    assert quantile_s({0.01: 50, 1.0: 100, math.inf: 100}, 0.99) == 1.0
+    assert quantile_s({0.01: 50, 1.0: 100, math.inf: 100}, 0.5) == 0.01
+    assert quantile_s({0.01: 99, math.inf: 99}, 0.99) is None
+    assert quantile_s({0.01: 10, math.inf: 200}, 0.99) is None
 
 
 def test_what_is_slow_is_beyond_the_next_bound() -> None:
@@ -60,6 +61,7 @@ def test_what_is_slow_is_beyond_the_next_bound() -> None:
     assert beyond({}, 1.0) == 0
     assert threshold_s({0.001: 1000, math.inf: 1000}, 2.0) == FLOOR_S
     assert threshold_s({1.0: 1000, math.inf: 1000}, 2.0) == 2.0
+    assert threshold_s({0.1: 600, 1.0: 1000, math.inf: 1000}, 2.0, 0.5) == 0.2
     assert threshold_s({}, 2.0) is None
 
 
