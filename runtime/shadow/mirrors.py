@@ -25,10 +25,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import runtime
 from runtime.balance.mirror import CHECK_PATH, mirror_socket
 from runtime.balance.process import Account, usual_account, wait
 from runtime.balance.runtime_api import connect
+from runtime.shadow.account import environment, may_run
+from runtime.shadow.log import LogFile, last_line
 from runtime.shadow.names import counts_file, counts_socket, lock_file, log_file
 
 PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -37,7 +38,8 @@ QUIET_S = 10.0
 HUNG_S = 5.0
 """Who answers no check for so long is killed: requests that it has fail then, and end."""
 CHECK_S = 1.0
-LOG_BYTES = 1 << 20
+AS_ANOTHER = 2
+"""Who died so often at once as HAProxy's account is started as the controller's."""
 _ASK = f"GET {CHECK_PATH} HTTP/1.1\r\nhost: inferry\r\n\r\n".encode()
 _CREDENTIALS = struct.Struct("3i")
 
@@ -158,15 +160,15 @@ class Mirrors:
         return None
 
     def _start(self, service: str, now_s: float) -> None:
-        account = self._account or usual_account()
-        ids = account.ids
-        if ids is not None and not _may_run(ids):
+        failures = self._again.get(service, (now_s, 0))[1]
+        ids = (self._account or usual_account()).ids
+        if ids is not None and (failures >= AS_ANOTHER or not may_run(ids)):
             ids = None  # as the controller: that can, at least
         try:
-            with self._log(service) as log:
+            with LogFile(self.folder / log_file(service)) as log:
                 child = subprocess.Popen(
                     [sys.executable, "-P", "-m", "runtime.shadow", str(self.folder), service],
-                    env=_environment(),
+                    env=environment(),
                     cwd="/",
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -180,21 +182,18 @@ class Mirrors:
             self._told(f"the mirror of {service} does not start: {error.strerror}")
             self._again[service] = (now_s + PAUSES_S[-1], 0)
             return
-        _, failures = self._again.pop(service, (now_s, 0))
+        self._again.pop(service, None)
         self._alive[service] = _Mirror(
             child.pid, os.pidfd_open(child.pid), now_s, now_s, now_s, failures
         )
         child.returncode = 0  # it may outlive us: Popen is not to warn of that
-
-    def _log(self, service: str) -> _LogFile:
-        return _LogFile(self.folder / log_file(service))
 
     def _bury(self, service: str, mirror: _Mirror, now_s: float) -> None:
         mirror.close()
         del self._alive[service]
         failures = 1 if now_s - mirror.started_s > QUIET_S else mirror.failures + 1
         self._again[service] = (now_s + PAUSES_S[min(failures, len(PAUSES_S)) - 1], failures)
-        words = _last_line(self.folder / log_file(service))
+        words = last_line(self.folder / log_file(service))
         self._told(
             f"the mirror of {service} ended{f' ({words})' if words else ''}; it is started again,"
             " and requests go straight to the replicas meanwhile"
@@ -250,36 +249,6 @@ class Mirrors:
                     path.unlink(missing_ok=True)
 
 
-class _LogFile:
-    """To append to; one that grew too long begins anew."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-
-    def __enter__(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self._path, flags, 0o600)
-        if os.fstat(self._descriptor).st_size > LOG_BYTES:
-            os.ftruncate(self._descriptor, 0)
-        return self._descriptor
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._descriptor)
-
-
-def _last_line(path: Path) -> str:
-    """Of a log; nothing where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
-            lines = file.read(2000).decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return "".join(one for one in said if one.isprintable())[:200]
-
-
 def _listener(folder: Path, service: str) -> int:
     """The process that listens at a mirror's socket. Raises OSError where there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
@@ -288,24 +257,3 @@ def _listener(folder: Path, service: str) -> int:
         found = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, _, _ = _CREDENTIALS.unpack(found)
     return int(pid)
-
-
-def _may_run(ids: tuple[int, int]) -> bool:
-    """Whether that user can reach Python and this program."""
-    python, here = Path(sys.executable).absolute(), Path(runtime.__file__).resolve()
-    places = {*python.parents, *python.resolve().parents, python.resolve(), *here.parents}
-    return all(_may_pass(place, ids) for place in places)
-
-
-def _may_pass(place: Path, ids: tuple[int, int]) -> bool:
-    found = place.stat()
-    if found.st_uid == ids[0]:
-        return bool(found.st_mode & 0o100)
-    return bool(found.st_mode & (0o010 if found.st_gid == ids[1] else 0o001))
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of the controller's but where programs and packages are."""
-    kept = ("PATH", "PYTHONPATH", "LANG", "TZ")
-    own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return {name: os.environ[name] for name in kept if name in os.environ} | own
