@@ -172,8 +172,6 @@ def end(
 ) -> None:
     """What a command that declares does at its end: waits, and prints the URL or the record."""
     found, is_left_alone = declared, False
-    if is_waiting and workspace.targets.get(declared.target).kind == "edge":
-        is_waiting = not is_alone(workspace.root)  # devices are the hub's and the controller's
     if is_waiting:
         try:
             with stand_in(workspace, declared.name, output) as helper:
@@ -194,7 +192,8 @@ def end(
     if output == "json":
         print_record(record(found), output)
     elif is_waiting:
-        click.echo(found.observed.url if found.observed is not None else "")
+        url = None if found.observed is None else found.observed.url
+        click.echo(url or f"{found.name} is {state_line(found)}")  # devices have no URL
     else:
         click.echo(said)
     if is_left_alone:

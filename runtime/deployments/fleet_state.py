@@ -17,6 +17,7 @@ from runtime.deployments.device_module import revision_running
 from runtime.deployments.fleet_plan import STOPPED, DeviceMemory, is_settled, own_rollout
 from runtime.deployments.fleet_reading import Device, Fleet
 
+NOT_YET = "its turn comes"
 MAX_ROWS = 1000
 """Devices beyond are only counted; those that are not well come first."""
 
@@ -160,7 +161,7 @@ def _told(device: Device, wanted: Module) -> tuple[ReplicaState, str]:
     if not device.is_online:
         return "lost", f"it is offline{_since(device.last_seen_ms)}"
     if report is None:
-        return "starting", "it has said nothing of it yet"
+        return "starting", NOT_YET if device.wanted is None else "it has said nothing of it yet"
     is_healthy = report.digest is not None and report.health == "healthy"
     if report.phase == "failed":
         cause = report.error or "it gave the new version up"
@@ -191,7 +192,7 @@ def _since(last_seen_ms: int | None) -> str:
 def _troubles(rows: Sequence[Replica]) -> str:
     """Of the first few that are not well."""
     found = [row for row in rows if row.state in ("failed", "lost") and row.cause]
-    found += [row for row in rows if row.state == "starting" and row.cause]
+    found += [row for row in rows if row.state == "starting" and row.cause not in ("", NOT_YET)]
     more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
     return "; ".join(f"{row.id}: {row.cause}" for row in found[:3]) + more
 

@@ -140,10 +140,18 @@ def test_no_haproxy_is_said_in_a_line(
         assert is_free
 
 
-def test_devices_are_not_waited_for_without_a_controller(cli: Cli, images: Workspace) -> None:
+def test_devices_are_waited_for_as_others_and_have_no_url(cli: Cli, images: Workspace) -> None:
     cli("target", "attach", "site", "--kind", "edge", "--set", "condition=true")
-    done = cli("deploy", "web", "--image", "adder:1", "--target", "site")
-    assert (done.code, "inferry up" in done.stderr) == (0, True)
+    declare = ("deploy", "web", "--image", "adder:1", "--target", "site")
+    with only_controller(images.root):  # somebody else's, which sees nothing new
+        done = cli(*declare, "--timeout-s", "0.1")
+        assert (done.code, "is not as declared after 0.1 s" in done.stderr) == (1, True)
+        images.deployments.set_traffic("web", [Share(1, 100.0)], actor="a")
+        change = images.deployments.get("web").change
+        seen = Observed("running", "on 2 of 2 devices", None, change, (), "2026-11-27T00:00:00Z")
+        images.deployments.observe("web", seen)
+        done = cli("deployment", "update", "web", "--wait", "--timeout-s", "20")
+    assert (done.code, done.stdout) == (0, "web is running: on 2 of 2 devices\n"), done.stderr
 
 
 # One controller.
