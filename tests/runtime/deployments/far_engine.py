@@ -7,8 +7,11 @@ It changes no iptables rule, as the first engine's are there too: ports are publ
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -27,6 +30,7 @@ from registry.errors import EngineError
 from tests.engine import program
 
 START_S = 60.0
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def far_engine() -> Iterator[FarEngine]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         held.callback(_end, started)
         address = EngineAddress(f"unix://{folder}/sock")
@@ -127,6 +131,15 @@ def _answers(address: EngineAddress, process: subprocess.Popen[bytes], log: Path
     return True
 
 
+_LIBC = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """A run of tests that is killed tidies nothing."""
+    os.setsid()
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
@@ -140,8 +153,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _bridge() -> Iterator[str]:
     """A bridge with a network that this machine has not."""
     ip = program("ip")
+    _tidy(ip)
     for number in range(1, 200):
-        name = f"ify{os.getpid() % 100_000}-{number}"
+        name = f"ify{os.getpid()}-{number}"
         made = subprocess.run([ip, "link", "add", name, "type", "bridge"], capture_output=True)
         taken = subprocess.run([ip, "-o", "addr"], capture_output=True, text=True, check=True)
         if made.returncode == 0 and f"10.231.{number}." not in taken.stdout:
@@ -155,6 +169,14 @@ def _bridge() -> Iterator[str]:
         yield name
     finally:
         subprocess.run([ip, "link", "del", name], capture_output=True, check=False)
+
+
+def _tidy(ip: str) -> None:
+    """Bridges of runs that were killed."""
+    links = subprocess.run([ip, "-br", "link"], capture_output=True, text=True, check=True)
+    for name in re.findall(r"^(ify[0-9]+-[0-9]+)\b", links.stdout, re.MULTILINE):
+        if not Path(f"/proc/{name[3:].partition('-')[0]}").exists():
+            subprocess.run([ip, "link", "del", name], capture_output=True, check=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +220,7 @@ def far_ssh(far_engine: FarEngine) -> Iterator[FarSsh]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     try:
         wait_until(lambda: _listens(port))
