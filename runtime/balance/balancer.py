@@ -175,7 +175,10 @@ class Balancer:
         layout, apis = self._layout, self.keeper.apis()
         if layout is None or not apis:
             return {}
-        current, *older = [api.stats() for api in apis]
+        current, older = apis[0].stats(), []
+        for api in apis[1:]:
+            with contextlib.suppress(RuntimeApiError):  # it ends just now
+                older.append(api.stats())
         return {
             placed.service.name: _service_state(placed, current, older)
             for placed in layout.services

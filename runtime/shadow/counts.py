@@ -115,8 +115,9 @@ class Counts(msgspec.Struct):
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def keep(self, difference: Difference) -> None:
-        """The last few."""
-        self.differences = [*self.differences, difference][-KEPT:]
+        """The last few, of as many inputs."""
+        others = [each for each in self.differences if each.input_sha256 != difference.input_sha256]
+        self.differences = [*others, difference][-KEPT:]
 
     def p99_ratio(self) -> float | None:
         """The shadow's p99 beside the primary's."""

@@ -77,8 +77,10 @@ def test_odd_times_are_kept_within_bounds() -> None:
 def test_only_the_last_differences_are_kept() -> None:
     counts = Counts(SINCE)
     for at in range(KEPT + 3):
-        counts.keep(Difference(SINCE, f"{at}", "0" * 64, "1", "2"))
+        counts.keep(Difference(SINCE, f"{at}", f"{at:064x}", "1", "2"))
     assert [one.text for one in counts.differences] == [str(at) for at in range(3, KEPT + 3)]
+    counts.keep(Difference(SINCE, "again", f"{KEPT:064x}", "1", "3"))
+    assert [one.text for one in counts.differences] == ["3", "4", "6", "7", "again"]
 
 
 def test_counts_come_back_as_they_were() -> None:
