@@ -1,19 +1,16 @@
 """The controller of this machine: hosts of the workspace's targets, HAProxy in a folder of its own.
 
-    with only_controller(workspace.root), controller_of(workspace, told=print) as controller:
-        controller.run()
-
-<workspace>/deployments/
-    controller.lock          of the one controller
-    bundles/                 unpacked images
-    processes/<target>/      process replicas of a local or fpga target (edge/hosts/processes.py)
+with only_controller(workspace.root), controller_of(workspace, told=print) as controller:
+    controller.run()
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from edge.agent.assembly import module_user
@@ -26,6 +23,7 @@ from runtime.deployments.controller import Controller
 from runtime.deployments.devices import DeviceUnit
 from runtime.deployments.engines import docker_host, replicas_address, workspace_mark
 from runtime.deployments.golden import sampler
+from runtime.deployments.paths import processes_folder
 from runtime.deployments.place import Place, ReplicaUnits
 from runtime.deployments.port import Unit
 from runtime.deployments.secret_files import SecretFiles
@@ -41,13 +39,16 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
     """Raises BalanceError where there is no HAProxy, when it is entered."""
     stock = WorkspaceStock(workspace.root)
     user = process_user(workspace.root)
-    places: dict[str, Place] = {}
+    places: dict[str, tuple[Target, Place]] = {}
+    finding = threading.Lock()
 
     def place_of(name: str) -> Place:
-        if name not in places:
-            target = workspace.targets.get(name)
-            places[name] = _place(workspace, target, stock, user)
-        return places[name]
+        """One for all deployments of a target, as long as it is the same."""
+        target = replace(workspace.targets.get(name), users=())
+        with finding:
+            if name not in places or places[name][0] != target:
+                places[name] = target, _place(workspace, target, stock, user)
+            return places[name][1]
 
     def is_exclusive(digest: str) -> bool:
         try:
@@ -115,6 +116,6 @@ def _place(
     if target.kind == "docker":
         host = docker_host(workspace.root, target, stock)
         return Place(host, address=replicas_address(target))
-    folder = workspace.root / "deployments" / "processes" / target.name
+    folder = processes_folder(workspace.root, target.name)
     processes = ProcessHost(folder, stock, user=user, cgroups=find_cgroups())
     return Place(processes, environ_of(target))

@@ -38,7 +38,10 @@ class SecretFiles:
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             found.mkdir(mode=0o700, exist_ok=True)
             for name in names:
-                write_whole(found / name, secrets[name], mode=0o400)
+                # One that is the same is left alone: a replica may be reading it just now, and a
+                # new file is not the reader's for a moment.
+                if not self._is_there(found / name, secrets[name]):
+                    write_whole(found / name, secrets[name], mode=0o400)
             for left in found.iterdir():
                 if left.name not in names:
                     left.unlink(missing_ok=True)
@@ -50,6 +53,13 @@ class SecretFiles:
         except OSError as error:
             raise HostError(f"secrets cannot be written: {error.strerror}") from None
         return found
+
+    def _is_there(self, path: Path, secret: bytes) -> bool:
+        try:
+            is_readers = self._reader is None or path.stat().st_uid == self._reader[0]
+            return is_readers and path.read_bytes() == secret
+        except OSError:
+            return False
 
     def remove(self, deployment: str) -> None:
         """Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -35,3 +36,14 @@ def test_nobody_else_reads_them(tmp_path: Path) -> None:
 def test_one_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="no secret 'c'"):
         SecretFiles(tmp_path, None).written("web", 1, ["c"], SECRETS)
+
+
+def test_one_that_is_the_same_is_not_written_again(tmp_path: Path) -> None:
+    files = SecretFiles(tmp_path / "secrets", (os.geteuid(), os.getegid()))
+    secrets = {"a": b"1", "b": b"2"}
+    folder = files.written("web", 1, secrets, secrets)
+    before = {name: (folder / name).stat().st_ino for name in secrets}
+    files.written("web", 1, secrets, {"a": b"1", "b": b"3"})
+    assert (folder / "a").stat().st_ino == before["a"]
+    assert (folder / "b").read_bytes() == b"3"
+    assert (folder / "b").stat().st_mode & 0o777 == 0o400
