@@ -48,14 +48,14 @@ CREATE TABLE run_params (
   value TEXT NOT NULL,
   PRIMARY KEY (run, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX run_params_key ON run_params (key, value, run);
+CREATE INDEX run_params_key ON run_params (key, value, run DESC);
 CREATE TABLE run_tags (
   run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
   key TEXT NOT NULL,
   value TEXT NOT NULL,
   PRIMARY KEY (run, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX run_tags_key ON run_tags (key, value, run);
+CREATE INDEX run_tags_key ON run_tags (key, value, run DESC);
 CREATE TABLE run_properties (
   run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
   key TEXT NOT NULL,

@@ -114,10 +114,14 @@ def statement(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, l
 
 
 def _where(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, list[Bound]]:
-    where, bounds = [_VIEWS[search.view], "r.key <= ?"], [newest]
-    values: list[Bound] = list(bounds)
+    """With a condition that is rare, the runs are found through its index: a ``+`` keeps SQLite
+    from going through all runs by another one."""
+    plus = "+" if any(rare) else ""
+    where = [plus + _VIEWS[search.view], f"{plus}r.key <= ?"]
+    values: list[Bound] = [newest]
     if search.experiments is not None:
-        where.append(f"r.experiment IN ({', '.join(f'{id:d}' for id in search.experiments)})")
+        ids = ", ".join(f"{id:d}" for id in search.experiments)
+        where.append(f"{plus}r.experiment IN ({ids})")
     for condition, is_rare in zip(search.conditions, rare, strict=True):
         sql, found = condition_sql(condition, ATTRIBUTES, how="index" if is_rare else "each")
         where.append(sql)
@@ -132,6 +136,8 @@ def _names(search: Search) -> str:
 
 def _last_term(orders: Sequence[Order]) -> str:
     """What decides between equals, in the direction in which an index can give it."""
+    if len(orders) == 1 and orders[0].key == "status" and orders[0].of == "attribute":
+        return "r.started_ms ASC, r.key ASC" if orders[0].is_descending else _NEWEST_FIRST
     if len(orders) == 1 and orders[0].of == "attribute":
         return "r.key DESC" if orders[0].is_descending else "r.key ASC"
     return _NEWEST_FIRST

@@ -195,7 +195,14 @@ def test_a_page_has_a_sensible_size(tracking: Tracking, limit: int) -> None:
 
 def test_a_long_list_goes_along_an_index(many: Tracking) -> None:
     """No search of a page sorts all runs there are."""
-    for order_by in ([], ["start_time ASC"], ["run_name"], ["end_time DESC"]):
+    for order_by in (
+        [],
+        ["start_time ASC"],
+        ["run_name"],
+        ["end_time DESC"],
+        ["status"],
+        ["status DESC"],
+    ):
         wanted = search.plan(
             filter="", order_by=order_by, experiments=None, view="active", limit=50, token=None
         )
