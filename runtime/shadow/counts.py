@@ -20,6 +20,7 @@ GROWTH = 1.04
 LEAST_S = 1e-5
 MOST_STEPS = 500
 KEPT = 5
+FEW = 100
 REASONS = {
     "full": "more were under way than are kept",
     "large": "request and answer are too large",
@@ -120,7 +121,9 @@ class Counts(msgspec.Struct):
         self.differences = [*others, difference][-KEPT:]
 
     def p99_ratio(self) -> float | None:
-        """The shadow's p99 beside the primary's."""
+        """The shadow's p99 beside the primary's; None where there are too few to tell."""
+        if self.shadow.count < FEW:
+            return None
         return _ratio(self.shadow.quantile_s(0.99), self.primary.quantile_s(0.99))
 
 

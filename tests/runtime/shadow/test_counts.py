@@ -41,6 +41,13 @@ def test_the_verdict_is_one_line() -> None:
     assert line("r", Counts(SINCE)) == "r as shadow: 0 copies, 0 equal"
 
 
+def test_few_answers_have_no_p99() -> None:
+    counts = Counts(SINCE)
+    for count in range(1, 101):
+        counts.add(Comparison(Verdict.EQUAL), 0.01, 0.02)
+        assert (counts.p99_ratio() is None) == (count < 100)
+
+
 def test_close_is_equal_and_still_has_a_difference() -> None:
     counts = Counts(SINCE)
     counts.add(Comparison(Verdict.CLOSE, "y: close", max_absolute=1e-5), 0.01, 0.01)
