@@ -16,6 +16,7 @@ from benchmarks.subjects import digits
 from benchmarks.wire import Request
 
 ROWS = 20
+ASKED = 1000
 JSON = {"Content-Type": "application/json"}
 TELLER = """
 import json
@@ -77,11 +78,14 @@ def make_teller(found: Stand, *, has_golden: bool = False) -> list[Asked]:
     golden: Path | None = None
     if has_golden:
         golden = folder / "golden.json"
-        asked = {"number": 41, "is_golden": True}
-        cases = [{"input": asked, "output": {"answer": 42}}]
+        known = {"number": 41, "is_golden": True}
+        cases = [{"input": known, "output": {"answer": 42}}]
         golden.write_text(json.dumps({"v": 1, "cases": cases}))
     found.workspace.images.create(
         "teller", models=["unused"], script=folder / "score.py", proof=False, golden=golden
     )
-    body = json.dumps({"number": 1}).encode()
-    return [Asked(Request("/score", body, JSON).bytes(), rb'"answer": ?2(\.0)?[,}]')]
+    asked = []
+    for number in range(ASKED):  # of one that ends its process again and again the server is wary
+        request = Request("/score", json.dumps({"number": number}).encode(), JSON)
+        asked.append(Asked(request.bytes(), rb'"answer": ?%d(\.0)?[,}]' % (number + 1)))
+    return asked

@@ -26,7 +26,7 @@ CARRIED = 0.8
 REPLICAS = 4
 LATE_S = 1.0
 BEFORE_S = 10.0
-AFTER_S = 40.0
+AFTER_S = 30.0
 QUIET_S = 3.0
 """Without a request that is late, until there is capacity."""
 LEAST_SHARE = 0.1
