@@ -45,9 +45,9 @@ def test_a_rollout_keeps_the_old_and_adds_what_the_next_step_needs() -> None:
     found = deployment(Share(1, 100), goal=2)
     preparing = Course(2, ((1, 100.0),))
     assert wanted_replicas(found, preparing, 10) == {1: 10, 2: 1}
-    shifting = replace_phase(preparing, 0)
-    assert wanted_replicas(found, shifting, 10) == {1: 10, 2: 3}
-    assert wanted_replicas(found, replace_phase(preparing, 1), 10) == {1: 10, 2: 10}
+    for step, needed in enumerate((1, 3, 10)):  # for 5, 25 and 100 %
+        shifting = replace_phase(preparing, step)
+        assert wanted_replicas(found, shifting, 10) == {1: 10, 2: needed}
 
 
 def replace_phase(course: Course, step: int) -> Course:
