@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.tracking.filled import POINTS, STARTED_MS, Made, made_runs
 
 ROOT = Path(__file__).parents[2]
-READY_S = 120.0
+READY_S = 240.0
 
 
 def python() -> Path | None:
