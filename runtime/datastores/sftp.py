@@ -81,9 +81,8 @@ class SftpFiles:
 
     def read(self, item: Item, offset: int) -> Iterator[bytes]:
         """In chunks of several MiB."""
-        self._still(item)
         with self._connected(item.path) as server:
-            yield from server.read(self._place(item.path), offset)
+            yield from server.read(self._place(item.path), offset, item.size_bytes)
         self._still(item)
 
     def write(self, content: Content, *, replace: bool) -> None:
@@ -96,8 +95,7 @@ class SftpFiles:
             if folder:
                 server.make_folders(self._place(folder))
             try:
-                server.fill(made, content.chunks(), content.modified_s)
-                arrived = server.seen(made).size_bytes
+                arrived = server.fill(made, content.chunks(), content.modified_s)
                 if arrived != content.size_bytes:
                     raise DamagedError(
                         f"{shown(content.path)} arrived with {arrived} bytes, not"

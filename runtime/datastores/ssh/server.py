@@ -55,6 +55,7 @@ class Server:
 
     def __init__(self, files: _FileSystem) -> None:
         self._files = files
+        self._made: set[str] = set()
 
     def seen(self, path: str, *, follows: bool = False) -> Seen:
         """Of a link itself, unless it ``follows``."""
@@ -65,22 +66,39 @@ class Server:
         found = self._do(lambda sftp: sftp.readdir(path))
         return [(name.filename, _seen(name.attrs)) for name in found]
 
-    def read(self, path: str, offset: int) -> Iterator[bytes]:
-        """In chunks of CHUNK_BYTES, each by many requests at once."""
+    def read(self, path: str, offset: int, size_bytes: int) -> Iterator[bytes]:
+        """Up to that size, in chunks of CHUNK_BYTES, each by many requests at once: asking for what
+        lies behind the end would be as many again."""
         with self._files.open(path, "rb") as file:
-            file.seek(offset)
-            while chunk := file.read(CHUNK_BYTES):
+            if offset:
+                file.seek(offset)
+            while offset < size_bytes:
+                chunk = file.read(min(CHUNK_BYTES, size_bytes - offset))
+                if not chunk:
+                    return
                 yield chunk
+                offset += len(chunk)
 
-    def fill(self, path: str, chunks: Iterator[bytes], modified_s: float | None) -> None:
-        """A new file: on the server's disk at the end, where it can do that."""
-        with self._files.open(path, "wb") as file:
+    def fill(self, path: str, chunks: Iterator[bytes], modified_s: float | None) -> int:
+        """A new file: on the server's disk at the end, where it can do that. How many bytes the
+        server then says that it has."""
+        try:
+            opened = self._files.open(path, "wb")
+        except FileNotFoundError:
+            self._made.clear()  # somebody removed the folder meanwhile
+            raise
+        with opened as file:
             for chunk in chunks:
                 file.write(chunk)
             with suppress(asyncssh.SFTPOpUnsupported):
                 file.fsync()
-        if modified_s is not None:
-            self._do(lambda sftp: sftp.utime(path, (modified_s, modified_s)))
+
+        async def finish(sftp: asyncssh.SFTPClient) -> asyncssh.SFTPAttrs:
+            if modified_s is not None:
+                await sftp.utime(path, (modified_s, modified_s))
+            return await sftp.lstat(path)
+
+        return _seen(self._do(finish)).size_bytes
 
     def publish(self, made: str, path: str, *, replace: bool) -> None:
         """SFTP's own rename refuses what is there; posix-rename replaces it at once."""
@@ -90,8 +108,10 @@ class Server:
             self._do(lambda sftp: sftp.rename(made, path))
 
     def make_folders(self, path: str) -> None:
-        """And those above."""
-        self._do(lambda sftp: sftp.makedirs(path, exist_ok=True))
+        """And those above; of this connection, once."""
+        if path not in self._made:
+            self._do(lambda sftp: sftp.makedirs(path, exist_ok=True))
+            self._made.add(path)
 
     def remove(self, path: str) -> None:
         """A file, or a link itself."""
@@ -99,6 +119,7 @@ class Server:
 
     def remove_folder(self, path: str) -> None:
         """One that is empty."""
+        self._made.clear()
         self._do(lambda sftp: sftp.rmdir(path))
 
     def close(self) -> None:

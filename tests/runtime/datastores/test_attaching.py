@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -171,6 +173,19 @@ def test_after_the_server_was_away_the_next_call_connects_again(
         wait_until(lambda: not children(sshd.pid), "the session has ended")
         datastore.download(tmp_path / "d")
         assert (tmp_path / "d/f").read_bytes() == b"1"
+
+
+def test_a_folder_that_somebody_removed_on_the_server_is_made_again(
+    tmp_path: Path, attach: Attach, sshd: Sshd
+) -> None:
+    (tmp_path / "f").write_bytes(b"1")
+    with attach(sftp_place(tmp_path, sshd)) as datastore:
+        datastore.upload(tmp_path / "f", "a/b")
+        shutil.rmtree(tmp_path / "store/a")
+        with contextlib.suppress(MissingFileError):  # once it may be taken for being there
+            datastore.upload(tmp_path / "f", "a/b")
+        datastore.upload(tmp_path / "f", "a/b")
+    assert (tmp_path / "store/a/b/f").read_bytes() == b"1"
 
 
 def test_an_upload_whose_connection_is_cut_is_completed_and_leaves_no_parts(
