@@ -247,7 +247,8 @@ def test_a_slower_release_is_taken_back_by_its_latency(
                 return "" if found is None else cause_of(found)
 
             cause = eventually(taken_back)
-        assert "times the p99 of the revision before it" in cause
+        # Which of the two says so first depends on how the answers come in.
+        assert "of the revision before it" in cause and ("p99" in cause or "median" in cause)
         assert [s.revision for s in made.deployments.get("web").traffic] == [1]
 
 
