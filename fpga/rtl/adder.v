@@ -10,8 +10,8 @@ module adder #(
     input  wire [7:0]  r,
     input  wire [7:0]  q_zero,
     input  wire [7:0]  r_zero,
-    input  wire [23:0] q_factor,   // at 1
-    input  wire [23:0] r_factor,   // at 1
+    input  wire [23:0] q_factor,
+    input  wire [23:0] r_factor,
     input  wire [4:0]  shift,      // at 3; its lower bits are kept for 4
     input  wire [7:0]  zero,       // at 5
     input  wire [7:0]  low,        // at 6
@@ -19,32 +19,41 @@ module adder #(
     output reg  [7:0]  result      // at 7
 );
     // 0
-    reg signed [8:0] q1, r1;
-    always @(posedge clk) begin
-        q1 <= {q[7], q} - {q_zero[7], q_zero};
-        r1 <= {r[7], r} - {r_zero[7], r_zero};
-    end
+    wire [8:0] q0 = {q[7], q} - {q_zero[7], q_zero};
+    wire [8:0] r0 = {r[7], r} - {r_zero[7], r_zero};
 
     // 1: a DSP48 takes a factor whole, others in two parts.
     wire signed [33:0] one, other;
     generate
         if (PACK != 0) begin : dsp48
+            reg signed [8:0]  q1, r1;
+            reg [23:0]        q_factor1, r_factor1;
             reg signed [33:0] q2, r2;
             always @(posedge clk) begin
-                q2 <= $signed({1'b0, q_factor}) * q1;
-                r2 <= $signed({1'b0, r_factor}) * r1;
+                q1 <= q0;
+                r1 <= r0;
+                q_factor1 <= q_factor;
+                r_factor1 <= r_factor;
+                q2 <= $signed({1'b0, q_factor1}) * q1;
+                r2 <= $signed({1'b0, r_factor1}) * r1;
             end
             assign one = q2;
             assign other = r2;
         end else begin : mult18
-            reg signed [26:0] q_lower, r_lower;
-            reg signed [16:0] q_upper, r_upper;
-            always @(posedge clk) begin
-                q_lower <= $signed({1'b0, q_factor[16:0]}) * q1;
-                q_upper <= $signed({1'b0, q_factor[23:17]}) * q1;
-                r_lower <= $signed({1'b0, r_factor[16:0]}) * r1;
-                r_upper <= $signed({1'b0, r_factor[23:17]}) * r1;
-            end
+            wire signed [26:0] q_lower, r_lower;
+            wire signed [16:0] q_upper, r_upper;
+            multiplier #(.A(18), .B(9)) multiply_ql (
+                .clk(clk), .a({1'b0, q_factor[16:0]}), .b(q0), .product(q_lower)
+            );
+            multiplier #(.A(8), .B(9)) multiply_qu (
+                .clk(clk), .a({1'b0, q_factor[23:17]}), .b(q0), .product(q_upper)
+            );
+            multiplier #(.A(18), .B(9)) multiply_rl (
+                .clk(clk), .a({1'b0, r_factor[16:0]}), .b(r0), .product(r_lower)
+            );
+            multiplier #(.A(8), .B(9)) multiply_ru (
+                .clk(clk), .a({1'b0, r_factor[23:17]}), .b(r0), .product(r_upper)
+            );
             wire signed [16:0] upper = q_upper + r_upper;
             wire signed [27:0] lower = q_lower + r_lower;
             assign one = {upper, 17'd0};

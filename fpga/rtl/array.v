@@ -1,7 +1,7 @@
 // The array: N lanes, each the dot product of the word read with its N weights, a tap a clock.
 //
 // Clocks, counted from the issue of a tap (0): the banks' words are there at 2, the weights at 3,
-// the accumulators hold the tap at A (6 for N = 8, else 7).
+// the accumulators hold the tap at A (7 for N = 8, else 8).
 `default_nettype none
 module array #(
     parameter N = 8,
@@ -25,7 +25,7 @@ module array #(
     // at A
     output wire [N*25-1:0]  acc
 );
-    localparam A = N == 8 ? 6 : 7;
+    localparam A = N == 8 ? 7 : 8;
 
     // What goes along with the tap.
     reg  [A-2:1] takes, firsts, maxima;
@@ -47,8 +47,14 @@ module array #(
     always @(posedge clk) if (takes[2]) word <= next_word;
 
     // Maxima need no tree: they are found at once and wait for the sums' pace.
-    reg [N*8-1:0] maximum;
-    wire [N*8-1:0] maximum_late;
+    reg [N*8-1:0] maximum;              // at 4
+    reg [N*8-1:0] late [5:A-1];
+    integer k;
+    always @(posedge clk) begin
+        late[5] <= maximum;
+        for (k = 6; k < A; k = k + 1) late[k] <= late[k-1];
+    end
+    wire [N*8-1:0] maximum_late = late[A-1];
     genvar i;
     generate
         for (i = 0; i < N; i = i + 1) begin : lane
@@ -57,19 +63,6 @@ module array #(
             always @(posedge clk)
                 if (takes[3] && maxima[3] && (firsts[3] || here > best)) maximum[8*i +: 8] <= here;
         end
-        if (A == 6) begin : late1
-            reg [N*8-1:0] kept;
-            always @(posedge clk) if (maxima[4]) kept <= maximum;
-            assign maximum_late = kept;
-        end else begin : late2
-            reg [N*8-1:0] kept1, kept2;
-            always @(posedge clk) begin
-                if (maxima[4]) kept1 <= maximum;
-                if (maxima[5]) kept2 <= kept1;
-            end
-            assign maximum_late = kept2;
-        end
-
         for (i = 0; i < N; i = i + 2) begin : pair
             wire [N*16-1:0] values0, values1;
             wire [N-1:0]    carries1;
@@ -77,15 +70,15 @@ module array #(
             reg load, multiplies, sums, accumulates, begins, takes_max;
             (* keep *)
             always @(posedge clk) begin
-                load        <= takes[1];
-                multiplies  <= takes[2];
-                sums        <= takes[3];
+                load        <= takes[2];
+                multiplies  <= takes[3];
+                sums        <= takes[4];
                 accumulates <= takes[A-2];
                 begins      <= firsts[A-2];
                 takes_max   <= maxima[A-2];
             end
             products #(.N(N), .PACK(PACK)) multiply (
-                .clk(clk), .load(load), .enable(multiplies), .next_word(next_word),
+                .clk(clk), .load(load), .enable(multiplies), .next_word(word),
                 .weights0(weights[N*8*i +: N*8]), .weights1(weights[N*8*(i+1) +: N*8]),
                 .values0(values0), .values1(values1), .carries1(carries1)
             );

@@ -65,14 +65,28 @@ module dot #(
         end
     endgenerate
 
-    localparam OUT = WIDTH + $clog2(TOTALS);
-    wire [OUT-1:0] total;
-    wire           total_carry;
-    sum_tree #(.COUNT(TOTALS), .WIDTH(WIDTH)) last (
-        .values(totals), .carries(total_carries), .out_value(total), .out_carry(total_carry)
-    );
+    // Three become two without a carry chain; the lowest bits are the carries.
+    function [24:0] wide(input [WIDTH-1:0] value);
+        wide = {{(25 - WIDTH){value[WIDTH-1]}}, value};
+    endfunction
+    wire [24:0] sum_before = first ? 25'd0 : acc;
+    wire [25:0] one, other;
+    generate
+        if (TOTALS == 1) begin : single
+            assign one = {sum_before, 1'b1};
+            assign other = {wide(totals), total_carries};
+        end else begin : double
+            wire [24:0] a = wide(totals[WIDTH-1:0]), b = wide(totals[2*WIDTH-1:WIDTH]);
+            wire [24:0] carry = sum_before & a | sum_before & b | a & b;
+            /* verilator lint_off UNUSED */
+            wire unused = carry[24];
+            /* verilator lint_on UNUSED */
+            assign one = {sum_before ^ a ^ b, total_carries[0]};
+            assign other = {carry[23:0], total_carries[1], total_carries[0]};
+        end
+    endgenerate
     /* verilator lint_off UNUSED */
-    wire [25:0] more = {first ? 25'd0 : acc, 1'b1} + {{(25 - OUT){total[OUT-1]}}, total, total_carry};
+    wire [25:0] more = one + other;
     /* verilator lint_on UNUSED */
     always @(posedge clk) if (enable) acc <= is_max ? {{17{maximum[7]}}, maximum} : more[25:1];
 endmodule

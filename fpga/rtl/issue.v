@@ -40,8 +40,7 @@ module issue #(
     input  wire        output_full,     // no place in the output FIFO
     input  wire        output_nearly,   // a single one
     input  wire        slot_done,       // the last result of the oldest slot is written next clock
-    output reg         moves,           // the tap is gone, or there is none
-    output reg         moves_copy,      // the same, for those who are far
+    output reg  [5:0]  moves_all,       // `moves` six times, for those who are far
     output reg         take,            // the array has it
     output wire        released_x,
     output wire        block_used,
@@ -56,6 +55,7 @@ module issue #(
     assign reserve = take && word_first && to_output;
 
     // What the present tap changes when it goes.
+    reg        moves;                   // the tap is gone, or there is none
     wire       computes = valid && !skip;
     wire       may_begin = computes && slot_first;
     reg  [5:0] computing;               // computed slots under way
@@ -109,8 +109,13 @@ module issue #(
     wire moves_next = rst || (moves ? !next_valid || next_skip || next_ok : stay_go);
     (* keep *)
     always @(posedge clk) moves <= moves_next;
-    (* keep *)
-    always @(posedge clk) moves_copy <= moves_next;
+    genvar i;
+    generate
+        for (i = 0; i < 6; i = i + 1) begin : copy
+            (* keep *)
+            always @(posedge clk) moves_all[i] <= moves_next;
+        end
+    endgenerate
 
     wire begins = take && slot_first;
     wire begins_block = begins && streamed;

@@ -1,8 +1,9 @@
 // Reads the commands of the input stream (docs/reference/fpga-engine.md, section 5).
 //
 // A header is taken in one clock and checked in the next, where it also waits for what it needs.
-// Payload beats are shifted into one wide register; a whole word is written from there, a clock
-// after its last beat. After an error everything is taken and dropped until a reset.
+// Payload beats are shifted into one register, of the width of X, and from there into a wide one; a
+// whole word is written a clock or two after its last beat. After an error everything is taken and
+// dropped until a reset.
 `default_nettype none
 module loader #(
     parameter N = 8,
@@ -10,7 +11,8 @@ module loader #(
     parameter W_WORDS = 512,
     parameter P_WORDS = 256,
     parameter D_WORDS = 64,
-    parameter X_WORDS = 256
+    parameter X_WORDS = 256,
+    parameter XL = $clog2(X_WORDS) + 1
 ) (
     input  wire               clk,
     input  wire               rst,       // soft or hard
@@ -22,23 +24,28 @@ module loader #(
     output wire               in_take,
     // the run
     input  wire               idle,
+    input  wire               settled,   // descriptors can be read
+    output wire               run_prepare,
     output reg                run_start, // the clock after
+    output reg                run_start_copy,
     output reg  [31:0]        run_samples,
     // halves of X: words below the limit are loaded, or will be in the next clock
     input  wire               release_x,
     input  wire               release_half,
-    output reg  [14:0]        x_limit0,
-    output reg  [14:0]        x_limit1,
+    output reg  [XL-1:0]      x_limit0,
+    output reg  [XL-1:0]      x_limit1,
     // streamed weights
     input  wire               block_used,
     output reg                block_done,
-    // words to write
+    // words to write: of X; of the others, which go through those of X and are a clock later
+    output reg  [N*8-1:0]     x_word,
+    output reg  [15:0]        x_address,
+    output reg                we_x,
     output reg  [N*N*8-1:0]   word,
     output reg  [15:0]        address,
     output reg                we_d,
     output reg                we_p,
     output reg                we_w,
-    output reg                we_x,
     // what the registers show
     output reg  [7:0]         error,
     output reg  [23:0]        error_command,
@@ -68,6 +75,8 @@ module loader #(
     reg [1:0]  is_busy;     // halves of X
     reg [1:0]  blocks;      // WSTREAM blocks loading, loaded or in use
     reg        has_program;
+    reg        writes;      // a word is whole in `x_word`, or will be in `word`
+    reg        block_ends;
 
     // A header, first clock: fields.
     wire [31:0] count = in_data[63:32];
@@ -109,7 +118,7 @@ module loader #(
     wire        is_early = is_input ? has_all_inputs : is_stream && idle;
     wire        is_wrong = is_bad || (is_run ? is_empty || !has_program
                                              : is_early || is_malformed || does_not_fit);
-    reg  [7:0]  fault;
+    reg  [7:0]  fault, failed;
     always @* begin
         if (is_bad) fault = 8'd1;
         else if (is_run) fault = 8'd5;
@@ -118,14 +127,19 @@ module loader #(
         else fault = 8'd2;
     end
 
-    wire may_go = is_input ? !is_busy[half] : is_stream ? !blocks[1] : idle;
+    wire may_go = is_input ? !is_busy[half] : is_stream ? !blocks[1] : idle && (settled || !is_run);
+    assign run_prepare = state == CHECK && is_run && may_go;
     wire granted = state == CHECK && !is_wrong && may_go;
+    wire runs = run_prepare && !is_bad && !is_empty && has_program;
     wire final_beat = is_last && is_final;
     wire cut_short = in_last && !final_beat;
     wire taken = in_valid && in_take;
     wire word_done = loads && in_valid && is_last;
 
-    always @(posedge clk) run_start <= granted && is_run && !rst;
+    (* keep *)
+    always @(posedge clk) run_start <= runs && !rst;
+    (* keep *)
+    always @(posedge clk) run_start_copy <= runs && !rst;
     assign in_take = state != CHECK;
     assign reading = in_packet || state == CHECK || state == LOAD;
 
@@ -135,26 +149,44 @@ module loader #(
     always @(posedge clk) loads <= loads_next;
     (* keep *)
     always @(posedge clk) loads_word <= loads_next;
-    always @(posedge clk) if (loads_word && in_valid) word <= {in_data, word[N*N*8-1:64]};
+    /* verilator lint_off UNUSED */
+    wire [N*8+63:0] x_shifted = {in_data, x_word};
+    wire [N*N*8+63:0] shifted = {x_word[N*8-1 -: 64], word};
+    /* verilator lint_on UNUSED */
+    always @(posedge clk) if (loads_word && in_valid) x_word <= x_shifted[N*8+63:64];
+    // Parts of the wide word have enables of their own.
+    localparam PARTS = N / 2, PART = N * N * 8 / PARTS;
+    genvar i;
+    generate
+        for (i = 0; i < PARTS; i = i + 1) begin : part
+            reg enable;
+            (* keep *)
+            always @(posedge clk) enable <= loads_word && in_valid;
+            always @(posedge clk) if (enable) word[PART*i +: PART] <= shifted[PART*i+64 +: PART];
+        end
+    endgenerate
+    always @(posedge clk) address <= x_address;
 
     // The place in X of a word within the half.
     wire [15:0] half_base = half ? HALF[15:0] : 16'd0;
 
     always @(posedge clk) begin
-        we_d <= 1'b0;
-        we_p <= 1'b0;
-        we_w <= 1'b0;
+        we_d <= writes && op == DESC && !rst;
+        we_p <= writes && op == PARAM && !rst;
+        we_w <= writes && (op == WEIGHT || is_stream) && !rst;
         we_x <= 1'b0;
-        block_done <= 1'b0;
+        writes <= 1'b0;
+        block_ends <= 1'b0;
+        block_done <= block_ends && !rst;
         if (taken) in_packet <= !in_last;
-        if (we_d || we_p || we_w || we_x) address <= address + 16'd1;
+        if (writes) x_address <= x_address + 16'd1;
 
         case (state)
             HEAD: if (in_valid) begin
                 state       <= CHECK;
                 op          <= in_data[7:0];
                 is_bad      <= in_data[15:8] != 8'hA5 || in_data[7:0] == 8'd0 || in_data[7:0] > WSTREAM;
-                address     <= in_data[31:16];
+                x_address   <= in_data[31:16];
                 run_samples <= count;
                 is_empty    <= count == 32'd0;
                 is_ragged   <= count_ragged;
@@ -173,13 +205,11 @@ module loader #(
             CHECK: begin
                 is_final <= words == 17'd1;
                 if (is_wrong) begin
-                    state         <= DROP;
-                    error         <= fault;
-                    error_command <= command;
+                    state  <= DROP;
+                    failed <= fault;
                 end else if (may_go) begin
                     state <= is_run ? HEAD : LOAD;
-                    if (is_run) command <= ends ? 24'd0 : command + 24'd1;
-                    if (is_input) address <= address + half_base;
+                    if (is_input) x_address <= x_address + half_base;
                 end
             end
             LOAD: if (in_valid) begin
@@ -188,25 +218,29 @@ module loader #(
                 if (is_last) begin
                     words    <= words - 17'd1;
                     is_final <= words == 17'd2;
-                    we_d  <= op == DESC;
-                    we_p  <= op == PARAM;
-                    we_w  <= op == WEIGHT || is_stream;
-                    we_x  <= is_input;
+                    writes   <= 1'b1;
+                    we_x     <= is_input;
                 end
                 if (cut_short) begin
-                    state         <= DROP;
-                    error         <= 8'd2;
-                    error_command <= command;
+                    state  <= DROP;
+                    failed <= 8'd2;
                 end else if (final_beat) begin
                     state      <= HEAD;
                     command    <= in_last ? 24'd0 : command + 24'd1;
-                    block_done <= is_stream;
+                    block_ends <= is_stream;
                 end
             end
             default: ;
         endcase
 
-        if (we_d) has_program <= 1'b1;
+        if (runs) command <= ends ? 24'd0 : command + 24'd1;
+        // Told a clock later. In that state `command` stands still.
+        if (state == DROP) begin
+            error         <= failed;
+            error_command <= command;
+        end
+
+        if (writes && op == DESC) has_program <= 1'b1;
         if (hard_rst) has_program <= 1'b0;
 
         if (rst) begin
@@ -215,39 +249,37 @@ module loader #(
             command       <= 24'd0;
             error         <= 8'd0;
             error_command <= 24'd0;
-            we_d          <= 1'b0;
-            we_p          <= 1'b0;
-            we_w          <= 1'b0;
             we_x          <= 1'b0;
-            block_done    <= 1'b0;
+            writes        <= 1'b0;
+            block_ends    <= 1'b0;
         end
     end
 
     // X: how far each half is loaded, and who has it. A new INPUT counts what lies before its first
     // word as loaded.
-    wire x_word = word_done && is_input;
+    wire x_grows = word_done && is_input;
+    reg  begins;                    // a clock after it was granted: `address` has the half
+    always @(posedge clk) begins <= granted && is_input;
     always @(posedge clk) begin
-        if (granted && is_input) begin
-            is_busy[half] <= 1'b1;
-            if (half) x_limit1 <= address[14:0] + HALF[14:0];
-            else x_limit0 <= address[14:0];
-        end
+        if (begins) is_busy[half] <= 1'b1;
+        if (begins && half) x_limit1 <= x_address[XL-1:0] + {{(XL-1){1'b0}}, x_grows};
+        if (begins && !half) x_limit0 <= x_address[XL-1:0] + {{(XL-1){1'b0}}, x_grows};
         // After a fault it does not matter.
         if (state == CHECK && is_input && may_go) begin
             inputs_left <= inputs_left - 32'd1;
             has_all_inputs <= inputs_left == 32'd1;
         end
         // A sample can be released before it is loaded to its end.
-        if (x_word && half && is_busy[1]) x_limit1 <= x_limit1 + 15'd1;
-        if (x_word && !half && is_busy[0]) x_limit0 <= x_limit0 + 15'd1;
-        if (x_word && is_final) half <= !half;
+        if (x_grows && half && is_busy[1]) x_limit1 <= x_limit1 + 1'b1;
+        if (x_grows && !half && is_busy[0]) x_limit0 <= x_limit0 + 1'b1;
+        if (x_grows && is_final) half <= !half;
         if (release_x && release_half) begin
             is_busy[1] <= 1'b0;
-            x_limit1   <= HALF[14:0];
+            x_limit1   <= HALF[XL-1:0];
         end
         if (release_x && !release_half) begin
             is_busy[0] <= 1'b0;
-            x_limit0   <= 15'd0;
+            x_limit0   <= {XL{1'b0}};
         end
         if (run_start) begin
             inputs_left <= run_samples;
@@ -256,8 +288,8 @@ module loader #(
         if (rst || run_start) begin
             half     <= 1'b0;
             is_busy  <= 2'b00;
-            x_limit0 <= 15'd0;
-            x_limit1 <= HALF[14:0];
+            x_limit0 <= {XL{1'b0}};
+            x_limit1 <= HALF[XL-1:0];
         end
         if (rst) has_all_inputs <= 1'b1;
     end

@@ -28,8 +28,10 @@ module output_fifo #(
     wire          last_beat = beat == BEATS[1:0] - 2'd1;
     wire          moves = out_valid && out_ready;
     wire          free = !out_valid || (moves && last_beat);
-    wire          pop = free && filled != 6'd0 && (all_issued || reserved > 6'd1);
+    // A word that finds none before it goes at once.
+    wire          pop = free && (filled != 6'd0 || push) && (all_issued || reserved > 6'd1);
     wire [N*8-1:0] head;
+    wire [N*8-1:0] leaves = filled != 6'd0 ? head : word;
 
     assign is_full = reserved == DEPTH[5:0];
     assign is_nearly = reserved == DEPTH[5:0] - 6'd1;
@@ -60,10 +62,10 @@ module output_fifo #(
     end
     generate
         if (BEATS == 1) begin : single
-            always @(posedge clk) if (pop) going <= head;
+            always @(posedge clk) if (pop) going <= leaves;
         end else begin : several
             always @(posedge clk)
-                if (pop) going <= head;
+                if (pop) going <= leaves;
                 else if (moves) going <= {64'd0, going[N*8-1:64]};
         end
     endgenerate

@@ -33,19 +33,19 @@ module registers #(
     output wire        soft_reset,     // asked for in this clock
     input  wire        rst,            // of the engine, which follows
     // what happens
-    input  wire        idle,
-    input  wire        reading,
+    input  wire        idle_now,
+    input  wire        reading_now,
     input  wire [7:0]  error,
     input  wire [23:0] error_command,
-    input  wire        run_start,
+    input  wire        run_start_now,
     input  wire [31:0] run_samples,
-    input  wire        run_end,
-    input  wire        run_quiet,      // the last output beat has gone, or goes now
-    input  wire        takes,
-    input  wire        stalls_input,
-    input  wire        stalls_output,
-    input  wire        beat_in,
-    input  wire        beat_out
+    input  wire        run_end_now,
+    input  wire        run_quiet_now,  // the last output beat goes
+    input  wire        takes_now,
+    input  wire        stalls_input_now,
+    input  wire        stalls_output_now,
+    input  wire        beat_in_now,
+    input  wire        beat_out_now
 );
     assign s_axil_bresp = 2'b00;
     assign s_axil_rresp = 2'b00;
@@ -55,8 +55,22 @@ module registers #(
     assign s_axil_awready = writes;
     assign s_axil_wready = writes;
     assign soft_reset = writes && s_axil_awaddr[7:2] == 6'h0C && s_axil_wstrb[0] && s_axil_wdata[0];
-    wire reads = s_axil_arvalid && !s_axil_rvalid;
+    // A read takes a clock more, so that it sees what happened in the clock before it came.
+    reg  [7:2] address;
+    reg  looks;
+    wire reads = s_axil_arvalid && !s_axil_rvalid && !looks;
     assign s_axil_arready = reads;
+
+    // All of it comes from afar, and is noted a clock later.
+    reg idle, reading, run_start, run_end, run_quiet, takes, stalls_input, stalls_output;
+    reg beat_in, beat_out, rst_late;
+    always @(posedge clk) begin
+        {idle, reading, run_start, run_end, run_quiet}
+            <= {idle_now, reading_now, run_start_now, run_end_now, run_quiet_now};
+        {takes, stalls_input, stalls_output, beat_in, beat_out}
+            <= {takes_now, stalls_input_now, stalls_output_now, beat_in_now, beat_out_now};
+        rst_late <= rst;
+    end
 
     reg [31:0] model;
     reg [63:0] counting, cycles;
@@ -78,7 +92,7 @@ module registers #(
         arrays <= run_start ? 32'd0 : arrays + {31'd0, takes};
         stalls_in <= run_start ? 32'd0 : stalls_in + {31'd0, stalls_input};
         stalls_out <= run_start ? 32'd0 : stalls_out + {31'd0, stalls_output};
-        if (run_start) of_run <= run_samples;
+        if (run_start_now) of_run <= run_samples;
         if (run_start) ended <= 1'b0;
         else if (run_quiet && !idle) ended <= 1'b1;
         if (!ended && ((run_quiet && !idle) || run_end)) cycles <= counting;  // or without output
@@ -91,7 +105,7 @@ module registers #(
         beats_in  <= beats_in + {31'd0, beat_in};
         beats_out <= beats_out + {31'd0, beat_out};
 
-        if (rst) begin
+        if (rst_late) begin
             model        <= 32'd0;
             cycles       <= 64'd0;
             array_cycles <= 32'd0;
@@ -107,7 +121,7 @@ module registers #(
 
     reg [31:0] value;
     always @* begin
-        case (s_axil_araddr[7:2])
+        case (address)
             6'h00: value = 32'h49465259;
             6'h01: value = 32'd1;
             6'h02: value = {16'd0, RQ[7:0], N[7:0]};
@@ -134,11 +148,16 @@ module registers #(
         endcase
     end
     always @(posedge clk) begin
-        if (reads) begin
+        looks <= reads;
+        if (reads) address <= s_axil_araddr[7:2];
+        if (looks) begin
             s_axil_rvalid <= 1'b1;
             s_axil_rdata  <= value;
         end else if (s_axil_rready) s_axil_rvalid <= 1'b0;
-        if (!rst_n) s_axil_rvalid <= 1'b0;
+        if (!rst_n) begin
+            looks         <= 1'b0;
+            s_axil_rvalid <= 1'b0;
+        end
     end
     /* verilator lint_off UNUSED */
     wire unused = |{s_axil_awaddr[1:0], s_axil_araddr[1:0]};

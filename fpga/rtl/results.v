@@ -44,7 +44,7 @@ module results #(
     output wire [N*8-1:0]   word,
     output reg              slot_done    // a clock before the slot's last word is written
 );
-    localparam A = N == 8 ? 6 : 7;
+    localparam A = N == 8 ? 7 : 8;
     localparam R = N / RQ;
     localparam PLAIN = A + 7 + R;        // when a word is written
     localparam ADDED = PLAIN + 7;
@@ -89,32 +89,31 @@ module results #(
     end
 
     // The layer's constants, there from A + 6 on.
-    (* ram_style = "distributed" *)
-    reg [108:0] constants [0:D_WORDS-1];
-    always @(posedge clk) if (d_we) constants[d_waddr] <= {
-        d_word[360 +: 24], d_word[384 +: 32], d_word[416 +: 29], d_word[448 +: 24]
-    };
-    reg [DA-1:0] index_late [1:A+4];
+    reg [DA-1:0] index_late [1:A+3];
     reg [DA-1:0] layer;
     wire [7:0]   high6, low6, zero6, c_high, c_low, c_zero, c_r_zero;
     wire [4:0]   c_shift;
     wire [23:0]  c_q_factor, c_r_factor;
-    reg  [108:0] constant;
+    wire [108:0] constant;
     always @(posedge clk) begin
         index_late[1] <= index;
-        for (k = 2; k <= A + 4; k = k + 1) index_late[k] <= index_late[k-1];
-        if (ends[A+4]) layer <= index_late[A+4];
-        constant <= constants[layer];
+        for (k = 2; k <= A + 3; k = k + 1) index_late[k] <= index_late[k-1];
+        if (ends[A+3]) layer <= index_late[A+3];
     end
+    memory #(.WIDTH(109), .WORDS(D_WORDS), .BLOCK(0)) constants (
+        .clk(clk), .ce(1'b1), .we(d_we), .waddr(d_waddr),
+        .wdata({d_word[360 +: 24], d_word[384 +: 32], d_word[416 +: 29], d_word[448 +: 24]}),
+        .raddr(layer), .rdata(constant)
+    );
     assign {high6, low6, zero6, c_high, c_low, c_zero, c_r_zero, c_shift, c_q_factor, c_r_factor}
         = constant;
     // Each is used some clocks later: A + 6 is number 0 here.
-    reg [7:0] high7, low7, zero7, zero8, r_zero7, r_zero8;
+    reg [7:0] zero7, zero8, r_zero7, r_zero8;
     always @(posedge clk) begin
-        {high7, low7, zero7, r_zero7} <= {high6, low6, zero6, c_r_zero};
+        {zero7, r_zero7} <= {zero6, c_r_zero};
         {zero8, r_zero8} <= {zero7, r_zero7};
     end
-    reg [47:0] factors [1:3];
+    reg [47:0] factors [1:2];
     reg [4:0]  shift [1:5];
     reg [7:0]  out_zero [1:7];
     reg [15:0] out_range [1:8];
@@ -123,7 +122,7 @@ module results #(
         shift[1]     <= c_shift;
         out_zero[1]  <= c_zero;
         out_range[1] <= {c_high, c_low};
-        for (k = 2; k <= 3; k = k + 1) factors[k] <= factors[k-1];
+        factors[2] <= factors[1];
         for (k = 2; k <= 5; k = k + 1) shift[k] <= shift[k-1];
         for (k = 2; k <= 7; k = k + 1) out_zero[k] <= out_zero[k-1];
         for (k = 2; k <= 8; k = k + 1) out_range[k] <= out_range[k-1];
@@ -179,12 +178,12 @@ module results #(
         for (i = 0; i < RQ; i = i + 1) begin : lane
             requantiser #(.PACK(PACK)) requantise (
                 .clk(clk), .acc(group[25*i +: 25]), .parameters(parameters[64*i +: 64]),
-                .zero(zero6), .low(low7), .high(high7), .result(plain[8*i +: 8])
+                .zero(zero6), .low(low6), .high(high6), .result(plain[8*i +: 8])
             );
             adder #(.PACK(PACK)) add (
                 .clk(clk), .q(plain[8*i +: 8]), .r(residual[8*i +: 8]),
                 .q_zero(zero8), .r_zero(r_zero8),
-                .q_factor(factors[3][47:24]), .r_factor(factors[3][23:0]),
+                .q_factor(factors[2][47:24]), .r_factor(factors[2][23:0]),
                 .shift(shift[5]), .zero(out_zero[7]),
                 .low(out_range[8][7:0]), .high(out_range[8][15:8]), .result(added[8*i +: 8])
             );

@@ -5,5 +5,5 @@ resources   yosys for Xilinx 7 series: LUTs, registers, DSPs, block RAMs (an est
 route       yosys and nextpnr for an ECP5-85F: placed and routed, with its real Fmax
 
 python -m fpga.synthesis resources [N]
-python -m fpga.synthesis route
+python -m fpga.synthesis route [FOLDER [SPEED]]     speed grade: 6, 7 or 8
 """

@@ -1,4 +1,4 @@
-"""python -m fpga.synthesis resources [N] | route [FOLDER]"""
+"""python -m fpga.synthesis resources [N] | route [FOLDER [SPEED]]"""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def main(arguments: list[str]) -> int:
         if what == "route":
             folder = Path(arguments[1] if len(arguments) > 1 else "build/ecp5").absolute()
             folder.mkdir(parents=True, exist_ok=True)
-            routed = route(folder, _tool("nextpnr-ecp5"), _tool("ecppack"))
-            print(f"N = 8 on an ECP5-85F: {routed.fmax_mhz:.1f} MHz, {routed.bitstream}")
+            speed = int(arguments[2]) if len(arguments) > 2 else 6
+            routed = route(folder, _tool("nextpnr-ecp5"), _tool("ecppack"), speed)
+            print(f"N = 8 on an ECP5-85F-{speed}: {routed.fmax_mhz:.1f} MHz, {routed.bitstream}")
             return 0
     except ToolError as error:
         print(error, file=sys.stderr)

@@ -9,14 +9,19 @@ from fpga.isa.shape import EngineShape
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 _ENGINE = (
-    *("adder", "array", "dot", "engine", "fifo", "issue", "loader", "memory", "output_fifo"),
-    *("prefetch", "products", "registers", "requantiser", "results", "slice", "sum_tree", "walker"),
+    *("adder", "array", "descriptors", "dot", "engine", "fifo", "issue", "loader", "memory"),
+    *("multiplier", "output_fifo", "prefetch", "products", "registers", "requantiser", "results"),
+    *("slice", "sum_tree", "walker"),
 )
 
 
-def engine_sources() -> list[Path]:
-    """The files of module `engine`."""
-    return [RTL / f"{name}.v" for name in _ENGINE]
+def engine_sources(ecp5: bool = False) -> list[Path]:
+    """The files of module `engine`. ecp5: with an ECP5's memories and multipliers (PACK = 0)."""
+    chosen = []
+    for name in _ENGINE:
+        special = RTL / "ecp5" / f"{name}.v"
+        chosen.append(special if ecp5 and special.exists() else RTL / f"{name}.v")
+    return chosen
 
 
 def parameters(shape: EngineShape, pack: bool) -> Mapping[str, int]:

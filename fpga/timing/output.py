@@ -55,7 +55,7 @@ class Output:
             return -1
         self._leave(len(self.written) - 1)
         free = self.leaves[-1] + self.word_beats if self.leaves else 0
-        return max(self.written[-1] + 1, free, all_issued) + self.word_beats
+        return max(self.written[-1], free, all_issued) + self.word_beats
 
     def _room(self, word: int) -> int:
         """From which clock on the word may begin. The words before it have begun."""
@@ -68,4 +68,4 @@ class Output:
         """When the first `count` words leave. The one after each has begun."""
         for word in range(len(self.leaves), count):
             free = self.leaves[word - 1] + self.word_beats if word else 0
-            self.leaves.append(max(self.written[word] + 1, free, self.firsts[word + 1] + 1))
+            self.leaves.append(max(self.written[word], free, self.firsts[word + 1] + 1))

@@ -13,7 +13,7 @@ from fpga.isa import packet
 from fpga.isa.descriptor import Descriptor
 from fpga.isa.shape import BANK_OUT, BANK_X, EngineShape
 from fpga.timing.output import Output
-from fpga.timing.pipeline import FIRST_TAP, HEADER_TO_START, written
+from fpga.timing.pipeline import ALL_ISSUED, FIRST_TAP, HEADER_TO_START, written
 from fpga.timing.stream import Stream
 from fpga.timing.walk import Walk, source_words, walk, walk_by_word
 
@@ -96,8 +96,8 @@ class _Run:
                 else:
                     self.gone += 1
                     self.complete.append(self.complete[-1] if self.complete else 0)
-        ends = self.output.last_beat(all_issued=self.gone + 1)
-        quiet = max(self.gone + 1, self.complete[-1], ends + 1)
+        ends = self.output.last_beat(all_issued=self.gone + ALL_ISSUED)
+        quiet = max(self.gone + ALL_ISSUED, self.complete[-1], ends + 1)
         self.idle_from = quiet + 1
         if self.output.is_empty:
             ends = quiet

@@ -12,7 +12,13 @@ import numpy as np
 from fpga.errors import ProgramError
 from fpga.isa import packet
 from fpga.isa.shape import EngineShape
-from fpga.timing.pipeline import BEAT_TO_LOADER, CHECK_TO_START, WORD_TO_READ
+from fpga.timing.pipeline import (
+    BEAT_TO_LOADER,
+    BLOCK_TO_READ,
+    CHECK_TO_START,
+    SETTLES,
+    WORD_TO_READ,
+)
 
 Array = Any
 
@@ -35,6 +41,7 @@ class Stream:
     _at: int = 0
     _beat: int = 0
     _free: int = 0
+    _settled: int = 0
 
     def start(self, idle_from: int) -> tuple[int, int]:
         """(clock, samples) of the next RUN, which waits for the engine to be idle. Commands that
@@ -47,9 +54,12 @@ class Stream:
                 raise ProgramError("an input or streamed weights without a run")
             check = max(check, idle_from)
             if command.op == packet.RUN:
+                check = max(check, self._settled)
                 self._free = check + 1
                 return check + CHECK_TO_START, command.samples
-            self._payload(command, check)
+            taken = self._payload(command, check)
+            if command.op == packet.DESC:
+                self._settled = int(taken[-1]) + SETTLES
 
     def has_run(self) -> bool:
         """Is there another RUN?"""
@@ -87,7 +97,7 @@ class Stream:
         if command.op == packet.INPUT:
             self.inputs.append((command.address, taken[unit - 1 :: unit] + WORD_TO_READ))
         else:
-            self.blocks.append(int(taken[-1]) + WORD_TO_READ)
+            self.blocks.append(int(taken[-1]) + BLOCK_TO_READ)
 
     def _next(self) -> packet.Command:
         if self._at == len(self.commands):

@@ -16,12 +16,14 @@ from fpga.synthesis.sources import RTL, engine_sources, parameters
 
 Array = Any
 ROOM = 1 << 20
+ECP5_CELLS = Path(__file__).with_name("ecp5_cells.v")
 
 
-def engine_library(shape: EngineShape, pack: int) -> Path:
-    """The engine of a shape in C, for this machine."""
+def engine_library(shape: EngineShape, pack: int, ecp5: bool = False) -> Path:
+    """The engine of a shape in C, for this machine. ecp5: with models of an ECP5's hard blocks."""
     settings = parameters(shape, bool(pack))
-    return build("engine", RTL / "bench.cpp", settings, verilog=engine_sources())
+    verilog = engine_sources(ecp5) + ([ECP5_CELLS] if ecp5 else [])
+    return build("engine", RTL / "bench.cpp", settings, verilog=verilog)
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Output:
 class Bench:
     """An engine after power-up. Close it."""
 
-    def __init__(self, shape: EngineShape, pack: int = 1) -> None:
+    def __init__(self, shape: EngineShape, pack: int = 1, ecp5: bool = False) -> None:
         self.shape = shape
-        self._lib = ctypes.CDLL(str(engine_library(shape, pack)))
+        self._lib = ctypes.CDLL(str(engine_library(shape, pack, ecp5)))
         u64, pointer = ctypes.c_uint64, ctypes.c_void_p
         self._lib.bench_new.restype = pointer
         self._lib.bench_free.argtypes = [pointer]

@@ -35,3 +35,12 @@ def test_random_programs_give_the_emulators_words(
             assert bench.read(registers.ERROR) == 0
             assert bench.read(registers.SAMPLES) == case.samples
             assert bench.read(registers.BEATS_OUT) == len(case.answer)
+
+
+def test_with_the_hard_blocks_of_an_ecp5_it_is_the_same_engine() -> None:
+    for seed in range(20):
+        case = random_case(seed, TINY)
+        with Bench(TINY, 0, ecp5=True) as bench:
+            bench.send(case.loading, in_rate=180, seed=seed)
+            output = bench.send(case.running, 1, in_rate=180, out_rate=180, seed=seed)
+            assert np.array_equal(output.packets()[0], case.answer), seed

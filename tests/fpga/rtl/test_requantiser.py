@@ -18,7 +18,7 @@ Array = Any
 def requantise(pack: int, total: Array, scale: Array, zero: int, low: int, high: int) -> Array:
     """What the hardware makes of each total with each scale; half of a total comes as bias."""
     harness = RTL / "bench_requantiser.cpp"
-    verilog = [path for path in engine_sources() if path.stem == "requantiser"]
+    verilog = [path for path in engine_sources() if path.stem in ("multiplier", "requantiser")]
     lib = ctypes.CDLL(str(build("requantiser", harness, {"PACK": pack}, verilog=verilog)))
     acc = np.ascontiguousarray(total - (total >> 1), np.int32)
     words = encode_parameters(total >> 1, scale)

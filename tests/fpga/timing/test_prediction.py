@@ -9,6 +9,7 @@ from fpga.errors import ProgramError
 from fpga.isa import packet, registers
 from fpga.isa.shape import EngineShape
 from fpga.timing import predict
+from fpga.timing.pipeline import SETTLES
 from tests.fpga.rtl.bench import Bench
 from tests.fpga.rtl.networks import mlp, running
 from tests.fpga.rtl.programs import BUSY, FULL, SLOW, TINY, WIDE, random_case, slow
@@ -30,6 +31,7 @@ def test_random_programs_take_the_predicted_clocks(
         times = times.astype(np.int64) - int(times[0])
         with Bench(shape, pack) as bench:
             bench.send(case.loading)
+            bench.run(SETTLES)
             output = bench.send(case.running, 1, times=times, limit=500_000)
             bench.wait_idle()
             predicted = predict(shape, case.program, case.running, times)
@@ -44,6 +46,7 @@ def test_networks_take_the_predicted_clocks(shape: EngineShape, widths: list[int
     network = mlp(rng, shape, widths)
     with Bench(shape) as bench:
         bench.send(network.loading())
+        bench.run(SETTLES)
         for samples in (1, 2, 33):
             beats = running(network.inputs(rng, samples, shape.n))
             bench.send(beats, packets=1)
@@ -58,6 +61,7 @@ def test_the_second_run_of_a_packet_waits_for_the_first() -> None:
     beats = packet.join([running(inputs), network.loading(), running(inputs[:2])])
     with Bench(TINY) as bench:
         bench.send(network.loading())
+        bench.run(SETTLES)
         output = bench.send(beats, packets=2)
         predicted = predict(TINY, network.program, beats)
         assert bench.read(registers.CYCLES_LOW) == predicted.cycles
