@@ -32,6 +32,8 @@ AGAIN = "again"
 CERTIFICATES = "certificates"
 EMPTY = "127.0.0.1:1"
 """The address of a slot that nobody has; it is in maintenance, so nothing goes there."""
+LUA_S = 4.0
+"""HAProxy's own bound of what its Lua may take."""
 RETRIES, RETRIES_REPEATABLE = 8, 2
 """Of requests that no server got. What may be run twice is sent again even after it was begun: a
 request that kills replicas may kill three."""
@@ -139,7 +141,14 @@ def _global(layout: Layout, description: str) -> list[str]:
         *([f"description {description}"] if description else []),
         *([f"nbthread {balance.threads}"] if balance.threads else []),
         f"lua-load {holding.FILE}",
+        # Of a wait its looks alone count, but on a machine with too few cores they add up to
+        # HAProxy's 4 s, and the request would be lost. The wait ends by itself.
+        f"tune.lua.session-timeout {_ms(_longest_hold_s(layout))}",
     ]
+
+
+def _longest_hold_s(layout: Layout) -> float:
+    return max([LUA_S, *(placed.service.limits.hold_s for placed in layout.services)])
 
 
 def _defaults() -> list[str]:

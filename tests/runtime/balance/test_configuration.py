@@ -94,6 +94,11 @@ def test_only_what_no_replica_got_is_sent_again_unless_it_may_run_twice() -> Non
     assert "option redispatch 1" in text
 
 
+def test_the_wait_for_a_replica_is_ended_by_no_bound_of_haproxy_on_lua() -> None:
+    assert "tune.lua.session-timeout 30000ms" in text_of(BALANCE)
+    assert "tune.lua.session-timeout 4000ms" in text_of(Balance((FULL,)))
+
+
 def test_neither_keys_nor_their_digests_nor_paths_of_the_machine_are_in_it() -> None:
     text = text_of(Balance((replace(FULL, certificate="/root/secret place/cert.pem"),)))
     assert "0" * 64 not in text
