@@ -37,7 +37,10 @@ def route(folder: Path, nextpnr: str, ecppack: str, speed: int = 6, seed: int = 
     speed: the chip's grade, 6 (slowest), 7 or 8. seed: of eight that were tried the fastest.
     Raises ToolError.
     """
-    sources = " ".join(str(path) for path in [*engine_sources(ecp5=True), RTL / "serial.v"])
+    # The order matters: another one gives other names, and with them another placement.
+    files = [*engine_sources(ecp5=True), RTL / "serial.v"]
+    files.sort(key=lambda path: (path.parent == RTL, path.name))
+    sources = " ".join(map(str, files))
     script = f"read_verilog {sources}; synth_ecp5 -abc9 -top serial -json engine.json"
     run_tool(["yosys", "-q", "-p", script], folder, timeout_s=1800)
     log = run_tool(
