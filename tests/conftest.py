@@ -13,6 +13,7 @@ import pytest
 
 pytest_plugins = ["tests.engine", "tests.broker"]
 STRICT = os.environ.get("INFERRY_STRICT") == "1"
+LONG_ID = 32
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -35,3 +36,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Two workers must name a test alike, and compressed bytes have the second in which they were
+    made in them, others are random."""
+    return argname if isinstance(val, bytes | bytearray) and len(val) > LONG_ID else None
