@@ -1,6 +1,6 @@
 # make demo: the main job on real input. make demo-edge: two devices, their hub and a rollout.
 # make demo-fpga: a model compiled for an FPGA, on a board that is simulated.
-# make fpga-ecp5: the engine placed and routed on an ECP5 (needs yosys; half an hour).
+# make fpga-ecp5: the engine placed and routed on an ECP5 (needs yosys; five minutes).
 # make test: the tests. All set themselves up.
 PY := .venv/bin/python
 JOBS ?= 2
