@@ -42,6 +42,8 @@ CONNECTIONS = 16
 REQUEST_S = 15.0
 IDLE_S = 60.0
 SWALLOW_S = 2.0
+POLL_S = 0.5
+"""How long its end may take; a device need not wake up for it more often."""
 MAX_LOCK_S = 7 * 86_400.0
 
 
@@ -90,7 +92,7 @@ class ModuleEndpoint:
             os.chmod(self.path, 0o666)
             threading.Thread(
                 target=server.serve_forever,
-                kwargs={"poll_interval": 0.5},
+                kwargs={"poll_interval": POLL_S},
                 name=f"endpoint of {self.module}",
                 daemon=True,
             ).start()

@@ -44,6 +44,11 @@ class Box:
         self.records += records
 
 
+@pytest.fixture(autouse=True)
+def ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_S", 0.01)
+
+
 @contextlib.contextmanager
 def _open(
     folder: Path,
