@@ -239,6 +239,8 @@ def test_an_image_is_made_shown_reported_and_simulated(cli: Cli, image: str) -> 
         "provenance": "simulation",
         "boards": ["Pynq-Z1", "Pynq-Z2"],
     }
+    assert shown.pop("came_from") == ["model tiny:1"]
+    assert shown.pop("used_by") == []
     assert json.loads(cli("image", "list", "-o", "json").stdout) == [shown]
     assert "fpga (simulation)" in cli("image", "list").stdout
     table = cli("image", "show", "i").stdout

@@ -173,7 +173,13 @@ def test_ctrl_c_ends_an_upload_and_leaves_no_half_file(
     os.truncate(tmp_path / "big", 4000 * MIB)  # more than can be sent before it is ended
     command = [sys.executable, "-m", "runtime.cli.main", "datastore", "upload", "big", "-d", "lab"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has its jobs in the background ignore Ctrl-C, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     store = tmp_path / "store"
     with process:

@@ -126,14 +126,16 @@ class Field:
         )
 
     def _answer(self) -> None:
+        """Who asks does so by the machine's clock, beside which this one may be far ahead."""
+        now_ms = time.time_ns() // 1_000_000
         with self.database.reader() as connection:
-            open_ = command_queue.open_commands(connection, int(self.now_s * 1000))
-            asked = [command_queue.command(connection, id, int(self.now_s * 1000)) for id in open_]
+            open_ = command_queue.open_commands(connection, now_ms)
+            asked = [command_queue.command(connection, id, now_ms) for id in open_]
         for found in asked:
             if found is not None and found[0] not in self.offline:
                 reply = Reply(1, found[1].id, True, f"{SAID} from {found[0]}\n")
                 with self.database.writer() as connection:
-                    command_queue.keep_reply(connection, found[0], reply, int(self.now_s * 1000))
+                    command_queue.keep_reply(connection, found[0], reply, now_ms)
 
 
 @contextlib.contextmanager

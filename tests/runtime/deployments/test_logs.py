@@ -10,7 +10,6 @@ from edge.errors import EdgeError
 from registry import Workspace
 from runtime.deployments.logs import logs_of
 from runtime.deployments.paths import run_folder
-from runtime.errors import BadValueError
 
 ID = "web.1.a1b2c3"
 
@@ -63,5 +62,5 @@ def test_an_engine_that_is_away_is_an_error_of_the_host(made: Workspace, tmp_pat
 
 def test_those_of_devices_are_asked_of_the_hub(made: Workspace) -> None:
     deployed(made, "edge", {"condition": "tags.site = 'a'"})
-    with pytest.raises(BadValueError, match="inferry edge logs DEVICE web"), logs_of(made, "web"):
-        pass
+    with logs_of(made, "web") as read, pytest.raises(EdgeError, match="press-9"):
+        read("press-9", 2)
