@@ -220,11 +220,6 @@ def unpack_artifact(store: BlobStore, digest: str, folder: Path) -> Path:
     return folder
 
 
-def is_artifact(document: Mapping[str, Any]) -> bool:
-    """Whether an image's manifest is that of an FPGA artifact."""
-    return document.get("artifactType") == ARTIFACT
-
-
 def read_bitstream(program: bytes, refused: _Refusal) -> Bitstream:
     """What a program.json says of its bitstream. Raises what ``refused`` makes of a reason."""
     try:

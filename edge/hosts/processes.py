@@ -32,7 +32,7 @@ from pathlib import Path
 from edge.errors import HostError
 from edge.hosts.board import check_root, with_board
 from edge.hosts.boot import boot_id
-from edge.hosts.cgroup import Cgroups, find_cgroups
+from edge.hosts.cgroup import Cgroups
 from edge.hosts.fingerprint import fingerprint
 from edge.hosts.port import SECRETS_VARIABLE, Instance, InstanceId, Observed
 from edge.hosts.run_folder import MARKER, RunFolder, Spec, remove_tree
@@ -174,11 +174,6 @@ class ProcessHost:
             user=user,
             cgroup=None if group is None else str(group),
         )
-
-
-def host_here(folder: Path, stock: Stock, user: tuple[int, int] | None = None) -> ProcessHost:
-    """With the cgroups of this machine, if they can be had."""
-    return ProcessHost(folder, stock, user=user, cgroups=find_cgroups())
 
 
 def chosen_cpus(module: str, cpus: float | None, available: Sequence[int]) -> list[int] | None:

@@ -17,7 +17,6 @@ r.key, r.id, r.experiment, e.name, r.number, r.name, p.id, r.status, r.cause, r.
 r.revision, r.environment, r.started_ms, r.ended_ms, r.is_deleted, r.cancel_requested
 """
 FROM = "runs r JOIN experiments e ON e.id = r.experiment LEFT JOIN runs p ON p.key = r.parent"
-MIN_PREFIX_CHARS = 4
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _WHAT: dict[Pairs, str] = {"run_params": "param", "run_tags": "tag", "run_properties": "property"}
 Found = list[RunRecord]
