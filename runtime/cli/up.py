@@ -49,9 +49,18 @@ ASK_EVERY_S = 0.5
     metavar="ADDRESS:PORT",
     help="Speak KEDA's gRPC protocol for external scalers there. [default: nowhere]",
 )
+@click.option(
+    "--haproxy-metrics",
+    metavar="ADDRESS:PORT",
+    help="Have HAProxy show its own metrics to Prometheus there, at /metrics. [default: nowhere]",
+)
 @workspace_option
 def up(
-    wait_s: float | None, listen: str | None, listen_keda: str | None, workspace_dir: Path | None
+    wait_s: float | None,
+    listen: str | None,
+    listen_keda: str | None,
+    haproxy_metrics: str | None,
+    workspace_dir: Path | None,
 ) -> None:
     """Keep the deployments of a workspace as they are declared, until Ctrl-C or SIGTERM.
 
@@ -59,6 +68,7 @@ def up(
     next inferry up finds it."""
     http = None if listen is None else place_of(listen)
     keda = None if listen_keda is None else place_of(listen_keda)
+    haproxy = None if haproxy_metrics is None else place_of(haproxy_metrics)
     require_haproxy()
     with (
         open_workspace(workspace_dir) as workspace,
@@ -66,7 +76,7 @@ def up(
         contextlib.ExitStack() as held,
     ):
         if _took_over(held, workspace.root, stopping, wait_s):
-            _control(workspace, stopping, http, keda)
+            _control(workspace, stopping, http, keda, haproxy)
 
 
 class News:
@@ -111,6 +121,7 @@ def _control(
     stopping: threading.Event,
     http: tuple[str, int] | None,
     keda: tuple[str, int] | None,
+    haproxy: tuple[str, int] | None,
 ) -> None:
     from runtime.deployments.here import controller_of
 
@@ -122,7 +133,7 @@ def _control(
 
     with (
         logged(tell),
-        controller_of(workspace, told=tell) as controller,
+        controller_of(workspace, told=tell, metrics=haproxy) as controller,
         contextlib.ExitStack() as held,
         running(controller) as check,
     ):

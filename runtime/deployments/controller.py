@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -62,8 +62,11 @@ class Controller:
         *,
         tick_s: float = TICK_S,
         told: Callable[[str], None] = lambda line: None,
+        metrics: tuple[str, int] | None = None,
     ) -> None:
+        """``metrics``: address and port where HAProxy shows its own to Prometheus."""
         self._workspace, self._balancer, self._unit_of = workspace, balancer, unit_of
+        self._metrics = metrics
         self._tick_s, self._told = tick_s, told
         self._stopping = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
@@ -273,11 +276,15 @@ class Controller:
         while True:
             wanted = [left[name] for name in sorted(left)]
             try:
-                self._balancer.apply(Balance(tuple(wanted)), keep_certificates=keeping)
+                self._balancer.apply(_balance_of(wanted, self._metrics), keep_certificates=keeping)
                 return refused
             except BalanceError as error:
                 now = datetime.datetime.now(datetime.UTC)
                 found = culprit(wanted, self._balanced, now, forgiven=keeping)
+                if found is None and self._metrics is not None:
+                    logger.warning("HAProxy's metrics are left out from now on: %s", error)
+                    self._metrics = None
+                    continue
                 if found is None:
                     return dict.fromkeys(services, str(error))
                 name, said = found
@@ -287,6 +294,12 @@ class Controller:
                     keeping.add(name)  # a service goes on with the one that it has
                 else:
                     del left[name]
+
+
+def _balance_of(services: Sequence[Service], metrics: tuple[str, int] | None) -> Balance:
+    if metrics is None:
+        return Balance(tuple(services))
+    return Balance(tuple(services), metrics_address=metrics[0], metrics_port=metrics[1])
 
 
 @contextlib.contextmanager

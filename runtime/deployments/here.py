@@ -35,8 +35,14 @@ ROOTS_FOLDER = Path("/run/inferry")
 """HAProxy does not run as root, and cannot reach a workspace in root's home."""
 
 
-def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Controller:
-    """Raises BalanceError where there is no HAProxy, when it is entered."""
+def controller_of(
+    workspace: Workspace,
+    *,
+    told: Callable[[str], None],
+    metrics: tuple[str, int] | None = None,
+) -> Controller:
+    """``metrics``: address and port of HAProxy's own. Raises BalanceError where there is no
+    HAProxy, when it is entered."""
     stock = WorkspaceStock(workspace.root)
     user = process_user(workspace.root)
     places: dict[str, tuple[Target, Place]] = {}
@@ -73,7 +79,7 @@ def controller_of(workspace: Workspace, *, told: Callable[[str], None]) -> Contr
 
     command = haproxy_program() or "haproxy"
     balancer = MirroredBalancer(balancer_folder(workspace.root), command=command, told=told)
-    return Controller(workspace, balancer, unit_of, told=told)
+    return Controller(workspace, balancer, unit_of, told=told, metrics=metrics)
 
 
 def process_user(root: Path) -> tuple[int, int] | None:

@@ -25,13 +25,15 @@ SETTINGS = RevisionSettings(health=Health(start_s=30.0, interval_s=0.1))
 
 
 @contextmanager
-def controlled(made: Workspace, host: ProcessHost, folder: Path) -> Iterator[Controller]:
+def controlled(
+    made: Workspace, host: ProcessHost, folder: Path, metrics: tuple[str, int] | None = None
+) -> Iterator[Controller]:
     units = ReplicaUnits(
         deployments=made.deployments,
         place_of=lambda target: Place(host),
         secret_files=SecretFiles(made.root / "deployments" / "secrets", None),
     )
-    with Controller(made, Balancer(folder), units, tick_s=0.1) as controller:
+    with Controller(made, Balancer(folder), units, tick_s=0.1, metrics=metrics) as controller:
         thread = threading.Thread(target=controller.run)
         thread.start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import socket
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from registry.deployments import (
     ServiceSettings,
     Share,
 )
+from runtime.deployments.publication import free_port
 from runtime.deployments.unit import ReplicaUnit
 from tests.runtime.balance.conftest import haproxies
 from tests.runtime.deployments.controlled import SERVICE, SETTINGS, controlled, removed
@@ -81,6 +83,30 @@ def test_haproxy_goes_with_the_last_deployment_and_comes_back_with_the_next(
                 made.deployments.delete(name, actor="a")
                 eventually(lambda: not made.deployments.list() and not haproxies(folder))
         assert not folder.exists()
+
+
+def test_haproxy_shows_its_metrics_where_it_is_asked_to(
+    made: Workspace, host: ProcessHost, folder: Path
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
+    port = free_port("127.0.0.1")
+    with removed(made, host, folder), controlled(made, host, folder, ("127.0.0.1", port)):
+        eventually(lambda: state(made, "running"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            page = answer.read().decode()
+    assert 'haproxy_frontend_status{proxy="web",state="UP"} 1' in page
+
+
+def test_metrics_that_cannot_be_shown_keep_no_deployment_from_running(
+    made: Workspace, host: ProcessHost, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made.deployments.create("web", "adder:1", service=SERVICE, settings=SETTINGS, actor="a")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        metrics = "127.0.0.1", taken.getsockname()[1]
+        with removed(made, host, folder), controlled(made, host, folder, metrics):
+            found = eventually(lambda: state(made, "running"))
+            assert score("127.0.0.1", url_port(found), [[1, 2, 3]]) == {"y": [[2, 3, 4]]}
+    assert "HAProxy's metrics are left out" in caplog.text
 
 
 def test_a_controller_that_ends_just_after_the_last_deployment_leaves_no_haproxy(
