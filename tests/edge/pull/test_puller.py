@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,19 @@ from edge.pull.puller import HEADROOM_BYTES
 from edge.pull.rate import RateCap
 from edge.stock.device_stock import DeviceStock
 from edge.stock.documents import read_manifest
+from registry import media_types
 from registry.blobs import BlobStore
 from registry.remote import addresses
+from registry.remote.waits import Timeouts
 from tests.edge.pull.served import Served, make_puller, new_stock, pull
 from tests.edge.stock.signed_images import Published, put_image
 from tests.registry.remote.hostile_registry import Exchange
 from tests.registry.trust.signed_image import new_key
 
 MODEL = os.urandom(1_000_000)
-SOON_S = 2.0
-"""A third of a second, on a machine that has nothing else to do; without a cancel it is 10 s."""
+SOON_S = 10.0
+"""A third of a second, on a machine that has nothing else to do; without a cancel it is PATIENT."""
+PATIENT = Timeouts(connect_s=60.0, read_s=60.0, answer_s=60.0)
 
 
 @pytest.fixture
@@ -292,44 +296,40 @@ def test_two_that_want_the_same_fetch_it_once(
 def _hanging(served: Served) -> Callable[[Exchange], None]:
     def route(exchange: Exchange) -> None:
         exchange.send_response(200)
+        # Else a list of referrers would not be read: the tag would be asked for.
+        exchange.send_header("Content-Type", media_types.INDEX)
         exchange.send_header("Content-Length", "999999")
         exchange.end_headers()
         exchange.wfile.write(b"x")
         exchange.wfile.flush()
-        served.registry.ending.wait(20)
+        served.registry.ending.wait(PATIENT.answer_s)
 
     return route
 
 
 def _ended_after_s(work: Callable[[], object], cancel: threading.Event, begun: Callable[[], bool]
                    ) -> float:  # fmt: skip
-    ended: list[float] = []
-
-    def run() -> None:
-        with pytest.raises(CancelledError):
-            work()
-        ended.append(time.monotonic())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not begun():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    cancelled = time.monotonic()
-    cancel.set()
-    thread.join(20)
-    return ended[0] - cancelled
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        deadline = time.monotonic() + 30
+        while not begun():
+            assert time.monotonic() < deadline
+            assert not working.done(), working.exception()
+            time.sleep(0.005)
+        cancelled = time.monotonic()
+        cancel.set()
+        assert isinstance(working.exception(), CancelledError)
+        return time.monotonic() - cancelled
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["manifests", "blobs", "referrers"])
-def test_a_cancel_counts_within_a_second_when_nothing_comes(
+def test_a_cancel_counts_at_once_when_nothing_comes(
     served: Served, stock: DeviceStock, image: Published, where: str
 ) -> None:
     served.registry.on("GET", f"/v2/digits/{where}/.*", _hanging(served))
     cancel = threading.Event()
-    puller = make_puller(stock, served, timeouts=None)
+    puller = make_puller(stock, served, timeouts=PATIENT)
     took_s = _ended_after_s(
         lambda: pull(puller, image, is_cancelled=cancel.is_set),
         cancel,
@@ -357,7 +357,7 @@ def test_a_cancel_counts_while_a_connection_is_made(
             asked.append(True)
             return cancel.is_set()
 
-        puller = make_puller(stock, served, timeouts=None)
+        puller = make_puller(stock, served, timeouts=PATIENT)
         puller._host = f"127.0.0.1:{full.getsockname()[1]}"
         took_s = _ended_after_s(
             lambda: pull(puller, image, is_cancelled=is_cancelled), cancel, lambda: len(asked) > 3
@@ -375,9 +375,9 @@ def test_a_cancel_counts_while_tls_is_negotiated(
     Authority.load_or_create(tmp_path / "authority")
     with socket.create_server(("127.0.0.1", 0)) as mute:
         cancel = threading.Event()
-        puller = make_puller(stock, served, timeouts=None, ca_file=tmp_path / "authority/ca.pem")
+        puller = make_puller(stock, served, timeouts=PATIENT, ca_file=tmp_path / "authority/ca.pem")
         puller._host = f"127.0.0.1:{mute.getsockname()[1]}"
-        mute.settimeout(10)
+        mute.settimeout(30)
 
         def is_begun() -> bool:
             connection, _ = mute.accept()
