@@ -1,9 +1,10 @@
 """Reading YAML as a tree of text, lists and maps with line numbers, and nothing else: no types, no
-aliases (a small file could become a large one), no depth. Loaded only for a conda file.
+aliases (a small file could become a large one), no depth. Loaded only where a file is YAML.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,32 +59,32 @@ class Tree:
             yield pair
 
 
-def read_yaml(text: str) -> Tree:
-    """The tree of one document. Raises RequirementsError."""
+def read_yaml(text: str, what: str = "the conda file") -> Tree:
+    """The tree of one document, which messages call ``what``. Raises RequirementsError."""
     if len(text) > MAX_CHARS:
-        raise RequirementsError(f"the conda file has {len(text)} characters, more than {MAX_CHARS}")
+        raise RequirementsError(f"{what} has {len(text)} characters, more than {MAX_CHARS}")
     check_characters(text)
     try:
-        _check_events(yaml.parse(text, Loader=yaml.SafeLoader))
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), what)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         problem = ascii(error.problem or error.context or "")[1:-1][:120]
-        raise RequirementsError(f"{where}the conda file is no YAML ({problem})") from error
+        raise RequirementsError(f"{where}{what} is no YAML ({problem})") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise RequirementsError("the conda file has a character that YAML cannot have") from error
+        raise RequirementsError(f"{what} has a character that YAML cannot have") from error
     if node is None:
-        raise RequirementsError("the conda file is empty")
+        raise RequirementsError(f"{what} is empty")
     return _tree(node)
 
 
-def _check_events(events: Iterator[yaml.Event]) -> None:
+def _check_events(events: Iterator[yaml.Event], what: str) -> None:
     depth = 0
     for count, event in enumerate(events):
         where = f"line {_line(event)}"
         if count > MAX_EVENTS:
-            raise RequirementsError(f"{where}: the conda file has more than {MAX_EVENTS} parts")
+            raise RequirementsError(f"{where}: {what} has more than {MAX_EVENTS} parts")
         if getattr(event, "anchor", None):
             raise RequirementsError(f"{where}: anchors and aliases are not taken; write it out")
         tag = getattr(event, "tag", None)
@@ -92,7 +93,7 @@ def _check_events(events: Iterator[yaml.Event]) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise RequirementsError(f"{where}: the conda file is too deep")
+            raise RequirementsError(f"{where}: {what} is too deep")
 
 
 def _tree(node: yaml.Node) -> Tree:
@@ -101,8 +102,8 @@ def _tree(node: yaml.Node) -> Tree:
         return Tree(line, tuple(map(_tree, node.value)))
     if isinstance(node, yaml.MappingNode):
         pairs = tuple((_tree(key).text(), _tree(value)) for key, value in node.value)
-        keys = [key for key, _ in pairs]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
+        counts = Counter(key for key, _ in pairs)
+        twice = next((key for key, count in counts.items() if count > 1), None)
         if twice is not None:
             raise RequirementsError(f"line {line}: {ascii(twice)[:60]} is there twice")
         return Tree(line, pairs, is_map=True)
