@@ -31,6 +31,7 @@ MIGRATIONS = (
     "deployments.sql",
     "datastores.sql",
     "tracking.sql",
+    "snapshots.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

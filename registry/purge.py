@@ -18,6 +18,8 @@ _KEPT = """
 SELECT digest FROM model_versions UNION SELECT digest FROM model_files
 UNION SELECT digest FROM image_blobs
 UNION SELECT digest FROM run_files
+UNION SELECT digest FROM snapshot_files WHERE snapshot IN
+ (SELECT snapshot FROM submissions UNION SELECT snapshot FROM submission_inputs)
 UNION SELECT digest FROM manifests UNION SELECT digest FROM manifest_blobs
 UNION SELECT digest FROM held_blobs WHERE expires_at > :now
 UNION SELECT id FROM blob_uploads WHERE expires_at > :now
@@ -25,6 +27,8 @@ UNION SELECT id FROM blob_uploads WHERE expires_at > :now
 _EXPIRED = (
     "DELETE FROM held_blobs WHERE expires_at <= :now",
     "DELETE FROM blob_uploads WHERE expires_at <= :now",
+    "DELETE FROM snapshots WHERE digest NOT IN (SELECT snapshot FROM submissions)"
+    " AND digest NOT IN (SELECT snapshot FROM submission_inputs)",
 )
 
 

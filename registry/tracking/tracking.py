@@ -19,6 +19,7 @@ from registry.tracking.lives import Lives
 from registry.tracking.metrics import Metrics
 from registry.tracking.now import NowMs, now_ms
 from registry.tracking.runs import Runs
+from registry.tracking.snapshots import Snapshots
 
 
 class Tracking:
@@ -37,6 +38,7 @@ class Tracking:
         self.runs = Runs(database, self.lives, clock_ms)
         self.metrics = Metrics(database)
         self.files = RunFiles(paths, database, store, clock_ms)
+        self.snapshots = Snapshots(paths, database, store, clock_ms)
         self.database = database
 
     @classmethod

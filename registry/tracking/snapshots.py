@@ -1,0 +1,249 @@
+"""Snapshots: the files that a run was submitted with, and how to run them again.
+
+    snapshot = workspace.tracking.snapshots.keep(run.id, files, config=document)
+    workspace.tracking.snapshots.download(run.id, Path("here"))
+
+A file is in the store once, however many snapshots have it: one that differs in a line costs that
+file and a row for each name. ``Workspace.purge`` frees what no run uses any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from registry import tree
+from registry.blobs import BlobStore, file_chunks
+from registry.database import Database
+from registry.errors import (
+    InvalidSourceError,
+    NotFoundError,
+    RegistryError,
+    WorkspaceDamagedError,
+)
+from registry.folders import new_folder, write_file
+from registry.leases import lease
+from registry.paths import WorkspacePaths
+from registry.publishing import publishing
+from registry.tracking.now import NowMs
+from registry.tracking.run_rows import find_key, key_of
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+Sources = Mapping[str, tree.SourceFile]
+"""By path in the snapshot."""
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+"""A file in a zip needs a time, and the same snapshot is to give the same zip."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """One file: its POSIX path in the snapshot, and its bytes in the store."""
+
+    path: str
+    size_bytes: int
+    digest: str
+    is_executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """``digest``: of the names and contents of all files."""
+
+    digest: str
+    files: tuple[SnapshotFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a run was submitted as. ``config``: a JSON document, of whoever submitted it;
+    ``inputs``: by name."""
+
+    snapshot: Snapshot
+    config: str
+    inputs: Mapping[str, Snapshot]
+
+
+class Snapshots:
+    """Those of one workspace. A run is named by its id, or as a person names one."""
+
+    def __init__(
+        self, paths: WorkspacePaths, database: Database, store: BlobStore, now_ms: NowMs
+    ) -> None:
+        self._paths = paths
+        self._database = database
+        self._store = store
+        self._now_ms = now_ms
+
+    def keep(
+        self,
+        run: str,
+        sources: Sources,
+        *,
+        config: str,
+        inputs: Mapping[str, Sources] | None = None,
+        on_progress: Progress = lambda done, total: None,
+    ) -> Submission:
+        """Keep these files, and that the run was submitted with them; all or nothing. Raises
+        InvalidSourceError for a file that changes meanwhile, StoreFullError."""
+        several = {"": sources, **{f"/{name}": found for name, found in (inputs or {}).items()}}
+        total = sum(file.size_bytes for found in several.values() for file in found.values())
+        done = 0
+
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            on_progress(min(done, total), total)
+
+        with publishing(self._paths, self._database, self._store) as store:
+            before = {
+                name: [_seen(file) for file in found.values()] for name, found in several.items()
+            }
+            made = {name: _stored(store, found, count) for name, found in several.items()}
+            for name, found in several.items():
+                _check_still(found.values(), before[name])
+            with self._database.write() as connection:
+                key = key_of(connection, run)
+                for snapshot in made.values():
+                    self._record(connection, store, snapshot)
+                connection.execute(
+                    "INSERT INTO submissions VALUES (?, ?, ?)", (key, made[""].digest, config)
+                )
+                connection.executemany(
+                    "INSERT INTO submission_inputs VALUES (?, ?, ?)",
+                    [(key, name[1:], each.digest) for name, each in made.items() if name],
+                )
+        return _submission(made, config)
+
+    def of_run(self, ref: str) -> Submission:
+        """What it was submitted with. Raises NotFoundError, also for a run that was not."""
+        with self._database.read() as connection:
+            key = find_key(connection, ref)
+            row = connection.execute(
+                "SELECT snapshot, config FROM submissions WHERE run = ?", (key,)
+            ).fetchone()
+            if row is None:
+                raise NotFoundError(f"run {ascii(ref)[:80]} was not submitted; it has no snapshot")
+            inputs = connection.execute(
+                "SELECT name, snapshot FROM submission_inputs WHERE run = ? ORDER BY name", (key,)
+            ).fetchall()
+            made = {"": _read(connection, row["snapshot"])}
+            made |= {f"/{each['name']}": _read(connection, each["snapshot"]) for each in inputs}
+        return _submission(made, row["config"])
+
+    def download(self, ref: str, target: Path) -> Snapshot:
+        """Write the files of its snapshot to the new folder ``target``. Raises NotFoundError,
+        TargetExistsError, DamagedBlobError."""
+        with self.held():
+            snapshot = self.of_run(ref).snapshot
+            with new_folder(target) as folder:
+                for file in snapshot.files:
+                    chunks = self._store.chunks(file.digest)
+                    write_file(folder / file.path, chunks, is_executable=file.is_executable)
+        return snapshot
+
+    def write_zip(self, snapshot: Snapshot, file: IO[bytes]) -> None:
+        """The snapshot as a zip, the same bytes each time."""
+        with self.held(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for each in snapshot.files:
+                info = zipfile.ZipInfo(each.path, ZIP_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.create_system = 3  # Unix, so that the mode means something
+                info.external_attr = (0o100755 if each.is_executable else 0o100644) << 16
+                info.file_size = each.size_bytes  # a large one needs the larger header
+                with archive.open(info, "w") as opened:
+                    for chunk in self._store.chunks(each.digest):
+                        opened.write(chunk)
+
+    def chunks(self, file: SnapshotFile) -> Iterator[bytes]:
+        """Its bytes, verified; in a block of ``held``. Raises DamagedBlobError."""
+        return self._store.chunks(file.digest)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No purge takes a file of a run during the block, though the run be removed. Of a
+        workspace that cannot be written nobody purges anything."""
+        from contextlib import ExitStack
+
+        with ExitStack() as stack:
+            with suppress(OSError, RegistryError):
+                stack.enter_context(lease(self._paths.leases, self._store.moving))
+            yield
+
+    def _record(self, connection: sqlite3.Connection, store: BlobStore, snapshot: Snapshot) -> None:
+        if not all(store.has(file.digest) for file in snapshot.files):
+            raise WorkspaceDamagedError(
+                "a stored file was purged before it was recorded; try again"
+            )
+        made = connection.execute(
+            "INSERT OR IGNORE INTO snapshots VALUES (?, ?, ?, ?)",
+            (snapshot.digest, len(snapshot.files), snapshot.size_bytes, self._now_ms()),
+        )
+        if made.rowcount:
+            connection.executemany(
+                "INSERT INTO snapshot_files VALUES (?, ?, ?, ?, ?)",
+                [
+                    (snapshot.digest, f.path, f.size_bytes, f.digest, int(f.is_executable))
+                    for f in snapshot.files
+                ],
+            )
+
+
+def _stored(store: BlobStore, sources: Sources, count: Callable[[int], None]) -> Snapshot:
+    files = []
+    for path, source in sorted(sources.items()):
+        with store.writer() as (write, finish):
+            with source.open() as opened:
+                for chunk in file_chunks(opened):
+                    write(chunk)
+                    count(len(chunk))
+            digest, size = finish()
+        files.append(SnapshotFile(path, size, digest, source.is_executable))
+    listed = [[file.path, file.size_bytes, file.digest, file.is_executable] for file in files]
+    text = json.dumps(listed, separators=(",", ":"))
+    return Snapshot(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", tuple(files))
+
+
+def _seen(file: tree.SourceFile) -> tuple[int, int, int] | None:
+    with suppress(OSError):
+        status = os.lstat(file.root / file.path)
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return None
+
+
+def _check_still(
+    files: Iterable[tree.SourceFile], before: Sequence[tuple[int, int, int] | None]
+) -> None:
+    """Files that belong together are as they were when the first was read."""
+    for file, seen in zip(files, before, strict=True):
+        if _seen(file) != seen:
+            raise InvalidSourceError(
+                f"'{tree.shown(file.path)}' changed while the snapshot was taken; try again"
+            )
+
+
+def _read(connection: sqlite3.Connection, digest: str) -> Snapshot:
+    rows = connection.execute(
+        "SELECT path, size_bytes, digest, is_executable FROM snapshot_files WHERE snapshot = ?"
+        " ORDER BY path",
+        (digest,),
+    )
+    files = (SnapshotFile(row[0], row[1], row[2], bool(row[3])) for row in rows)
+    return Snapshot(digest, tuple(files))
+
+
+def _submission(made: Mapping[str, Snapshot], config: str) -> Submission:
+    return Submission(made[""], config, {name[1:]: each for name, each in made.items() if name})
