@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +19,7 @@ from runtime.cli.deployment_stand_in import stand_in
 from runtime.cli.deployment_values import Finite
 from runtime.cli.output import print_record
 from runtime.cli.text import printable_lines
+from runtime.deployments.outcome import outcome
 from runtime.errors import DeploymentFailedError
 
 if TYPE_CHECKING:
@@ -37,13 +37,6 @@ LEFT_ALONE = "it goes on, but nothing keeps it running from now on: inferry up d
 ALONE = "no controller runs, so nothing changes; start one with: inferry up"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """``failure``: why it will not be as declared; None where it is."""
-
-    failure: str | None = None
-
-
 def timeout_option(default_s: float) -> Callable[[F], F]:
     """Adds ``--timeout-s``."""
     return click.option(
@@ -58,24 +51,6 @@ def timeout_option(default_s: float) -> Callable[[F], F]:
 def wait_option(command: F) -> F:
     """Adds ``--wait``."""
     return click.option("--wait", is_flag=True, help="Until it is so, or fails.")(command)
-
-
-def outcome(found: Deployment, change: int) -> Outcome | None:
-    """How the declaration ``change`` came out; None while that is open."""
-    observed = found.observed
-    if observed is None or observed.change < change:
-        return None
-    if observed.state == "failed":
-        return Outcome(observed.cause or "it failed")
-    if observed.state != "running":
-        return None
-    live = [share.revision for share in found.traffic if not share.is_shadow]
-    if live == [found.goal]:
-        return Outcome()
-    taken_back = f"revision {found.goal} was taken back"
-    if observed.cause is not None and observed.cause.startswith(taken_back):
-        return Outcome(observed.cause)
-    return None
 
 
 def until_there(

@@ -22,11 +22,11 @@ from registry.deployments import Deployment, Observed, Replica, Share
 from runtime.balance.balancer import Balancer
 from runtime.balance.errors import StartError
 from runtime.cli.deployment_logs import news
-from runtime.cli.deployment_wait import Outcome, outcome
 from runtime.cli.up import News
 from runtime.deployments.controller import only_controller
 from runtime.deployments.engines import workspace_mark
 from runtime.deployments.here import balancer_folder
+from runtime.deployments.outcome import Outcome, outcome
 from runtime.deployments.stock import WorkspaceStock
 from tests.engine import Engine, program
 from tests.registry.onnx_files import adder
