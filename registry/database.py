@@ -31,7 +31,10 @@ MIGRATIONS = (
     "deployments.sql",
     "datastores.sql",
     "tracking.sql",
+    "roles.sql",
     "snapshots.sql",
+    "aliases.sql",
+    "logged_models.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -61,7 +61,7 @@ def enroll(
     token = None
     if enrolment.registry is not None:
         tokens = Distribution.open(workspace.root).tokens
-        token = tokens.create(f"{_tokens_of(device)}.{secrets.token_hex(4)}", "read", None)
+        token = tokens.create(f"{_tokens_of(device)}.{secrets.token_hex(4)}", "puller", None)
     settings = DeviceSettings(
         broker_host=enrolment.broker.host,
         broker_port=enrolment.broker.port,

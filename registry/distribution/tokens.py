@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from registry import names
 from registry.database import Database
@@ -21,7 +21,12 @@ from registry.errors import InvalidNameError, NotFoundError
 
 PREFIX = "ify_"
 Access = Literal["read", "write"]
+Role = Literal["puller", "reader", "contributor", "owner"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""Each may do what those before it may."""
 Clock = Callable[[], float]
+UNNAMED = "local"
+"""Who asks in a workspace without tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +34,28 @@ class Token:
     """A token without its secret; times are seconds since 1970."""
 
     name: str
-    access: Access
+    role: Role
     created_at: float
     expires_at: float | None
     revoked_at: float | None
+
+    @property
+    def access(self) -> Access:
+        """What it may do to images at ``/v2/``."""
+        return access_of(self.role)
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whom a secret names."""
+
+    name: str
+    role: Role
+
+
+def access_of(role: Role) -> Access:
+    """What someone of this role may do to images."""
+    return "write" if role in ("contributor", "owner") else "read"
 
 
 class Tokens:
@@ -42,7 +65,7 @@ class Tokens:
         self._database = database
         self._clock = clock
 
-    def create(self, name: str, access: Access, lifetime_s: float | None) -> str:
+    def create(self, name: str, role: Role, lifetime_s: float | None) -> str:
         """Make one; returns the secret, which is kept nowhere. Raises InvalidNameError."""
         names.check_name(name, "token name")
         secret = PREFIX + secrets.token_urlsafe(32)
@@ -51,9 +74,9 @@ class Tokens:
         try:
             with self._database.write() as connection:
                 connection.execute(
-                    "INSERT INTO tokens (name, access, sha256, created_at, expires_at)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (name, access, _sha256(secret), now, expires_at),
+                    "INSERT INTO tokens (name, access, role, sha256, created_at, expires_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (name, access_of(role), role, _sha256(secret), now, expires_at),
                 )
         except sqlite3.IntegrityError as error:
             raise InvalidNameError(
@@ -66,9 +89,7 @@ class Tokens:
         with self._database.read() as connection:
             rows = connection.execute("SELECT * FROM tokens ORDER BY id").fetchall()
         return [
-            Token(
-                row["name"], row["access"], row["created_at"], row["expires_at"], row["revoked_at"]
-            )
+            Token(row["name"], row["role"], row["created_at"], row["expires_at"], row["revoked_at"])
             for row in rows
         ]
 
@@ -88,17 +109,22 @@ class Tokens:
             return connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
 
     def access(self, secret: str | None) -> Access | None:
-        """What the bearer of ``secret`` may do: None is nothing. In a workspace without tokens
-        everyone may write; the server sees to it that only this machine can ask."""
+        """What the bearer of ``secret`` may do to images: None is nothing."""
+        found = self.bearer(secret)
+        return None if found is None else access_of(found.role)
+
+    def bearer(self, secret: str | None) -> Bearer | None:
+        """Whom ``secret`` names: None is nobody. In a workspace without tokens everyone is its
+        owner; the server sees to it that only this machine can ask."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT * FROM tokens").fetchall()
         if not rows:
-            return "write"
+            return Bearer(UNNAMED, "owner")
         given = _sha256(secret or "")
-        found: Access | None = None
+        found: Bearer | None = None
         for row in rows:  # all of them, so that the time tells nothing
             if hmac.compare_digest(row["sha256"], given) and _is_live(row, self._clock()):
-                found = row["access"]
+                found = Bearer(row["name"], row["role"])
         return found
 
 

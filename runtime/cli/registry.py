@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,7 @@ from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
     from registry.distribution import Distribution
-    from registry.distribution.tokens import Token
+    from registry.distribution.tokens import Role, Token
 
 DAY_S = 86_400.0
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -53,7 +53,15 @@ def registry() -> None:
     help="At once, idle ones too; more are answered 503.",
 )
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
-@workspace_option
+@click.option(
+    "--workspace",
+    "-w",
+    "workspaces",
+    multiple=True,
+    envvar="INFERRY_WORKSPACE",
+    metavar="[NAME=]DIR",
+    help="A workspace folder; may repeat. [default: $INFERRY_WORKSPACE, else .inferry near]",
+)
 def serve(
     host: str,
     port: int,
@@ -63,14 +71,15 @@ def serve(
     public_host: tuple[str, ...],
     max_connections: int,
     access_log: bool,
-    workspace_dir: Path | None,
+    workspaces: tuple[str, ...],
 ) -> None:
     """Serve the registry until Ctrl-C or SIGTERM.
 
     Without tokens (inferry registry token create) only this machine can reach it, and everyone on
     it may read and write. Beyond this machine it needs tokens and TLS."""
     from runtime.registry_service.config import ServiceConfig
-    from runtime.registry_service.server import serve as run  # 0.2 s that only serve pays
+    from runtime.workspace_service.server import serve as run  # 0.3 s that only serve pays
+    from runtime.workspace_service.site import read_roots
 
     config = ServiceConfig(
         host=host,
@@ -82,7 +91,10 @@ def serve(
         has_access_log=access_log,
         max_connections=max_connections,
     )
-    run(_distribution(workspace_dir), config, click.echo)
+    if not workspaces:
+        with open_workspace(None) as found:
+            workspaces = (str(found.root),)
+    run(read_roots(workspaces), config, click.echo)
 
 
 @registry.group()
@@ -93,11 +105,11 @@ def token() -> None:
 @token.command()
 @click.argument("name")
 @click.option(
-    "--access",
-    type=click.Choice(["read", "write"]),
-    default="read",
+    "--role",
+    type=click.Choice(["puller", "reader", "contributor", "owner"]),
+    default="reader",
     show_default=True,
-    help="What it allows; write includes read.",
+    help="What it allows: pull images; see all; change all; say who may come in, too.",
 )
 @click.option(
     "--expires-days",
@@ -108,7 +120,7 @@ def token() -> None:
 @workspace_option
 def create(
     name: str,
-    access: Literal["read", "write"],
+    role: Role,
     expires_days: float | None,
     output: str,
     workspace_dir: Path | None,
@@ -119,9 +131,9 @@ def create(
     if expires_days is not None and not math.isfinite(expires_days):
         raise click.UsageError("--expires-days must be a number of days")
     lifetime_s = None if expires_days is None else expires_days * DAY_S
-    secret = _distribution(workspace_dir).tokens.create(name, access, lifetime_s)
+    secret = _distribution(workspace_dir).tokens.create(name, role, lifetime_s)
     if output == "json":
-        print_record({"name": name, "access": access, "token": secret}, output)
+        print_record({"name": name, "role": role, "token": secret}, output)
     else:
         click.echo(secret)
 
@@ -132,7 +144,7 @@ def create(
 def list_(output: str, workspace_dir: Path | None) -> None:
     """List tokens, without their secrets."""
     records = [_record(token) for token in _distribution(workspace_dir).tokens.list()]
-    print_records(records, ["name", "access", "created_at", "expires_at", "revoked_at"], output)
+    print_records(records, ["name", "role", "created_at", "expires_at", "revoked_at"], output)
 
 
 @token.command()
@@ -154,7 +166,7 @@ def _distribution(workspace_dir: Path | None) -> Distribution:
 def _record(token: Token) -> dict[str, str | None]:
     return {
         "name": token.name,
-        "access": token.access,
+        "role": token.role,
         "created_at": _time(token.created_at),
         "expires_at": _time(token.expires_at),
         "revoked_at": _time(token.revoked_at),

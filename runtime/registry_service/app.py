@@ -75,7 +75,7 @@ class RegistryApp:
             response.headers["Connection"] = "close"
         await response(scope, receive, send)
         if self._log is not None:
-            self._log(_line(scope, response.status_code, time.monotonic() - began))
+            self._log(log_line(scope, response.status_code, time.monotonic() - began))
 
     async def _answer(self, scope: Scope, headers: Headers, body: RequestBody) -> Response:
         method = str(scope["method"])
@@ -124,7 +124,8 @@ def _content_length(headers: Headers) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _line(scope: Scope, status: int, took_s: float) -> str:
+def log_line(scope: Scope, status: int, took_s: float) -> str:
+    """A line of the access log."""
     client = scope.get("client") or ("-", 0)
     path = bytes(scope.get("raw_path", b"-"))[:2000].decode("ascii", "backslashreplace")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -11,36 +11,53 @@ import logging
 import signal
 import socket
 import ssl
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from registry.distribution import Distribution
 from registry.errors import RegistryError
 from runtime.errors import BadValueError
-from runtime.registry_service.app import RegistryApp
 from runtime.registry_service.config import ServiceConfig, check_exposure
 from runtime.registry_service.protocol import RegistryProtocol
 
-EXPIRY_S = 300.0
+REPEAT_S = 300.0
 _log = logging.getLogger(__name__)
 
 
-def serve(distribution: Distribution, config: ServiceConfig, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way. Raises BadValueError when it
-    must not or cannot listen there."""
-    check_exposure(config, has_tokens=distribution.tokens.are_needed())
-    app = RegistryApp(distribution, config, _print if config.has_access_log else None)
-    server = _Server(_uvicorn_config(app, config))
+def serve(
+    app: ASGIApp,
+    config: ServiceConfig,
+    say: Callable[[str], None],
+    *,
+    has_tokens: bool,
+    work: Sequence[Callable[[], Any]] = (),
+    closing: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way. ``work`` is done beside it, now
+    and then; ``closing`` is called once the end is asked for. Raises BadValueError when it must not
+    or cannot listen there."""
+    check_exposure(config, has_tokens=has_tokens)
+    server = _Server(_uvicorn_config(app, config), closing)
     with _listening(config) as listener:
-        for line in _greeting(distribution, config, listener.getsockname()[1]):
+        for line in _greeting(config, listener.getsockname()[1], has_tokens=has_tokens):
             say(line)
-        asyncio.run(_run(server, listener, distribution))
+        asyncio.run(_run(server, listener, work))
 
 
 class _Server(uvicorn.Server):
     """Leaves with code 0 on a signal: it was asked to."""
+
+    def __init__(self, config: uvicorn.Config, closing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._closing = closing
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Whoever streams is told first."""
+        self._closing()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -54,7 +71,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _uvicorn_config(app: RegistryApp, config: ServiceConfig) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, config: ServiceConfig) -> uvicorn.Config:
     found = uvicorn.Config(
         app,
         loop="asyncio",
@@ -81,21 +98,28 @@ def _uvicorn_config(app: RegistryApp, config: ServiceConfig) -> uvicorn.Config:
     return found
 
 
-async def _run(server: uvicorn.Server, listener: socket.socket, distribution: Distribution) -> None:
-    expiry = asyncio.create_task(_expire(distribution))
+async def _run(
+    server: uvicorn.Server, listener: socket.socket, work: Sequence[Callable[[], Any]]
+) -> None:
+    tasks = [asyncio.create_task(_repeat(each)) for each in work]
     try:
         await server.serve(sockets=[listener])
     finally:
-        expiry.cancel()
+        for task in tasks:
+            task.cancel()
 
 
-async def _expire(distribution: Distribution) -> None:
+async def _repeat(work: Callable[[], Any]) -> None:
+    """``work`` says after how many seconds it is to be done again; None is REPEAT_S."""
     while True:
+        pause_s = None
         try:
-            await asyncio.to_thread(distribution.uploads.expire)
+            pause_s = await asyncio.to_thread(work)
         except RegistryError as error:
-            _log.warning("cannot remove expired uploads: %s", error)
-        await asyncio.sleep(EXPIRY_S)
+            _log.warning("what is done beside the service failed: %s", error)
+        except Exception:
+            _log.exception("what is done beside the service failed")
+        await asyncio.sleep(REPEAT_S if pause_s is None else pause_s)
 
 
 def _listening(config: ServiceConfig) -> socket.socket:
@@ -111,13 +135,8 @@ def _listening(config: ServiceConfig) -> socket.socket:
         ) from error
 
 
-def _greeting(distribution: Distribution, config: ServiceConfig, port: int) -> Iterator[str]:
+def _greeting(config: ServiceConfig, port: int, *, has_tokens: bool) -> Iterator[str]:
     host = f"[{config.host}]" if ":" in config.host.strip("[]") else config.host
-    if not distribution.tokens.are_needed():
+    if not has_tokens:
         yield "no tokens: everyone on this machine may read and write"
     yield f"inferry registry is ready at {'https' if config.is_tls else 'http'}://{host}:{port}"
-
-
-def _print(line: str) -> None:
-    with contextlib.suppress(OSError):  # whoever read it has gone
-        print(line, file=sys.stdout, flush=True)

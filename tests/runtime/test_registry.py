@@ -26,15 +26,15 @@ def _run(workspace: Workspace, *arguments: str) -> Result:
 
 
 def test_a_token_is_printed_once_and_listed_without_its_secret(workspace: Workspace) -> None:
-    secret = _run(workspace, "token", "create", "ci", "--access", "write").output.strip()
+    secret = _run(workspace, "token", "create", "ci", "--role", "contributor").output.strip()
     assert secret.startswith("ify_")
     made = _run(workspace, "token", "create", "device", "--expires-days", "1", "-o", "json").output
-    assert json.loads(made)["access"] == "read"
+    assert json.loads(made)["role"] == "reader"
     listed = _run(workspace, "token", "list", "--output", "json").output
     assert secret not in listed
-    assert [(token["name"], token["access"]) for token in json.loads(listed)] == [
-        ("ci", "write"),
-        ("device", "read"),
+    assert [(token["name"], token["role"]) for token in json.loads(listed)] == [
+        ("ci", "contributor"),
+        ("device", "reader"),
     ]
     assert "Revoked ci" in _run(workspace, "token", "revoke", "ci").output
     assert json.loads(_run(workspace, "token", "list", "-o", "json").output)[0]["revoked_at"]

@@ -120,7 +120,7 @@ def test_docker_logs_in_with_a_token_and_only_with_it(
     workspace: Workspace, served: Served, engine: Engine, engine_base: str, tmp_path: Path
 ) -> None:
     tokens = Distribution.open(workspace.root).tokens
-    write, read = tokens.create("ci", "write", None), tokens.create("device", "read", None)
+    write, read = tokens.create("ci", "contributor", None), tokens.create("device", "puller", None)
     ref = engine.owned(f"{served.host}/base:1")
     engine.run("tag", engine_base, ref)
     with pytest.raises(AssertionError, match="no basic auth"):

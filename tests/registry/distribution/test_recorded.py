@@ -153,7 +153,7 @@ def test_a_token_opens_until_it_expires_or_is_revoked(
 ) -> None:
     tokens = Distribution.open(workspace.root, clock=lambda: clock[0]).tokens
     assert (tokens.access(None), tokens.are_needed()) == ("write", False)
-    secret = tokens.create("ci", "write", 60)
+    secret = tokens.create("ci", "contributor", 60)
     assert secret.startswith("ify_")
     assert len(secret) >= 4 + 43
     assert secret.encode() not in (workspace.root / "workspace.db").read_bytes()
@@ -163,13 +163,13 @@ def test_a_token_opens_until_it_expires_or_is_revoked(
         None,
     )
     with pytest.raises(InvalidNameError, match="already"):
-        tokens.create("ci", "read", None)
+        tokens.create("ci", "reader", None)
     clock[0] += 60
     assert tokens.access(secret) is None
     tokens.revoke("ci")
     with pytest.raises(NotFoundError):
         tokens.revoke("ci")
-    reader = tokens.create("ci", "read", None)
+    reader = tokens.create("ci", "reader", None)
     assert tokens.access(reader) == "read"
     tokens.revoke("ci")
     assert (tokens.access(reader), tokens.access(None), tokens.are_needed()) == (None, None, True)

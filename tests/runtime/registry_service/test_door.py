@@ -38,7 +38,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace that has had a token, which is revoked."""
     workspace = Workspace.init(tmp_path_factory.mktemp("closed") / "ws", base="none")
     tokens = Distribution.open(workspace.root).tokens
-    tokens.create("old", "write", None)
+    tokens.create("old", "contributor", None)
     tokens.revoke("old")
     return workspace
 
@@ -61,8 +61,8 @@ def test_no_route_answers_without_a_live_token(
     tokens = Distribution.open(closed.root, clock=lambda: 0.0).tokens
     name = f"{method}{abs(hash(path))}"
     expired, revoked = (
-        tokens.create(f"{name}e", "write", 1),
-        tokens.create(f"{name}r", "write", None),
+        tokens.create(f"{name}e", "contributor", 1),
+        tokens.create(f"{name}r", "contributor", None),
     )
     tokens.revoke(f"{name}r")
     basic = base64.b64encode(b"x:ify_wrong").decode()
@@ -89,7 +89,9 @@ def test_no_route_answers_without_a_live_token(
 def test_a_reader_changes_nothing_through_any_route(
     guarded: Served, closed: Workspace, method: str, path: str
 ) -> None:
-    secret = Distribution.open(closed.root).tokens.create(f"r{method}{abs(hash(path))}", "read", 60)
+    secret = Distribution.open(closed.root).tokens.create(
+        f"r{method}{abs(hash(path))}", "puller", 60
+    )
     with guarded.client() as client:
         basic = httpx.BasicAuth("anyone", secret)
         for auth in ({"headers": {"Authorization": f"Bearer {secret}"}}, {"auth": basic}):
@@ -102,7 +104,7 @@ def test_a_reader_changes_nothing_through_any_route(
 
 def test_a_writer_pushes_until_the_token_is_revoked(guarded: Served, closed: Workspace) -> None:
     tokens = Distribution.open(closed.root).tokens
-    auth = httpx.BasicAuth("ci", tokens.create("ci", "write", None))
+    auth = httpx.BasicAuth("ci", tokens.create("ci", "contributor", None))
     with guarded.client(auth=auth) as client:
         push_image(client, "a", "1", [b"layer"])
         tokens.revoke("ci")
@@ -114,7 +116,7 @@ def test_the_first_token_closes_a_registry_that_runs(tmp_path: Path) -> None:
     with serving(workspace.root) as served, served.client() as client:
         assert "everyone on this machine" in served.said[0]
         assert client.get("/v2/").status_code == 200
-        Distribution.open(workspace.root).tokens.create("first", "read", None)
+        Distribution.open(workspace.root).tokens.create("first", "puller", None)
         assert client.get("/v2/").status_code == 401
 
 

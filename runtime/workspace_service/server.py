@@ -1,0 +1,34 @@
+"""The process that serves a site: ``inferry registry serve``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from registry.distribution import Distribution
+from runtime.registry_service.config import ServiceConfig
+from runtime.registry_service.server import serve as serve_app
+from runtime.workspace_service.service import ServiceApp, print_line
+from runtime.workspace_service.site import Site
+
+
+def serve(roots: dict[str, Path], config: ServiceConfig, say: Callable[[str], None]) -> None:
+    """Serve the workspaces, by name, until SIGTERM or SIGINT; then finish what is under way. Raises
+    BadValueError when it must not or cannot listen there, and NoWorkspaceError."""
+    site = Site(roots)
+    app = ServiceApp(site, config, print_line if config.has_access_log else None)
+    serve_app(
+        app,
+        config,
+        say,
+        has_tokens=site.needs_tokens(),
+        work=[_expiry(each) for each in site.distributions.values()],
+        closing=site.closing.set,
+    )
+
+
+def _expiry(distribution: Distribution) -> Callable[[], None]:
+    def expire() -> None:
+        distribution.uploads.expire()
+
+    return expire

@@ -1,0 +1,70 @@
+"""The whole service as one ASGI application: which part answers a path, and a line for each answer.
+
+/v2/..., /healthz                       images of the default workspace
+/v2/NAME/...                            images of another one
+/api/v1/..., /openapi.json              the verbs
+/api/2.0/mlflow..., /mlflow/NAME/...    MLflow's REST
+/ui/..., /                              the portal
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runtime.registry_service.app import RegistryApp, log_line
+from runtime.registry_service.config import ServiceConfig
+from runtime.workspace_service.app import ApiApp
+from runtime.workspace_service.repositories import Prefixed
+from runtime.workspace_service.routes import TABLE
+from runtime.workspace_service.site import Site
+
+Log = Callable[[str], None]
+
+
+class ServiceApp:
+    """Serves one site; ``log`` gets a line for each answer."""
+
+    def __init__(self, site: Site, config: ServiceConfig, log: Log | None = None) -> None:
+        self._site = site
+        self._log = log
+        self._registries: Mapping[str, ASGIApp] = {
+            name: Prefixed(RegistryApp(distribution, config, None), name, is_first=not number)
+            for number, (name, distribution) in enumerate(site.distributions.items())
+        }
+        self._api = ApiApp(site, config, TABLE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        assert scope["type"] == "http"
+        if self._log is None:
+            await self._part(str(scope["path"]))(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._part(str(scope["path"]))(scope, receive, sending)
+        finally:
+            self._log(log_line(scope, status, time.monotonic() - began))
+
+    def _part(self, path: str) -> ASGIApp:
+        if path == "/healthz" or path == "/v2" or path.startswith("/v2/"):
+            name = path.split("/")[2] if path.count("/") > 2 else ""
+            return self._registries.get(name, self._registries[self._site.default])
+        return self._api
+
+
+def print_line(line: str) -> None:
+    """To standard output; whoever read it may have gone."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stdout, flush=True)

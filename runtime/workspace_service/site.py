@@ -1,0 +1,78 @@
+"""The workspaces that one service has, by name; the first is the default one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from registry import Workspace
+from registry.audit import Audit
+from registry.distribution import Distribution
+from registry.distribution.kept_connections import ServedDatabase
+from registry.names import check_name
+from registry.paths import WorkspacePaths
+from runtime.errors import BadValueError
+from runtime.workspace_service.faults import Fault
+
+DEFAULT_NAME = "default"
+
+
+class Site:
+    """Opened once, for all requests; ``roots`` are workspaces by name. Raises NoWorkspaceError."""
+
+    def __init__(self, roots: Mapping[str, Path]) -> None:
+        if not roots:
+            raise BadValueError("a service needs a workspace")
+        self._workspaces = {name: Workspace.open(root) for name, root in roots.items()}
+        self.distributions = {
+            name: Distribution.open(workspace.root) for name, workspace in self._workspaces.items()
+        }
+        self.audits = {
+            name: Audit(ServedDatabase(WorkspacePaths(workspace.root).database))
+            for name, workspace in self._workspaces.items()
+        }
+        self.default = next(iter(roots))
+
+        self.hidden = {str(each.root): "(workspace)" for each in self._workspaces.values()}
+        """What no client is told, and what stands in its place."""
+        self.closing = threading.Event()
+        """Set when the service ends: whoever streams stops."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all workspaces, the default one first."""
+        return tuple(self._workspaces)
+
+    def workspace(self, name: str) -> Workspace:
+        """Raises Fault 404."""
+        found = self._workspaces.get(name)
+        if found is None:
+            raise Fault(404, "no_workspace", "there is no such workspace here")
+        return found
+
+    def audit(self, name: str) -> Audit:
+        """That of the workspace; what is about the service is in the default one's."""
+        return self.audits[name or self.default]
+
+    def needs_tokens(self) -> bool:
+        """Whether every workspace ever had a token."""
+        return all(each.tokens.are_needed() for each in self.distributions.values())
+
+
+def read_roots(given: Sequence[str]) -> dict[str, Path]:
+    """Workspaces as ``inferry registry serve -w`` names them: ``FOLDER`` or ``NAME=FOLDER``. The
+    name of a folder without one is ``default`` for the first, and the folder's own (that of the
+    folder above for ``.inferry``) for the others. Raises BadValueError, InvalidNameError."""
+    roots: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.rpartition("=")
+        path = Path(folder if equals else text).resolve()
+        if not equals:
+            own = path.parent.name if path.name == ".inferry" else path.name
+            name = own if roots else DEFAULT_NAME
+        check_name(name, "name of a workspace")
+        if name in roots:
+            raise BadValueError(f"two workspaces are called '{name}'; say NAME=FOLDER")
+        roots[name] = path
+    return roots
