@@ -7,6 +7,7 @@ RegistryError
 +-- StoreFullError        no space is left for a file
 +-- DamagedBlobError      a stored file no longer has the bytes of its digest
 +-- InvalidNameError      a name, tag or reference that is not allowed
+|   +-- NameTakenError    a name that something else has
 +-- InvalidSourceError    a file or folder that cannot be registered
 |   +-- InvalidOnnxError  an .onnx file that cannot be read or points outside its folder
 |   +-- RequirementsError a requirements or conda file that cannot be taken, or not be resolved
@@ -19,6 +20,7 @@ RegistryError
 +-- CancelledError        someone cancelled the activity
 +-- RemoteError           another registry refused, failed or lied; ``status`` is its HTTP status
 +-- TrustError            a signature or key that is missing, damaged or of someone else
++-- BackupError           a backup that is damaged, of a newer Inferry, or not there
 +-- EngineError           the container engine is not there or failed
 +-- TargetError           the place to write to cannot be written
 |   +-- TargetExistsError what should be written is there already
@@ -61,6 +63,10 @@ class DamagedBlobError(RegistryError):
 
 class InvalidNameError(RegistryError):
     """A name, tag or reference that is not allowed."""
+
+
+class NameTakenError(InvalidNameError):
+    """A name that something else has."""
 
 
 class InvalidSourceError(RegistryError):
@@ -126,6 +132,10 @@ class RemoteError(RegistryError):
 
 class TrustError(RegistryError):
     """A signature or key that is missing, damaged or of someone else."""
+
+
+class BackupError(RegistryError):
+    """A backup that is damaged, of a newer Inferry, or not there."""
 
 
 class EngineError(RegistryError):

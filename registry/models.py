@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from registry.bundle_file import write_model_bundle
 from registry.clock import Clock
 from registry.database import Database
 from registry.errors import (
+    DamagedBlobError,
     ImmutableError,
     InUseError,
     InvalidSourceError,
@@ -26,6 +28,7 @@ from registry.errors import (
     WorkspaceDamagedError,
 )
 from registry.folders import added_files, new_folder, write_file
+from registry.model_origins import Origin
 from registry.names import Reference
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
@@ -65,35 +68,76 @@ class Models:
         Nothing is recorded before all of it is stored, so a failure leaves nothing, and a crash no
         half model, only blobs that purge frees. Raises InvalidNameError, InvalidSourceError,
         StoreFullError."""
-        names.check_name(name, "model name")
-        checked_tags = names.check_pairs(tags or {}, "tag")
-        checked_properties = names.check_pairs(properties or {}, "property")
-        names.check_text(description, "the description")
+        checked = _checked(name, tags, properties, description)
         files = tree.walk(Path(path))
         with publishing(self._paths, self._database, self._store) as store:
             stored = _store_files(store, files, on_progress)
-            signature, entry = self._read_onnx(stored)
-            digest = _store_manifest(store, stored)
-            with self._database.write() as connection:
-                version = _next_version(connection, name)
-                model = Model(
-                    name,
-                    version,
-                    description,
-                    self._clock(),
-                    digest,
-                    sum(file.size_bytes for file in stored),
-                    checked_tags,
-                    checked_properties,
-                    stored,
-                    signature,
-                    entry,
-                )
-                check_stored(store)
-                _insert(connection, model)
-                if run is not None:
-                    run_rows.link_model(connection, run, name, version)
+            return self._record(store, checked, stored, run, None)
+
+    def register_stored(
+        self,
+        files: Sequence[StoredFile],
+        *,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        description: str = "",
+        run: str | None = None,
+        origin: Origin | None = None,
+    ) -> Model:
+        """As ``register``, of files that the workspace's store has already, such as a run's: no
+        byte is copied, and each is verified. Raises DamagedBlobError, too."""
+        checked = _checked(name, tags, properties, description)
+        if not files:
+            raise InvalidSourceError("a model has at least one file")
+        with publishing(self._paths, self._database, self._store) as store:
+            for digest in {file.digest for file in files}:
+                if not store.renew(digest):
+                    raise DamagedBlobError(digest)
+            stored = tuple(sorted(files, key=lambda file: file.path))
+            return self._record(store, checked, stored, run, origin)
+
+    def _record(
+        self,
+        store: BlobStore,
+        new: _New,
+        stored: tuple[StoredFile, ...],
+        run: str | None,
+        origin: Origin | None,
+    ) -> Model:
+        """Files that are in the store, as the next version."""
+        signature, entry = self._read_onnx(stored)
+        digest = _store_manifest(store, stored)
+        with self._database.write() as connection:
+            version = _next_version(connection, new.name)
+            model = Model(
+                new.name,
+                version,
+                new.description,
+                self._clock(),
+                digest,
+                sum(file.size_bytes for file in stored),
+                new.tags,
+                new.properties,
+                stored,
+                signature,
+                entry,
+            )
+            check_stored(store)
+            _insert(connection, model)
+            if run is not None:
+                run_rows.link_model(connection, run, new.name, version)
+            if origin is not None:
+                origin.insert(connection, new.name, version)
         return model
+
+    def chunks(self, ref: str, path: str) -> tuple[StoredFile, Iterator[bytes]]:
+        """One file of a model, piece by piece; a damaged one raises DamagedBlobError at its end.
+        Raises NotFoundError."""
+        for file in self.get(ref).files:
+            if file.path == path:
+                return file, self._store.chunks(file.digest)
+        raise NotFoundError(f"the model {ref} has no file {path!a}")
 
     def list(
         self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
@@ -201,6 +245,13 @@ class Models:
             if users:
                 who = [f"{row['name']}:{row['version']}" for row in users]
                 raise InUseError(f"model {model.reference}", who)
+            meant = connection.execute(
+                "SELECT alias FROM model_aliases WHERE model = ? AND version = ? ORDER BY alias",
+                key,
+            ).fetchall()
+            if meant:
+                who = [row["alias"] for row in meant]
+                raise InUseError(f"model {model.reference}", who, "alias")
             connection.execute("DELETE FROM model_versions WHERE name = ? AND version = ?", key)
         return model
 
@@ -216,6 +267,30 @@ class Models:
             return None, None
         [(path, signature)] = found.items()
         return signature, path
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """What was checked of a version that is to be made."""
+
+    name: str
+    tags: Mapping[str, str]
+    properties: Mapping[str, str]
+    description: str
+
+
+def _checked(
+    name: str,
+    tags: Mapping[str, str] | None,
+    properties: Mapping[str, str] | None,
+    description: str,
+) -> _New:
+    return _New(
+        names.check_name(name, "model name"),
+        names.check_pairs(tags or {}, "tag"),
+        names.check_pairs(properties or {}, "property"),
+        names.check_text(description, "the description"),
+    )
 
 
 def _store_files(

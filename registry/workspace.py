@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from registry.activities import Activities
+from registry.aliases import Aliases
 from registry.blobs import BlobStore, disk_error
 from registry.cache_purge import purge_caches
 from registry.clock import Clock, utc_now
@@ -20,6 +21,7 @@ from registry.deployments import Deployments, Targets
 from registry.errors import NoWorkspaceError, WorkspaceDamagedError
 from registry.images import Images
 from registry.lineage import Lineage
+from registry.model_names import ModelNames
 from registry.models import Models
 from registry.paths import DEFAULT_FOLDER, WorkspacePaths
 from registry.purge import purge
@@ -40,6 +42,8 @@ class Workspace:
         self.settings = Settings(self._database)
         self.activities = Activities(self._paths, self._database, clock)
         self.models = Models(self._paths, self._database, self._store, clock)
+        self.model_names = ModelNames(self._database)
+        self.aliases = Aliases(self._database)
         self.images = Images(
             self._paths, self._database, self._store, clock, self.settings, self.activities
         )

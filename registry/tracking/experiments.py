@@ -6,7 +6,13 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from registry.database import Database
-from registry.errors import ImmutableError, InUseError, InvalidNameError, NotFoundError
+from registry.errors import (
+    ImmutableError,
+    InUseError,
+    InvalidNameError,
+    NameTakenError,
+    NotFoundError,
+)
 from registry.tracking.filter import Attributes, parse
 from registry.tracking.now import NowMs
 from registry.tracking.query import Bound, condition_sql
@@ -36,12 +42,12 @@ class Experiments:
         self._now_ms = now_ms
 
     def create(self, name: str, *, tags: Mapping[str, str] | None = None) -> Experiment:
-        """A new one. Raises InvalidNameError, also where the name is taken."""
+        """A new one. Raises InvalidNameError, NameTakenError."""
         check_experiment(name)
         checked = check_tags(tags or {})
         with self._database.write() as connection:
             if _row(connection, name) is not None:
-                raise InvalidNameError(f"there is an experiment {name!a} already")
+                raise NameTakenError(f"there is an experiment {name!a} already")
             id = create(connection, name, self._now_ms())
             _set_tags(connection, id, checked)
             return read(connection, id)
@@ -78,13 +84,12 @@ class Experiments:
             return [read(connection, row["id"]) for row in rows]
 
     def rename(self, name: str, new_name: str) -> Experiment:
-        """Change the name; its runs' references change with it. Raises InvalidNameError where the
-        new one is taken."""
+        """Change the name; its runs' references change with it. Raises NameTakenError."""
         check_experiment(new_name)
         with self._database.write() as connection:
             id = _find(connection, name)
             if new_name != name and _row(connection, new_name) is not None:
-                raise InvalidNameError(f"there is an experiment {new_name!a} already")
+                raise NameTakenError(f"there is an experiment {new_name!a} already")
             self._update(connection, id, "name = ?", new_name)
             return read(connection, id)
 
