@@ -2,6 +2,7 @@
 
 INFERRY_RUN         the run's id
 INFERRY_WORKSPACE   the workspace's folder
+INFERRY_JOURNAL     a folder for what the run says, where whoever started it reads that (journal.py)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 RUN = "INFERRY_RUN"
 WORKSPACE = "INFERRY_WORKSPACE"
+JOURNAL = "INFERRY_JOURNAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,13 @@ class Context:
 
     run: str | None
     workspace: str | None
+    journal: str | None = None
 
 
 def context(environment: Mapping[str, str] = os.environ) -> Context:
     """Of this process."""
-    return Context(environment.get(RUN) or None, environment.get(WORKSPACE) or None)
+    found = (environment.get(name) or None for name in (RUN, WORKSPACE, JOURNAL))
+    return Context(*found)
 
 
 def for_child(run: str, workspace: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from registry.errors import NotFoundError
 from registry.tracking import Tracking
 from runtime.tracking.clock import RunClock
 from runtime.tracking.context import context
+from runtime.tracking.journal import open_journal
 from runtime.tracking.keeper import AWAY, Keeper
 from runtime.tracking.local import attach, begin, open_tracking
 from runtime.tracking.offline import OfflineKeeper
@@ -25,10 +26,12 @@ def new_keeper(
     a run, the first new run is that run, and later ones are its children."""
     given = context()
     try:
+        if workspace is None and given.run is not None and given.journal is not None:
+            return _of_submitted(open_journal(given.journal, given.run, say), name)
         tracking = open_tracking(workspace or given.workspace)
         if given.run is None or workspace is not None:
             return begin(tracking, experiment, name), True
-        return _submitted(tracking, given.run, name)
+        return _of_submitted(attach(tracking, given.run), name)
     except AWAY as error:
         if not allow_offline:
             raise
@@ -44,7 +47,11 @@ def context_keeper(allow_offline: bool) -> Keeper:
             raise NotFoundError("this process was not submitted as a run; use Run(NAME)")
         return offline("offline")
     try:
-        keeper = attach(open_tracking(given.workspace), given.run)
+        keeper: Keeper
+        if given.journal is not None:
+            keeper = open_journal(given.journal, given.run, say)
+        else:
+            keeper = attach(open_tracking(given.workspace), given.run)
     except AWAY as error:
         if not allow_offline:
             raise
@@ -82,9 +89,8 @@ def reason(error: BaseException) -> str:
     return strerror or str(error) or type(error).__name__
 
 
-def _submitted(tracking: Tracking, run: str, name: str) -> tuple[Keeper, bool]:
-    keeper = attach(tracking, run)
-    if run not in _attached:
-        _attached.add(run)
+def _of_submitted(keeper: Keeper, name: str) -> tuple[Keeper, bool]:
+    if keeper.id not in _attached:
+        _attached.add(keeper.id)
         return keeper, False
     return keeper.child(name, RunClock()()), True
