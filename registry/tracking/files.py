@@ -6,7 +6,7 @@ A name that is there already gets the new bytes. Files are read with every byte 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +140,12 @@ class RunFiles:
     def read(self, id: str, path: str) -> bytes:
         """All of a small file, verified. Raises NotFoundError, DamagedBlobError."""
         return self._store.read(self.get(id, path).digest)
+
+    def chunks(self, id: str, path: str) -> tuple[RunFile, Iterator[bytes]]:
+        """One file piece by piece; a damaged one raises DamagedBlobError at its end. Raises
+        NotFoundError."""
+        file = self.get(id, path)
+        return file, self._store.chunks(file.digest)
 
     def download(
         self, id: str, target: Path | str, *, folder: str = "", force: bool = False

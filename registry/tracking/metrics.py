@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from registry.database import Database
@@ -19,6 +20,8 @@ from registry.tracking.records import (
 from registry.tracking.run_rows import key_of
 
 MAX_CHART_POINTS = 10_000
+NEWEST = 64
+"""Points of a series among which one that is sent again is looked for, besides as many as come."""
 MAX_READ = 20_000
 """Points of a series that a chart reads one by one."""
 
@@ -129,6 +132,23 @@ def write_points(connection: sqlite3.Connection, run: int, points: Sequence[Poin
             for key, state in written.series.items()
         ],
     )
+
+
+def unseen(connection: sqlite3.Connection, run: int, points: Sequence[Point]) -> Sequence[Point]:
+    """Within a transaction: those of ``points`` that are not among the newest of their series."""
+    counts = Counter(point[0] for point in points)
+    before, _ = _before(connection, run, list(counts))
+    seen: set[tuple[str, float | None, int | None, int]] = set()
+    for key, series in before.items():
+        width = NEWEST + counts[key]
+        rows = connection.execute(
+            "SELECT value, step, at_ms FROM metric_points"
+            " WHERE run = ? AND metric = ? AND seq >= ?",
+            (run, series.metric, series.count - width),
+        )
+        rows.row_factory = None
+        seen.update((key, *row) for row in rows)
+    return [p for p in points if (p[0], stored_of(p[1]), p[2], p[3]) not in seen]
 
 
 def write_values(connection: sqlite3.Connection, run: int, values: Iterable[Value]) -> None:

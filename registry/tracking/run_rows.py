@@ -30,6 +30,16 @@ def key_of(connection: sqlite3.Connection, id: str) -> int:
     return int(row[0])
 
 
+def active_key_of(connection: sqlite3.Connection, id: str) -> int:
+    """As ``key_of``. Raises ImmutableError for one that is deleted."""
+    row = connection.execute("SELECT key, is_deleted FROM runs WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no run {ascii(id)[:80]}; see inferry run list")
+    if row[1]:
+        raise ImmutableError(f"the run {id} is deleted; restore it first")
+    return int(row[0])
+
+
 def find_key(connection: sqlite3.Connection, ref: str) -> int:
     """The number of the run ``EXPERIMENT:NUMBER``, of a run's id, or of the only one whose id
     begins so. Raises NotFoundError."""

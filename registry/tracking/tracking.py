@@ -16,6 +16,7 @@ from registry.tracking.experiments import Experiments
 from registry.tracking.files import RunFiles
 from registry.tracking.forks import ForkSafeDatabase
 from registry.tracking.lives import Lives
+from registry.tracking.logged_models import LoggedModels
 from registry.tracking.metrics import Metrics
 from registry.tracking.now import NowMs, now_ms
 from registry.tracking.runs import Runs
@@ -39,6 +40,7 @@ class Tracking:
         self.metrics = Metrics(database)
         self.files = RunFiles(paths, database, store, clock_ms)
         self.snapshots = Snapshots(paths, database, store, clock_ms)
+        self.logged_models = LoggedModels(database, clock_ms)
         self.database = database
 
     @classmethod
