@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from registry.activities.record import one_line
 from registry.distribution import DistributionError
 from registry.distribution.errors import TooLargeError
 from runtime.registry_service.refusals import STATUS as DISTRIBUTION_STATUS
 from runtime.registry_service.refusals import GoneError, SlowBodyError
 from runtime.workspace_service.binding import MSGPACK
-from runtime.workspace_service.faults import Fault, document_of, status_of
+from runtime.workspace_service.faults import MAX_MESSAGE_CHARS, Fault, document_of, status_of
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -61,7 +62,7 @@ def refusal(error: Exception, hidden: Mapping[str, str] | None = None) -> Respon
 
 
 def _said(code: str, message: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message}}
+    return {"error": {"code": code, "message": one_line(message, MAX_MESSAGE_CHARS)}}
 
 
 def _response(told: Mapping[str, Any], status: int, headers: Mapping[str, str] = {}) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -40,7 +41,27 @@ def _convert(route: Route, values: dict[str, Any], *, strict: bool) -> dict[str,
         found = msgspec.convert(values, route.arguments, strict=strict)
     except msgspec.ValidationError as error:
         raise Fault(400, "bad_value", str(error)) from None
-    return msgspec.structs.asdict(found)
+    bound = msgspec.structs.asdict(found)
+    _check_integers(bound)
+    return bound
+
+
+def _check_integers(value: Any) -> None:
+    """The database has integers of 64 bits. Documents are as deep as the types that take them."""
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise Fault(400, "bad_value", "an integer has more than 64 bits")
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            _check_integers(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_integers(each)
+    elif isinstance(value, msgspec.Struct):
+        _check_integers(msgspec.structs.asdict(value))
+    elif is_dataclass(value):
+        for name in value.__dataclass_fields__:
+            _check_integers(getattr(value, name))
 
 
 def _text(route: Route, name: str, value: Any) -> Any:

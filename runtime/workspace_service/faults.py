@@ -11,6 +11,7 @@ from typing import Any
 
 import registry.errors
 import runtime.errors
+from registry.activities.record import one_line
 from registry.errors import (
     CancelledError,
     DamagedBlobError,
@@ -59,7 +60,7 @@ class Fault(Exception):
     def __init__(
         self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message, MAX_MESSAGE_CHARS))
         self.status = status
         self.code = code
         self.headers = dict(headers or {})
@@ -87,7 +88,7 @@ def document_of(error: Exception, hidden: Mapping[str, str] | None = None) -> di
         message = message.replace(secret, shown)
     told: dict[str, Any] = {
         "code": code_of(type(error)),
-        "message": message[:MAX_MESSAGE_CHARS],
+        "message": one_line(message, MAX_MESSAGE_CHARS),
     }
     if isinstance(error, InUseError):
         told |= {"what": error.what, "users": list(error.users)}
