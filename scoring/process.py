@@ -58,6 +58,8 @@ LOAD_FAILED_EXIT = 3
 """Exit code when the model or script does not load (the reference's: serving.md, section 2.2)."""
 REFUSED_EXIT = 1
 """Exit code when nothing is wrong with the model, but it cannot be served here."""
+FAILED_S = 1.0
+"""How long a process whose model does not load waits to be told how to leave."""
 TICK_S = 0.25
 KEPT_BYTES = 32 * 1024 * 1024
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -178,7 +180,8 @@ class ServerProcess:
                 logger.exception("loading failed")
             self._exit_code = _load_exit_code(error)
             self._link.failed(_load_message(error), self._exit_code)
-            self._left.set()
+            # Whoever is connected is not cut off: a Drain or a Retire comes.
+            asyncio.get_running_loop().call_later(FAILED_S, self._left.set)
             return
         self._say_merging()
         self._is_loaded = True

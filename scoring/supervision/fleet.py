@@ -31,6 +31,8 @@ class Child(Generic[G]):
     """When it was ready first."""
     is_leaving: bool = False
     """It was told to."""
+    has_failed: bool = False
+    """Its model did not load: it gives its connections back, and leaves."""
     was_killed: bool = False
     """By us."""
     asked_back: int = 0

@@ -49,8 +49,8 @@ class Ready(_Message, frozen=True, tag=10):
 
 
 class Failed(_Message, frozen=True, tag=11):
-    """The child's model does not load; it will leave. ``message`` is for people, ``exit_code``
-    what the server ends with if it was to be the first."""
+    """The child's model does not load; it leaves once it is told how. ``message`` is for people,
+    ``exit_code`` what the server ends with if it was to be the first."""
 
     message: str
     exit_code: int

@@ -146,8 +146,9 @@ class ParentLink:
         self.life.is_ready = False
 
     def failed(self, message: str, exit_code: int = 3) -> None:
-        """It will never be ready; ``message`` is one line for people. Leave with this exit code,
-        which is also the whole server's, should it never have been ready."""
+        """It will never be ready; ``message`` is one line for people. A Drain or a Retire follows,
+        so that nobody is cut off. Leave with this exit code, which is also the whole server's,
+        should it never have been ready."""
         self._send(Failed(message, exit_code))
 
     # All processes of the generation

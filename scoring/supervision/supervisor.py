@@ -75,6 +75,8 @@ MAX_CONNECTIONS = 1 << 16
 
 _GRACE_S = 0.5
 """A process may be this late before it is killed."""
+_FAILED_S = 1.0
+"""How long a process whose model did not load may answer what it has before it leaves."""
 _LEAVE_S = 5.0
 """A process that has closed its link ends within this time, or is killed."""
 _FORK_AGAIN_S = 0.1
@@ -168,7 +170,9 @@ class Supervisor(Generic[G]):
         the one that could have them leaves for the next."""
         if self._handover is not None and self._hooks.is_exclusive(self._current.generation):
             return {}
-        children = [child for child in self._current.children if child.link.is_open]
+        children = [
+            child for child in self._current.children if child.link.is_open and not child.has_failed
+        ]
         ready = [child for child in children if child.life.is_ready]
         return {child.number: child.link for child in ready or children}
 
@@ -409,6 +413,9 @@ class Supervisor(Generic[G]):
             self._give_up_reload(text)
         elif self._was_ready:
             logger.error("server process %d failed: %s", child.pid, text)
+            child.has_failed = True  # the connections that it has are the next one's
+            child.link.send(Retire(_FAILED_S))
+            self._timers.after(_FAILED_S + _GRACE_S, partial(self._kill_late, child))
         else:
             print(text, file=sys.stderr, flush=True)
             self._stop(exit_code, 0.0)

@@ -4,7 +4,8 @@
 
 It prints "port N" and "ready". FOLDER/plan says what loading does ("ok", "fail", "slow", "crash",
 "crash-later") and is read for each generation; after "alone " it is of what one process at a time
-can have, which is FOLDER/board. FOLDER/deaths lists what on_death was told.
+can have, which is FOLDER/board. "fail-once" is a first restart that loads until it is told to fail.
+FOLDER/deaths lists what on_death was told.
 
     who                 -> PID GENERATION
     echo TEXT           -> TEXT
@@ -16,6 +17,7 @@ can have, which is FOLDER/board. FOLDER/deaths lists what on_death was told.
     board               -> ready processes, restarts, the sum of the snapshots (lines answered)
     fds                 -> open descriptors of the supervisor and of this process
     stuck SECONDS       blocks the loop
+    fail                -> failing; the model of this process does not load
 """
 
 from __future__ import annotations
@@ -113,6 +115,7 @@ class Server:
         self.answered = 0
         self.heard: list[str] = []
         self.code = self.loop.create_future()
+        self.exit_code = 0
 
     async def main(self) -> int:
         self.link.attach(self.loop, self.on_connection, self.on_command)
@@ -134,6 +137,8 @@ class Server:
             os.kill(os.getpid(), signal.SIGKILL)
         elif plan == "slow":
             self.loop.call_later(0.3, self.link.ready)
+        elif plan == "fail-once" and self.link.board.restarts == 1:
+            pass  # until it is told to
         else:
             self.link.ready()
 
@@ -186,7 +191,7 @@ class Server:
 
     def check_end(self) -> None:
         if (self.draining or self.retiring) and not self.lines:
-            self.end(0)
+            self.end(self.exit_code)
 
     def end(self, code: int) -> None:
         if not self.code.done():
@@ -208,6 +213,10 @@ class Server:
             case "run-and-die":
                 self.link.life.set_running([part.encode() for part in rest.split(",")])
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "fail":
+                line.reply("failing")
+                self.exit_code = LOAD_FAILED_EXIT
+                self.link.failed("error: it was told to fail")
             case "stuck":
                 time.sleep(float(rest))
             case "tell":

@@ -82,6 +82,23 @@ def test_new_connections_wait_while_no_process_lives(tmp_path: Path) -> None:
             assert line.ask("echo late") == "late"
 
 
+def test_a_restarted_process_that_does_not_load_cuts_nobody_off(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text("fail-once")
+    with supervised(1, folder=tmp_path) as server, server.lines(3) as (busy, idle, other):
+        os.kill(other.pid(), signal.SIGKILL)
+        victim = other.pid()
+        assert [busy.pid(), idle.pid()] == [victim, victim]
+        busy.send("sleep 0.2 fine\n")
+        server.wait_read()
+        assert other.ask("fail") == "failing"
+        server.wait_for("failed: error: it was told to fail")
+        with server.line() as late:
+            assert late.pid() != victim
+        assert busy.read() == "fine"
+        assert victim not in {line.pid() for line in (busy, idle, other)}
+        server.wait_for("ended (exit code 3)")
+
+
 def test_restarts_in_a_row_wait_longer_and_longer(tmp_path: Path) -> None:
     with supervised(1, folder=tmp_path) as server:
         began = time.monotonic()
