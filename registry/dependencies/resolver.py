@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from registry.dependencies import explanations
@@ -128,9 +129,17 @@ class _Call:
                 cancelled()
             if time.monotonic() > end:
                 raise RequirementsError(f"no versions were found in {TIMEOUT_S:.0f} s; try again")
-            written = sum(path.stat().st_size for path in self._folder.iterdir())
-            if written > MAX_OUTPUT_BYTES:
+            if _written_bytes(self._folder) > MAX_OUTPUT_BYTES:
                 raise RequirementsError("the package index gives more than a lock can hold")
+
+
+def _written_bytes(folder: Path) -> int:
+    """Without what goes while we look: uv renames its output from a temporary name."""
+    size = 0
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def platform_name(target: Target) -> str:

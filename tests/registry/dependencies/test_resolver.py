@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import socket
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.dependencies import Lock, resolve
+from registry.dependencies import Lock, resolve, resolver
 from registry.dependencies.resolver import platform_name
 from registry.errors import CancelledError, RequirementsError
 from registry.platforms import Platform, Target
@@ -111,6 +112,24 @@ def test_a_conda_package_without_a_wheel_is_explained_as_one(
 ) -> None:
     with pytest.raises(RequirementsError, match=r"source came from conda.*--dockerfile"):
         resolve(["source"], AMD64, wheelhouse=house, environment=env, conda_names={"source"})
+
+
+def test_a_file_that_uv_renames_while_its_folder_is_measured_is_no_error(
+    house: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst moment: each time something is there when we list, and gone when we look."""
+    listed: list[Path] = []
+
+    def iterdir(folder: Path) -> Iterator[Path]:
+        listed.append(folder / ".tmpGONE")
+        yield listed[-1]
+        yield from map(folder.joinpath, os.listdir(folder))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    monkeypatch.setattr(resolver, "POLL_S", 0.0)
+    lock = resolve(["top"], AMD64, wheelhouse=house, environment=env)
+    assert versions(lock) == {"alone": "1.0", "top": "1.0"}
+    assert listed
 
 
 def test_a_demanded_hash_that_is_right_is_taken(house: Path, env: dict[str, str]) -> None:
