@@ -14,6 +14,7 @@ from tests.system.hostile_server import GOOD, GOOD_ANSWER, Running
 from tests.system.watched import (
     INFER,
     counter,
+    is_ready,
     refusal,
     replies,
     script_bundle,
@@ -107,7 +108,7 @@ def test_a_shadow_that_dies_hurts_nobody(tmp_path: Path) -> None:
         assert shadowed(running, "error") == 6
         assert counter(running, "inferry_restarts_total") == 0
         assert counter(running, "inferry_failed_total") == 0
-        assert httpx.get(f"{running.url}/readyz", trust_env=False).status_code == 200
+        assert is_ready(running)
 
 
 def test_scripts_are_compared_by_what_their_answers_mean(tmp_path: Path) -> None:
@@ -134,6 +135,7 @@ def test_a_killed_process_comes_back_without_a_shadow_that_is_gone(tmp_path: Pat
         (child,) = children.read_text().split()
         os.kill(int(child), signal.SIGKILL)
         wait_until(lambda: "this process serves without it: the shadow" in running.log.read_text())
+        wait_until(lambda: is_ready(running))  # it says so first, and loads the model then
         assert running.score(GOOD).json() == GOOD_ANSWER
 
 

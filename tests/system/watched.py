@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from tests.system.hostile_server import GOOD, ROOT, Running, read_all, serve_model
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 INFER = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 ).encode()
@@ -85,6 +85,11 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it never is"
         time.sleep(0.02)
+
+
+def is_ready(running: Running) -> bool:
+    """Whether a process of it has loaded what it serves."""
+    return httpx.get(f"{running.url}/readyz", timeout=30, trust_env=False).status_code == 200
 
 
 def replies(running: Running, model: str) -> list[bytes]:
