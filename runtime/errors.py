@@ -11,7 +11,8 @@ InferryError
 ├── DeploymentFailedError    a deployment is not as it was declared
 ├── NoLocustError            nothing here can test under load
 ├── LoadTestError            a load test could not be carried out
-└── ScoringCallError         a server could not be reached, or refused
+├── ScoringCallError         a server could not be reached, or refused
+└── ServiceError             a workspace's service could not be reached, or refused
 """
 
 from __future__ import annotations
@@ -74,4 +75,27 @@ class ScoringCallError(InferryError):
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         self.status = status
+        super().__init__(message)
+
+
+class ServiceError(InferryError):
+    """The service of a workspace could not be reached, or refused; ``status`` is its answer's.
+    ``was_not_sent``: it cannot have begun to do what it was asked for. ``is_passing``: a moment
+    later it may do it."""
+
+    status: int | None = None
+    was_not_sent = False
+    is_passing = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        was_not_sent: bool = False,
+        is_passing: bool = False,
+    ) -> None:
+        self.status = status
+        self.was_not_sent = was_not_sent
+        self.is_passing = is_passing or was_not_sent
         super().__init__(message)

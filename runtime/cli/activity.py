@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +38,7 @@ def activity() -> None:
 @output_option
 @workspace_option
 def list_activities(
-    kind: str | None, running: bool, limit: int, output: str, workspace_dir: Path | None
+    kind: str | None, running: bool, limit: int, output: str, workspace_dir: str | None
 ) -> None:
     """List the activities, the newest first."""
     found = _activities(workspace_dir).list(kind=kind, running_only=running, limit=limit)
@@ -53,7 +52,7 @@ def list_activities(
 @click.argument("ref", metavar="ID")
 @output_option
 @workspace_option
-def show(ref: str, output: str, workspace_dir: Path | None) -> None:
+def show(ref: str, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of an activity."""
     print_record(record(_activities(workspace_dir).get(ref)), output)
 
@@ -61,7 +60,7 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
 @activity.command()
 @click.argument("ref", metavar="ID")
 @workspace_option
-def log(ref: str, workspace_dir: Path | None) -> None:
+def log(ref: str, workspace_dir: str | None) -> None:
     """Print what an activity said so far."""
     said = _activities(workspace_dir).log(ref).decode(errors="replace")
     if said:
@@ -71,7 +70,7 @@ def log(ref: str, workspace_dir: Path | None) -> None:
 @activity.command()
 @click.argument("ref", metavar="ID")
 @workspace_option
-def cancel(ref: str, workspace_dir: Path | None) -> None:
+def cancel(ref: str, workspace_dir: str | None) -> None:
     """Ask for the end of an activity; it ends at the next point where it can."""
     found = _activities(workspace_dir).cancel(ref)
     click.echo(f"Asked for the end of {found.id}; see inferry activity show {found.id}")
@@ -82,7 +81,7 @@ def cancel(ref: str, workspace_dir: Path | None) -> None:
 @output_option
 @workspace_option
 @click.pass_context
-def watch(ctx: click.Context, ref: str, output: str, workspace_dir: Path | None) -> None:
+def watch(ctx: click.Context, ref: str, output: str, workspace_dir: str | None) -> None:
     """Follow the log and the phases of an activity until it ends.
 
     The exit code is 0 if it succeeded, and else 1. --output json prints a line of JSON for each
@@ -177,6 +176,6 @@ def _progress(item: Activity) -> str:
     return amount(item.done, item.total)
 
 
-def _activities(workspace_dir: Path | None) -> Activities:
+def _activities(workspace_dir: str | None) -> Activities:
     with open_workspace(workspace_dir) as workspace:
         return workspace.activities

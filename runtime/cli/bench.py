@@ -110,7 +110,7 @@ def bench(
     max_p99_ms: float | None,
     report: Path | None,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
     **load: Any,
 ) -> None:
     """Test a deployment or server under load with locust, and draw what came of it.
@@ -167,7 +167,7 @@ def _steps(
 
 
 def _bodies(
-    data: str | None, address: Address, workspace_dir: Path | None
+    data: str | None, address: Address, workspace_dir: str | None
 ) -> tuple[tuple[bytes, ...], str]:
     """And what they are. Raises BadValueError."""
     from runtime.bench.bodies import MOST_BYTES, known_bodies, read_bodies, split_bodies

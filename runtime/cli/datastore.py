@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -61,7 +60,7 @@ def attach(
     secrets: tuple[str, ...],
     replace: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Make the datastore NAME known, once it has answered."""
     from runtime.datastores import Datastore
@@ -82,7 +81,7 @@ def attach(
 @datastore.command("list")
 @output_option
 @workspace_option
-def list_datastores(output: str, workspace_dir: Path | None) -> None:
+def list_datastores(output: str, workspace_dir: str | None) -> None:
     """List the datastores."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.datastores.list()
@@ -93,7 +92,7 @@ def list_datastores(output: str, workspace_dir: Path | None) -> None:
 @click.argument("name", required=False)
 @output_option
 @workspace_option
-def show(name: str | None, output: str, workspace_dir: Path | None) -> None:
+def show(name: str | None, output: str, workspace_dir: str | None) -> None:
     """Show a datastore, or the default; of secrets only the names."""
     with open_workspace(workspace_dir) as workspace:
         stores = workspace.datastores
@@ -104,7 +103,7 @@ def show(name: str | None, output: str, workspace_dir: Path | None) -> None:
 @datastore.command()
 @click.argument("name")
 @workspace_option
-def default(name: str, workspace_dir: Path | None) -> None:
+def default(name: str, workspace_dir: str | None) -> None:
     """Make NAME the one that is meant where none is named."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.datastores.set_default(name)
@@ -114,7 +113,7 @@ def default(name: str, workspace_dir: Path | None) -> None:
 @datastore.command()
 @click.argument("name")
 @workspace_option
-def detach(name: str, workspace_dir: Path | None) -> None:
+def detach(name: str, workspace_dir: str | None) -> None:
     """Forget a datastore and its secrets; its files stay where they are."""
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.datastores.detach(name)

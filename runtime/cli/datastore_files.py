@@ -47,7 +47,7 @@ def upload(
     overwrite: bool,
     follow_links: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Send the file SOURCE, or all below that folder, to the folder PATH of the datastore.
 
@@ -72,7 +72,7 @@ def download(
     name: str | None,
     overwrite: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Fetch the file PATH of the datastore, or all below that folder, into the folder TARGET.
 
@@ -88,7 +88,7 @@ def download(
 @datastore_option
 @output_option
 @workspace_option
-def ls(path: str, name: str | None, output: str, workspace_dir: Path | None) -> None:
+def ls(path: str, name: str | None, output: str, workspace_dir: str | None) -> None:
     """List the files below PATH, or all."""
     with _opened(name, workspace_dir) as store:
         found = [_record(item) for item in store.ls(path)]
@@ -100,7 +100,7 @@ def ls(path: str, name: str | None, output: str, workspace_dir: Path | None) -> 
 @datastore_option
 @click.option("--recursive", "-r", is_flag=True, help="All below a folder.")
 @workspace_option
-def delete(path: str, name: str | None, recursive: bool, workspace_dir: Path | None) -> None:
+def delete(path: str, name: str | None, recursive: bool, workspace_dir: str | None) -> None:
     """Delete the file PATH of the datastore."""
     with _opened(name, workspace_dir) as store:
         count = store.delete(path, recursive=recursive)
@@ -108,7 +108,7 @@ def delete(path: str, name: str | None, recursive: bool, workspace_dir: Path | N
 
 
 @contextmanager
-def _opened(name: str | None, workspace_dir: Path | None) -> Iterator[Datastore]:
+def _opened(name: str | None, workspace_dir: str | None) -> Iterator[Datastore]:
     from runtime.datastores import Datastore
 
     with open_workspace(workspace_dir) as workspace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -34,7 +33,7 @@ def deploy(
     no_wait: bool,
     timeout_s: float,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
     **given: Any,
 ) -> None:
     """Run an image as a web service with a stable URL, and print that.

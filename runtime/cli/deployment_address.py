@@ -33,7 +33,7 @@ class Address:
         return None if self.certificate is None else pinned(self.certificate)
 
 
-def address_of(where: str, workspace_dir: Path | None) -> Address:
+def address_of(where: str, workspace_dir: str | None) -> Address:
     """Raises RegistryError, and DeploymentFailedError for a deployment that has no URL now."""
     return _of_deployment(where, workspace_dir) if _is_name(where) else Address(where)
 
@@ -51,7 +51,7 @@ def _is_name(where: str) -> bool:
     return True
 
 
-def _of_deployment(name: str, workspace_dir: Path | None) -> Address:
+def _of_deployment(name: str, workspace_dir: str | None) -> Address:
     from runtime.cli.deployment_records import state_line
 
     with open_workspace(workspace_dir) as workspace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +47,7 @@ def scale(
     replicas: tuple[int, int] | None,
     external: str | None,
     no_external: bool,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Say how many replicas a deployment has, or who decides it.
 
@@ -98,7 +97,7 @@ def update(
     wait: bool,
     timeout_s: float,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
     **given: Any,
 ) -> None:
     """Change the image or settings of a deployment; what is not given stays.
@@ -154,7 +153,7 @@ def rollback(
     wait: bool,
     timeout_s: float,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Go back to an earlier revision of a deployment.
 
@@ -179,7 +178,7 @@ def rollback(
 )
 @workspace_option
 def traffic(
-    name: str, given: tuple[str, ...], shadows: tuple[str, ...], workspace_dir: Path | None
+    name: str, given: tuple[str, ...], shadows: tuple[str, ...], workspace_dir: str | None
 ) -> None:
     """Split the traffic of a deployment between its revisions; 100 percent in all."""
     with open_workspace(workspace_dir) as workspace:
@@ -201,7 +200,7 @@ def traffic(
 @wait_option
 @timeout_option(900)
 @workspace_option
-def delete(name: str, wait: bool, timeout_s: float, workspace_dir: Path | None) -> None:
+def delete(name: str, wait: bool, timeout_s: float, workspace_dir: str | None) -> None:
     """Stop a deployment and forget it; its ledger stays."""
     with open_workspace(workspace_dir) as workspace:
         workspace.deployments.delete(name, actor=who())
@@ -229,7 +228,7 @@ def revision() -> None:
 @click.argument("name")
 @click.argument("number", type=click.IntRange(1))
 @workspace_option
-def drop(name: str, number: int, workspace_dir: Path | None) -> None:
+def drop(name: str, number: int, workspace_dir: str | None) -> None:
     """Forget an old revision, which frees its image for deletion."""
     with open_workspace(workspace_dir) as workspace:
         workspace.deployments.drop_revision(name, number, actor=who())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @output_option
 @workspace_option
-def keys(name: str, regenerate: Slot | None, output: str, workspace_dir: Path | None) -> None:
+def keys(name: str, regenerate: Slot | None, output: str, workspace_dir: str | None) -> None:
     """Print the two keys that open a deployment: they are secret.
 
     Clients send either as Authorization: Bearer KEY."""
@@ -53,7 +53,7 @@ def secret() -> None:
 @click.argument("key")
 @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE|-]")
 @workspace_option
-def set_secret(name: str, key: str, file: Path | None, workspace_dir: Path | None) -> None:
+def set_secret(name: str, key: str, file: Path | None, workspace_dir: str | None) -> None:
     """Set the secret KEY of a deployment to what is in FILE.
 
     Without FILE it is asked for, or read from standard input. Running replicas keep what they
@@ -71,7 +71,7 @@ def set_secret(name: str, key: str, file: Path | None, workspace_dir: Path | Non
 @click.argument("name")
 @click.argument("key")
 @workspace_option
-def remove_secret(name: str, key: str, workspace_dir: Path | None) -> None:
+def remove_secret(name: str, key: str, workspace_dir: str | None) -> None:
     """Remove a secret; refused while a revision in service has it."""
     with open_workspace(workspace_dir) as workspace:
         workspace.deployments.remove_secret(name, key, actor=who())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,7 +33,7 @@ MOST_DEVICES = 10
 )
 @workspace_option
 def logs(
-    name: str, follow: bool, replica: str | None, lines: int, workspace_dir: Path | None
+    name: str, follow: bool, replica: str | None, lines: int, workspace_dir: str | None
 ) -> None:
     """Print what the replicas of a deployment printed."""
     from runtime.deployments.logs import logs_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +31,7 @@ PAGE = 1000
 @click.command("list")
 @output_option
 @workspace_option
-def list_deployments(output: str, workspace_dir: Path | None) -> None:
+def list_deployments(output: str, workspace_dir: str | None) -> None:
     """List the deployments, and how they are."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.list()
@@ -50,7 +49,7 @@ def list_deployments(output: str, workspace_dir: Path | None) -> None:
 @click.argument("name")
 @output_option
 @workspace_option
-def show(name: str, output: str, workspace_dir: Path | None) -> None:
+def show(name: str, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of a deployment, but no secret and no key."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.get(name)
@@ -70,7 +69,7 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
 @click.option("--at", metavar="TIME", help="What was live then; UTC where it names no zone.")
 @output_option
 @workspace_option
-def ledger(name: str | None, at: str | None, output: str, workspace_dir: Path | None) -> None:
+def ledger(name: str | None, at: str | None, output: str, workspace_dir: str | None) -> None:
     """Say who changed what, and when; also of deployments that are gone."""
     moment = None if at is None else moment_of(at)
     with open_workspace(workspace_dir) as workspace:

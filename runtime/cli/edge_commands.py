@@ -39,7 +39,7 @@ def timeout_option(default_s: float) -> Callable[[F], F]:
 @click.argument("device")
 @timeout_option(30)
 @workspace_option
-def ping(device: str, timeout_s: float, workspace_dir: Path | None) -> None:
+def ping(device: str, timeout_s: float, workspace_dir: str | None) -> None:
     """Ask a device whether it hears."""
     began_ms = now_ms()
     ask(workspace_dir, device, "ping", timeout_s)
@@ -54,9 +54,7 @@ def ping(device: str, timeout_s: float, workspace_dir: Path | None) -> None:
 )
 @timeout_option(30)
 @workspace_option
-def logs(
-    device: str, module: str, lines: int, timeout_s: float, workspace_dir: Path | None
-) -> None:
+def logs(device: str, module: str, lines: int, timeout_s: float, workspace_dir: str | None) -> None:
     """Print what a module of a device printed."""
     said = ask(workspace_dir, device, "logs", timeout_s, module=module, lines=lines)
     if said:
@@ -68,7 +66,7 @@ def logs(
 @click.argument("module")
 @timeout_option(60)
 @workspace_option
-def restart(device: str, module: str, timeout_s: float, workspace_dir: Path | None) -> None:
+def restart(device: str, module: str, timeout_s: float, workspace_dir: str | None) -> None:
     """Stop and start a module of a device."""
     ask(workspace_dir, device, "restart", timeout_s, module=module)
     click.echo(f"Restarted {module} on {device}")
@@ -81,7 +79,7 @@ def restart(device: str, module: str, timeout_s: float, workspace_dir: Path | No
 @workspace_option
 @click.pass_context
 def check(
-    ctx: click.Context, device: str, timeout_s: float, output: str, workspace_dir: Path | None
+    ctx: click.Context, device: str, timeout_s: float, output: str, workspace_dir: str | None
 ) -> None:
     """Have a device check itself: clock, disk, network, certificates, modules.
 
@@ -110,7 +108,7 @@ def check(
 @timeout_option(120)
 @workspace_option
 def support_bundle(
-    device: str, target: Path | None, timeout_s: float, workspace_dir: Path | None
+    device: str, target: Path | None, timeout_s: float, workspace_dir: str | None
 ) -> None:
     """Fetch logs, reports and checks of a device as TARGET, a .tar.gz without secrets.
 
@@ -131,13 +129,13 @@ def support_bundle(
 @click.argument("device")
 @timeout_option(60)
 @workspace_option
-def flush(device: str, timeout_s: float, workspace_dir: Path | None) -> None:
+def flush(device: str, timeout_s: float, workspace_dir: str | None) -> None:
     """Have a device send the telemetry that it holds back, now."""
     click.echo(printable_lines(ask(workspace_dir, device, "telemetry-flush", timeout_s)))
 
 
 def ask(
-    workspace_dir: Path | None, device: str, name: Name, timeout_s: float, **arguments: Any
+    workspace_dir: str | None, device: str, name: Name, timeout_s: float, **arguments: Any
 ) -> str:
     """The answer of a device. Raises DeviceCommandError when it refuses, or says nothing."""
     from edge.hub import command_queue

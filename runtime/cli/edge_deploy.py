@@ -84,7 +84,7 @@ def deploy(
     file: Path | None,
     output: str,
     supersede: bool,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
     **options: Any,
 ) -> None:
     """Say what devices shall run: a layer of modules for the devices of a condition.
@@ -231,7 +231,7 @@ def deployments() -> None:
 @deployments.command("list")
 @output_option
 @workspace_option
-def list_deployments(output: str, workspace_dir: Path | None) -> None:
+def list_deployments(output: str, workspace_dir: str | None) -> None:
     """List the deployments."""
     from edge.hub.deployments import Deployments
 
@@ -243,7 +243,7 @@ def list_deployments(output: str, workspace_dir: Path | None) -> None:
 @click.argument("name", metavar="DEPLOYMENT")
 @output_option
 @workspace_option
-def show(name: str, output: str, workspace_dir: Path | None) -> None:
+def show(name: str, output: str, workspace_dir: str | None) -> None:
     """Show a deployment: its modules, and for whom."""
     from edge.hub.deployments import Deployments
 
@@ -261,7 +261,7 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
 @click.argument("name", metavar="DEPLOYMENT")
 @click.option("--supersede", is_flag=True, help="Also when a rollout of it is under way.")
 @workspace_option
-def delete(name: str, supersede: bool, workspace_dir: Path | None) -> None:
+def delete(name: str, supersede: bool, workspace_dir: str | None) -> None:
     """Take a deployment back: its devices run what the others say."""
     from edge.hub.deployments import Deployments
     from runtime import edge_images
@@ -280,7 +280,7 @@ def delete(name: str, supersede: bool, workspace_dir: Path | None) -> None:
 )
 @output_option
 @workspace_option
-def log(name: str | None, limit: int, output: str, workspace_dir: Path | None) -> None:
+def log(name: str | None, limit: int, output: str, workspace_dir: str | None) -> None:
     """Who changed what, when."""
     from edge.hub.deployments import Deployments
 

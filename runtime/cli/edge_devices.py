@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,7 +33,7 @@ def devices() -> None:
 @output_option
 @workspace_option
 def list_devices(
-    tags: tuple[str, ...], offline: bool, output: str, workspace_dir: Path | None
+    tags: tuple[str, ...], offline: bool, output: str, workspace_dir: str | None
 ) -> None:
     """List the devices and what they run."""
     from edge.hub import devices as known
@@ -56,7 +55,7 @@ def list_devices(
 @click.argument("name")
 @output_option
 @workspace_option
-def show(name: str, output: str, workspace_dir: Path | None) -> None:
+def show(name: str, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of a device."""
     from edge.hub import devices as known
 
@@ -71,7 +70,7 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
 @click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag; may repeat.")
 @workspace_option
 def tag(
-    name: str, tags: tuple[str, ...], remove: tuple[str, ...], workspace_dir: Path | None
+    name: str, tags: tuple[str, ...], remove: tuple[str, ...], workspace_dir: str | None
 ) -> None:
     """Set and remove tags: with them a device can come under other deployments."""
     from edge.hub import devices as known
@@ -85,7 +84,7 @@ def tag(
 @devices.command("revoke")
 @click.argument("name")
 @workspace_option
-def revoke(name: str, workspace_dir: Path | None) -> None:
+def revoke(name: str, workspace_dir: str | None) -> None:
     """Make the certificates and the token of a device worthless; what is known of it stays."""
     from runtime.edge_enrolment import revoke
 
@@ -102,7 +101,7 @@ def revoke(name: str, workspace_dir: Path | None) -> None:
 @devices.command("delete")
 @click.argument("name")
 @workspace_option
-def delete(name: str, workspace_dir: Path | None) -> None:
+def delete(name: str, workspace_dir: str | None) -> None:
     """Revoke a device and forget it, its telemetry too."""
     from edge.errors import NotFoundError
     from edge.hub import devices as known

@@ -31,7 +31,7 @@ class DefaultGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-def edge_folder(workspace_dir: Path | None) -> Path:
+def edge_folder(workspace_dir: str | None) -> Path:
     """The hub's folder in the workspace: database, authority, configuration of the broker."""
     from runtime.edge_hub import edge_folder as folder_in
 
@@ -39,7 +39,7 @@ def edge_folder(workspace_dir: Path | None) -> Path:
         return folder_in(workspace.root)
 
 
-def open_database(workspace_dir: Path | None) -> Database:
+def open_database(workspace_dir: str | None) -> Database:
     """The hub's database, made when it is not there."""
     from edge.hub.database import Database
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -115,7 +114,7 @@ def start(
     on_failure: OnFailure,
     watch: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Bring IMAGE to the devices of a deployment, as its MODULE."""
     from edge.hub.rollout_policy import Policy
@@ -187,7 +186,7 @@ def _check_kinds(
 @click.option("--running", is_flag=True, help="Only those that are under way or wait.")
 @output_option
 @workspace_option
-def list_rollouts(running: bool, output: str, workspace_dir: Path | None) -> None:
+def list_rollouts(running: bool, output: str, workspace_dir: str | None) -> None:
     """List the rollouts, the oldest first."""
     found = _rollouts(workspace_dir).all()
     shown = [view for view in found if not running or view.state in (*UNDER_WAY, "paused")]
@@ -202,7 +201,7 @@ def list_rollouts(running: bool, output: str, workspace_dir: Path | None) -> Non
 @output_option
 @workspace_option
 @click.pass_context
-def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: Path | None) -> None:
+def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: str | None) -> None:
     """Show a rollout and its devices.
 
     With --watch the exit code is 0 when it was completed."""
@@ -235,7 +234,7 @@ def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: P
 @click.argument("id", type=int)
 @_reason
 @workspace_option
-def pause(id: int, reason: str, workspace_dir: Path | None) -> None:
+def pause(id: int, reason: str, workspace_dir: str | None) -> None:
     """No further device gets the new version, for now."""
     _said(_rollouts(workspace_dir).pause(id, by=user(), reason=reason))
 
@@ -244,7 +243,7 @@ def pause(id: int, reason: str, workspace_dir: Path | None) -> None:
 @click.argument("id", type=int)
 @_reason
 @workspace_option
-def resume(id: int, reason: str, workspace_dir: Path | None) -> None:
+def resume(id: int, reason: str, workspace_dir: str | None) -> None:
     """Go on; failures until now no longer count."""
     _said(_rollouts(workspace_dir).resume(id, by=user(), reason=reason))
 
@@ -253,7 +252,7 @@ def resume(id: int, reason: str, workspace_dir: Path | None) -> None:
 @click.argument("id", type=int)
 @_reason
 @workspace_option
-def abort(id: int, reason: str, workspace_dir: Path | None) -> None:
+def abort(id: int, reason: str, workspace_dir: str | None) -> None:
     """Stop: who has the new version keeps it."""
     _said(_rollouts(workspace_dir).abort(id, by=user(), reason=reason))
 
@@ -265,7 +264,7 @@ def abort(id: int, reason: str, workspace_dir: Path | None) -> None:
 @workspace_option
 @click.pass_context
 def rollback(
-    ctx: click.Context, id: int, reason: str, watch: bool, workspace_dir: Path | None
+    ctx: click.Context, id: int, reason: str, watch: bool, workspace_dir: str | None
 ) -> None:
     """Who got the new version gets back what it had; also after the end."""
     rollouts = _rollouts(workspace_dir)
@@ -351,7 +350,7 @@ def overview(view: RolloutView) -> Record:
     }
 
 
-def _rollouts(workspace_dir: Path | None) -> Rollouts:
+def _rollouts(workspace_dir: str | None) -> Rollouts:
     from edge.hub.rollouts import Rollouts
 
     return Rollouts(open_database(workspace_dir))

@@ -50,7 +50,7 @@ def hub(
     metrics_port: int | None,
     keep_days: float,
     keep_gib: float,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Say what devices shall run, and hear them, until Ctrl-C or SIGTERM."""
     from runtime.edge_hub import Address, HubOptions, run
@@ -103,7 +103,7 @@ def enroll(
     registry_ca: Path | None,
     keepalive_s: int,
     state: str | None,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Take a device into the fleet: write its certificate, token and configuration.
 
@@ -142,7 +142,7 @@ def enroll(
 @click.option("--data", metavar="DIR", help="Where mosquitto keeps what it holds for others.")
 @workspace_option
 def broker_config(
-    folder: Path, hosts: tuple[str, ...], port: int, data: str | None, workspace_dir: Path | None
+    folder: Path, hosts: tuple[str, ...], port: int, data: str | None, workspace_dir: str | None
 ) -> None:
     """Write mosquitto's configuration, rights and certificates into FOLDER."""
     from runtime.edge_enrolment import write_broker_files

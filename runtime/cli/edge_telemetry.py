@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -44,7 +43,7 @@ def telemetry(
     follow: bool,
     gaps: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Print the telemetry of a DEVICE, or of all.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +25,7 @@ def experiment() -> None:
 @click.option("--deleted", is_flag=True, help="Those that were deleted.")
 @output_option
 @workspace_option
-def list_experiments(deleted: bool, output: str, workspace_dir: Path | None) -> None:
+def list_experiments(deleted: bool, output: str, workspace_dir: str | None) -> None:
     """List the experiments, the newest first."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.experiments.list(view="deleted" if deleted else "active")
@@ -38,7 +37,7 @@ def list_experiments(deleted: bool, output: str, workspace_dir: Path | None) -> 
 @click.argument("name")
 @output_option
 @workspace_option
-def show(name: str, output: str, workspace_dir: Path | None) -> None:
+def show(name: str, output: str, workspace_dir: str | None) -> None:
     """Show one experiment and its newest runs."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.experiments.get(name)
@@ -50,7 +49,7 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
 @experiment.command()
 @click.argument("name")
 @workspace_option
-def delete(name: str, workspace_dir: Path | None) -> None:
+def delete(name: str, workspace_dir: str | None) -> None:
     """Hide an experiment and its runs; nothing is lost, and its name stays taken."""
     with open_workspace(workspace_dir) as workspace:
         workspace.tracking.experiments.delete(name)
@@ -60,7 +59,7 @@ def delete(name: str, workspace_dir: Path | None) -> None:
 @experiment.command()
 @click.argument("name")
 @workspace_option
-def restore(name: str, workspace_dir: Path | None) -> None:
+def restore(name: str, workspace_dir: str | None) -> None:
     """Show a deleted experiment and its runs again."""
     with open_workspace(workspace_dir) as workspace:
         workspace.tracking.experiments.restore(name)

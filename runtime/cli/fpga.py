@@ -71,7 +71,7 @@ def build(
     project: Path | None,
     synthesise: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
     **options: Any,
 ) -> None:
     """Compile a model for an FPGA, and say what it costs, layer by layer.
@@ -122,7 +122,7 @@ def _with_project(order: Order, folder: Path, is_run: bool, say: Callable[[str],
 @click.argument("what", metavar="FOLDER|IMAGE[:VERSION]")
 @output_option
 @workspace_option
-def report(what: str, output: str, workspace_dir: Path | None) -> None:
+def report(what: str, output: str, workspace_dir: str | None) -> None:
     """Print what a compiled model costs, as its compiler found."""
     from fpga.report import read
 
@@ -150,7 +150,7 @@ def report(what: str, output: str, workspace_dir: Path | None) -> None:
 )
 @output_option
 @workspace_option
-def simulate(what: str, source: Path, engine: str, output: str, workspace_dir: Path | None) -> None:
+def simulate(what: str, source: Path, engine: str, output: str, workspace_dir: str | None) -> None:
     """Run a compiled model without a board and without pynq; print what it answers.
 
     Clocks that are predicted assume a beat of input in each; those that are simulated are what the

@@ -14,7 +14,7 @@ from runtime.serving import Kind, Target, choose, explicit
 
 
 @contextmanager
-def model_file(what: str, workspace_dir: Path | None) -> Iterator[Path]:
+def model_file(what: str, workspace_dir: str | None) -> Iterator[Path]:
     """The .onnx file: a path, or a model of the workspace. Raises BadValueError, ModelError."""
     from fpga.build import onnx_file  # onnx: 0.3 s
 
@@ -33,7 +33,7 @@ def model_file(what: str, workspace_dir: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def compiled_folder(what: str, workspace_dir: Path | None) -> Iterator[Path]:
+def compiled_folder(what: str, workspace_dir: str | None) -> Iterator[Path]:
     """The folder with program.json: a path, a bundle's path, or an image of the workspace. Raises
     BadValueError."""
     target = explicit(what) or _asked(what, workspace_dir, is_model=False)
@@ -60,7 +60,7 @@ def _within(folder: Path) -> Path:
     raise BadValueError(f"'{folder}' is no compiled model: it has no program.json")
 
 
-def _asked(what: str, workspace_dir: Path | None, *, is_model: bool) -> Target:
+def _asked(what: str, workspace_dir: str | None, *, is_model: bool) -> Target:
     """A path needs no workspace."""
     from registry.errors import NotFoundError, RegistryError
 

@@ -100,7 +100,7 @@ def create(
     models: tuple[str, ...],
     no_proof: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
     **options: Any,
 ) -> None:
     """Package models, with the script that scores them if they need one, as image NAME.
@@ -164,7 +164,7 @@ def _print_made(made: Image, facts: Record | None, output: str) -> None:
 @output_option
 @workspace_option
 def list_images(
-    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: Path | None
+    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: str | None
 ) -> None:
     """List the images, newest version last."""
     with open_workspace(workspace_dir) as workspace:
@@ -180,7 +180,7 @@ def list_images(
 @click.argument("ref", metavar="NAME[:VERSION]")
 @output_option
 @workspace_option
-def show(ref: str, output: str, workspace_dir: Path | None) -> None:
+def show(ref: str, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of an image."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.images.get(ref)
@@ -196,7 +196,7 @@ def show(ref: str, output: str, workspace_dir: Path | None) -> None:
 @click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag; may repeat.")
 @workspace_option
 def tag(
-    ref: str, tags: tuple[str, ...], remove: tuple[str, ...], workspace_dir: Path | None
+    ref: str, tags: tuple[str, ...], remove: tuple[str, ...], workspace_dir: str | None
 ) -> None:
     """Set and remove tags of an image."""
     if not (tags or remove):
@@ -209,7 +209,7 @@ def tag(
 @image.command()
 @click.argument("ref", metavar="NAME[:VERSION]")
 @workspace_option
-def delete(ref: str, workspace_dir: Path | None) -> None:
+def delete(ref: str, workspace_dir: str | None) -> None:
     """Delete one version of an image, which frees its models for deletion.
 
     Of several versions, say which."""
@@ -221,7 +221,7 @@ def delete(ref: str, workspace_dir: Path | None) -> None:
 @image.command()
 @click.argument("ref", metavar="NAME[:VERSION]")
 @workspace_option
-def log(ref: str, workspace_dir: Path | None) -> None:
+def log(ref: str, workspace_dir: str | None) -> None:
     """Print how an image was made, or why it was not."""
     with open_workspace(workspace_dir) as workspace:
         click.echo(printable_lines(workspace.images.get(ref).log))
@@ -230,7 +230,7 @@ def log(ref: str, workspace_dir: Path | None) -> None:
 @image.command()
 @click.argument("ref", metavar="NAME[:VERSION]")
 @workspace_option
-def lock(ref: str, workspace_dir: Path | None) -> None:
+def lock(ref: str, workspace_dir: str | None) -> None:
     """Print the Python packages of an image, with hashes.
 
     It is a requirements file: --requirements makes the same set again, anywhere and any day."""
@@ -249,7 +249,7 @@ def lock(ref: str, workspace_dir: Path | None) -> None:
 @output_option
 @workspace_option
 def push(
-    ref: str, target: str, insecure: bool, ca: Path | None, output: str, workspace_dir: Path | None
+    ref: str, target: str, insecure: bool, ca: Path | None, output: str, workspace_dir: str | None
 ) -> None:
     """Copy an image, its SBOM and its signature to another registry.
 
@@ -291,7 +291,7 @@ def push(
 @output_option
 @workspace_option
 def export(
-    ref: str, target: Path, form: str, force: bool, output: str, workspace_dir: Path | None
+    ref: str, target: Path, form: str, force: bool, output: str, workspace_dir: str | None
 ) -> None:
     """Write an image as the file or folder TARGET."""
     with open_workspace(workspace_dir) as workspace, progress("Writing", output) as shown:
@@ -319,7 +319,7 @@ def export(
 )
 @output_option
 @workspace_option
-def verify(ref: str, keys: tuple[str, ...], output: str, workspace_dir: Path | None) -> None:
+def verify(ref: str, keys: tuple[str, ...], output: str, workspace_dir: str | None) -> None:
     """Check every byte of an image, its signature and its SBOM."""
     with open_workspace(workspace_dir) as workspace:
         verified = workspace.images.verify(ref, keys=list(keys))

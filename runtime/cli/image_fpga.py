@@ -54,7 +54,7 @@ def create_fpga(
     golden: Path | None,
     options: Mapping[str, Any],
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> tuple[Image, Report]:
     """The image, and what its model costs. Raises NoCompilerError, FpgaError, RegistryError."""
     check_bitstream(options)

@@ -50,7 +50,7 @@ def register(
     properties: tuple[str, ...],
     description: str,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Register the file or folder PATH as the next version of a model."""
     with open_workspace(workspace_dir) as workspace, progress("Registering", output) as shown:
@@ -78,7 +78,7 @@ def register(
 @output_option
 @workspace_option
 def list_models(
-    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: Path | None
+    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: str | None
 ) -> None:
     """List the models, newest version last."""
     with open_workspace(workspace_dir) as workspace:
@@ -90,7 +90,7 @@ def list_models(
 @click.argument("ref", metavar="NAME[:VERSION]")
 @output_option
 @workspace_option
-def show(ref: str, output: str, workspace_dir: Path | None) -> None:
+def show(ref: str, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of a model."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.models.get(ref)
@@ -116,7 +116,7 @@ def tag(
     tags: tuple[str, ...],
     remove: tuple[str, ...],
     properties: tuple[str, ...],
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Set and remove tags of a model; add properties."""
     if not (tags or remove or properties):
@@ -134,7 +134,7 @@ def tag(
 @click.argument("ref", metavar="NAME[:VERSION]")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @workspace_option
-def download(ref: str, target: Path, workspace_dir: Path | None) -> None:
+def download(ref: str, target: Path, workspace_dir: str | None) -> None:
     """Write a model's files, exactly as registered, to the new folder DIR."""
     with open_workspace(workspace_dir) as workspace:
         workspace.models.download(ref, target)
@@ -144,7 +144,7 @@ def download(ref: str, target: Path, workspace_dir: Path | None) -> None:
 @model.command()
 @click.argument("ref", metavar="NAME[:VERSION]")
 @workspace_option
-def delete(ref: str, workspace_dir: Path | None) -> None:
+def delete(ref: str, workspace_dir: str | None) -> None:
     """Delete one version of a model; refused while an image uses it.
 
     Of several versions, say which."""

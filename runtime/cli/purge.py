@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from runtime.cli.output import output_option, print_json
@@ -15,7 +13,7 @@ from runtime.cli.workspace import open_workspace, workspace_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
 @output_option
 @workspace_option
-def purge(dry_run: bool, output: str, workspace_dir: Path | None) -> None:
+def purge(dry_run: bool, output: str, workspace_dir: str | None) -> None:
     """Free the space of files that nothing uses any more.
 
     Deleting a model or image removes its record at once and its files here. Files that a

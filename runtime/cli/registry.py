@@ -123,7 +123,7 @@ def create(
     role: Role,
     expires_days: float | None,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Make a token and print it, this once: docker login --username NAME --password-stdin.
 
@@ -141,7 +141,7 @@ def create(
 @token.command(name="list")
 @output_option
 @workspace_option
-def list_(output: str, workspace_dir: Path | None) -> None:
+def list_(output: str, workspace_dir: str | None) -> None:
     """List tokens, without their secrets."""
     records = [_record(token) for token in _distribution(workspace_dir).tokens.list()]
     print_records(records, ["name", "role", "created_at", "expires_at", "revoked_at"], output)
@@ -150,13 +150,13 @@ def list_(output: str, workspace_dir: Path | None) -> None:
 @token.command()
 @click.argument("name")
 @workspace_option
-def revoke(name: str, workspace_dir: Path | None) -> None:
+def revoke(name: str, workspace_dir: str | None) -> None:
     """Make a token useless, at once."""
     _distribution(workspace_dir).tokens.revoke(name)
     click.echo(f"Revoked {name}")
 
 
-def _distribution(workspace_dir: Path | None) -> Distribution:
+def _distribution(workspace_dir: str | None) -> Distribution:
     with open_workspace(workspace_dir) as workspace:
         from registry.distribution import Distribution
 

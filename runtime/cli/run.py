@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -71,7 +70,7 @@ def list_runs(
     page: str | None,
     deleted: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """List runs, the newest first."""
     with open_workspace(workspace_dir) as workspace:
@@ -97,7 +96,7 @@ def list_runs(
 @click.option("--environment", is_flag=True, help="With the packages that were installed.")
 @output_option
 @workspace_option
-def show(ref: str, environment: bool, output: str, workspace_dir: Path | None) -> None:
+def show(ref: str, environment: bool, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of a run."""
     with open_workspace(workspace_dir) as workspace:
         tracking = workspace.tracking
@@ -121,7 +120,7 @@ def show(ref: str, environment: bool, output: str, workspace_dir: Path | None) -
 @output_option
 @workspace_option
 def metrics(
-    ref: str, metric: str | None, points: int | None, output: str, workspace_dir: Path | None
+    ref: str, metric: str | None, points: int | None, output: str, workspace_dir: str | None
 ) -> None:
     """List the metrics of a run, or the values of one METRIC."""
     with open_workspace(workspace_dir) as workspace:
@@ -164,7 +163,7 @@ def metrics(
 @click.argument("ref", metavar="RUN")
 @click.argument("name")
 @workspace_option
-def value(ref: str, name: str, workspace_dir: Path | None) -> None:
+def value(ref: str, name: str, workspace_dir: str | None) -> None:
     """Print a list, table, confusion matrix and so on of a run as JSON."""
     from runtime.tracking.logged import joined
 
@@ -180,7 +179,7 @@ def value(ref: str, name: str, workspace_dir: Path | None) -> None:
 @click.argument("ref", metavar="RUN")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
 @workspace_option
-def log(ref: str, follow: bool, workspace_dir: Path | None) -> None:
+def log(ref: str, follow: bool, workspace_dir: str | None) -> None:
     """Print the log of a run."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.get(ref)
@@ -208,7 +207,7 @@ def tag(
     tags: tuple[str, ...],
     remove: tuple[str, ...],
     properties: tuple[str, ...],
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Set and remove tags of a run; add properties."""
     if not (tags or remove or properties):
@@ -224,7 +223,7 @@ def tag(
 @run.command()
 @click.argument("ref", metavar="RUN")
 @workspace_option
-def cancel(ref: str, workspace_dir: Path | None) -> None:
+def cancel(ref: str, workspace_dir: str | None) -> None:
     """Ask for the end of a run; a script sees it as run.is_cancelled."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.cancel(ref)
@@ -235,7 +234,7 @@ def cancel(ref: str, workspace_dir: Path | None) -> None:
 @click.argument("ref", metavar="RUN")
 @click.option("--forever", is_flag=True, help="Forget it for good; refused while it is used.")
 @workspace_option
-def delete(ref: str, forever: bool, workspace_dir: Path | None) -> None:
+def delete(ref: str, forever: bool, workspace_dir: str | None) -> None:
     """Hide a run; nothing is lost unless you say --forever."""
     with open_workspace(workspace_dir) as workspace:
         runs = workspace.tracking.runs
@@ -247,7 +246,7 @@ def delete(ref: str, forever: bool, workspace_dir: Path | None) -> None:
 @run.command()
 @click.argument("ref", metavar="RUN")
 @workspace_option
-def restore(ref: str, workspace_dir: Path | None) -> None:
+def restore(ref: str, workspace_dir: str | None) -> None:
     """Show a deleted run again."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.restore(ref)

@@ -16,7 +16,7 @@ from runtime.cli.workspace import open_workspace, workspace_option
 @click.argument("folder", default="")
 @output_option
 @workspace_option
-def files(ref: str, folder: str, output: str, workspace_dir: Path | None) -> None:
+def files(ref: str, folder: str, output: str, workspace_dir: str | None) -> None:
     """List the files of a run, or those below FOLDER."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.get(ref)
@@ -30,7 +30,7 @@ def files(ref: str, folder: str, output: str, workspace_dir: Path | None) -> Non
 @click.option("--path", default="", help="Only this file, or those below this folder.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @workspace_option
-def download(ref: str, target: Path, path: str, force: bool, workspace_dir: Path | None) -> None:
+def download(ref: str, target: Path, path: str, force: bool, workspace_dir: str | None) -> None:
     """Write a run's files, every byte verified, below the folder DIR."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.get(ref)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import BinaryIO
 
 import click
@@ -39,7 +38,7 @@ def score(
     data: BinaryIO,
     content_type: str,
     timeout_s: float,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Send data to a scoring server or deployment and print the answer.
 

@@ -27,7 +27,7 @@ from runtime.serving import Latest, Target, choose, explicit
 @workspace_option
 @click.pass_context
 def serve(
-    context: click.Context, /, what: str, workspace_dir: Path | None, shadow: str | None, **_: Any
+    context: click.Context, /, what: str, workspace_dir: str | None, shadow: str | None, **_: Any
 ) -> int:
     """Serve a model or image behind POST /score, until Ctrl-C or SIGTERM.
 
@@ -46,7 +46,7 @@ def serve(
         return _serve(main, arguments(context))
 
 
-def _ask_workspace(what: str, workspace_dir: Path | None) -> Target:
+def _ask_workspace(what: str, workspace_dir: str | None) -> Target:
     from registry.errors import RegistryError
 
     is_path = Path(what).exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -50,7 +49,7 @@ def attach(
     settings: tuple[str, ...],
     no_check: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Make the target NAME known, and say what is there.
 
@@ -77,7 +76,7 @@ def attach(
 @target.command("list")
 @output_option
 @workspace_option
-def list_targets(output: str, workspace_dir: Path | None) -> None:
+def list_targets(output: str, workspace_dir: str | None) -> None:
     """List the targets, and the deployments that are there."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.targets.list()
@@ -88,7 +87,7 @@ def list_targets(output: str, workspace_dir: Path | None) -> None:
 @click.argument("name")
 @output_option
 @workspace_option
-def show(name: str, output: str, workspace_dir: Path | None) -> None:
+def show(name: str, output: str, workspace_dir: str | None) -> None:
     """Show a target."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.targets.get(name)
@@ -98,7 +97,7 @@ def show(name: str, output: str, workspace_dir: Path | None) -> None:
 @target.command()
 @click.argument("name")
 @workspace_option
-def detach(name: str, workspace_dir: Path | None) -> None:
+def detach(name: str, workspace_dir: str | None) -> None:
     """Forget a target; refused while a deployment is there."""
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.targets.detach(name)

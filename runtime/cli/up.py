@@ -60,7 +60,7 @@ def up(
     listen: str | None,
     listen_keda: str | None,
     haproxy_metrics: str | None,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Keep the deployments of a workspace as they are declared, until Ctrl-C or SIGTERM.
 

@@ -1,0 +1,308 @@
+"""Requests to one workspace of a service: encoding, errors, and what is tried again.
+
+    client = ServiceClient.of_user("https://models.example.com", os.environ)
+    client.ask(routes.models.get, ref="digits")    # Model, as the function of the route says
+
+A function of a route, with its arguments, is a request: path and method come from the table of
+routes, the type of the answer from the function. Documents go both ways as MessagePack.
+
+The only module here that names httpx. A request that changes nothing is tried again when the
+connection breaks or the service is busy; one that changes something, only while nothing was sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from registry.errors import RemoteError
+from registry.remote.failures import trusted
+from runtime.errors import BadValueError, ServiceError
+from runtime.remote.logins import token_for
+from runtime.remote.place import Place, parse_place
+from runtime.workspace_service.binding import MSGPACK
+from runtime.workspace_service.call import Call
+from runtime.workspace_service.faults import error_of
+from runtime.workspace_service.route import Route
+from runtime.workspace_service.routes import TABLE
+from runtime.workspace_service.routes.workspaces import ServiceInfo, info
+from runtime.workspace_service.table import API, path_of
+
+CA, PLAIN = "INFERRY_CA", "INFERRY_INSECURE_HTTP"
+CONNECT_S, ANSWER_S = 10.0, 300.0
+WAITS_S = (0.2, 0.5, 1.0, 2.0)
+"""Between tries."""
+BUSY = frozenset((502, 503, 504))
+KEPT_S = 15.0
+"""Less than the service keeps an idle connection: it must not close one while we begin to send."""
+P = ParamSpec("P")
+T = TypeVar("T")
+Answer = httpx.Response
+
+
+class ServiceClient:
+    """Threads may share it. ``transport`` is httpx's, for tests."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        token: str | None = None,
+        ca_file: Path | None = None,
+        may_be_plain: bool = False,
+        transport: httpx.BaseTransport | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        if token is not None and place.is_plain and not may_be_plain:
+            raise BadValueError(
+                f"the token would go to {place.root} in plain text; use https, or set"
+                f" {PLAIN}=1 where something else encrypts"
+            )
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise BadValueError("the token is none: it has characters that no token has")
+        self.place = place
+        self._wait = wait
+        headers = {"User-Agent": "inferry", "Accept-Encoding": "identity"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            self._http = httpx.Client(
+                base_url=place.root,
+                headers=headers,
+                verify=trusted(ca_file) if place.root.startswith("https:") else False,
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=8, keepalive_expiry=KEPT_S),
+                follow_redirects=False,  # a token goes to no other place
+                trust_env=not place.is_here,
+                transport=transport,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise BadValueError(f"{place} is no URL of a service: {error}") from None
+        except RemoteError as error:
+            raise BadValueError(f"${CA}: {error}") from None
+
+    @classmethod
+    def of_user(cls, url: str, environment: Mapping[str, str]) -> ServiceClient:
+        """With the token and the authority that the environment and the user's files have. Raises
+        BadValueError."""
+        place = parse_place(url)
+        ca = environment.get(CA)
+        return cls(
+            place,
+            token=token_for(place, environment),
+            ca_file=Path(ca) if ca else None,
+            may_be_plain=environment.get(PLAIN) == "1",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its connections."""
+        self._http.close()
+
+    @cached_property
+    def workspace_name(self) -> str:
+        """The service's name for the workspace."""
+        return self.place.workspace or self.info().default
+
+    def info(self) -> ServiceInfo:
+        """What the service is, and whom it takes us for."""
+        return self.ask(info)
+
+    def ask(
+        self, function: Callable[Concatenate[Call, P], T], *args: P.args, **given: P.kwargs
+    ) -> T:
+        """What the route with this function answers. Raises what the service was asked in vain:
+        the errors of registry.errors and runtime.errors, and ServiceError where it is away."""
+        route = _ROUTES[function]
+        data = self._document(route, given).content
+        if route.answer is type(None):
+            return None  # type: ignore[return-value]
+        try:
+            found: T = msgspec.msgpack.decode(data, type=route.answer)
+        except (msgspec.DecodeError, RecursionError):
+            raise ServiceError(f"{self.place.root} answers with what is no answer") from None
+        return found
+
+    def send(
+        self,
+        function: Callable[..., Any],
+        content: bytes | Iterator[bytes],
+        *,
+        is_safe: bool = False,
+        **given: object,
+    ) -> Answer:
+        """The answer to a route that reads the body itself; ``is_safe``: it may be sent twice."""
+        route = _ROUTES[function]
+        return self._tried(
+            route.method,
+            self._path(route, given),
+            is_safe=is_safe,
+            params=_query(route, given),
+            content=content,
+            headers={"Content-Type": "application/octet-stream"},
+        )
+
+    @contextmanager
+    def stream(
+        self,
+        function: Callable[..., Any],
+        given: Mapping[str, object],
+        *,
+        headers: Mapping[str, str] | None = None,
+        read_s: float = 60.0,
+    ) -> Iterator[Answer]:
+        """The answer of a GET whose body is read piece by piece. It is tried once."""
+        route = _ROUTES[function]
+        request = self._http.build_request(
+            "GET",
+            self._path(route, given),
+            params=_query(route, given),
+            headers=headers,
+            timeout=httpx.Timeout(read_s, connect=CONNECT_S),
+        )
+        with self._translated():
+            response = self._http.send(request, stream=True)
+            try:
+                if response.status_code >= 300:
+                    response.read()
+                    raise self._refused(response)
+                yield response
+            finally:
+                response.close()
+
+    def _document(self, route: Route, given: Mapping[str, object]) -> Answer:
+        headers = {"Accept": MSGPACK}
+        if route.method in ("GET", "DELETE"):
+            return self._tried(
+                route.method,
+                self._path(route, given),
+                is_safe=route.is_reading,
+                params=_query(route, given),
+                headers=headers,
+            )
+        rest = {name: each for name, each in given.items() if name not in route.path_names}
+        return self._tried(
+            route.method,
+            self._path(route, given),
+            is_safe=False,
+            content=msgspec.msgpack.encode(rest),
+            headers={**headers, "Content-Type": MSGPACK},
+        )
+
+    def _path(self, route: Route, given: Mapping[str, object]) -> str:
+        below = path_of(route, given)
+        if route in TABLE.of_service:
+            return API + below
+        return f"{API}/workspaces/{quote(self.workspace_name, safe='')}{below}"
+
+    def _tried(self, method: str, path: str, *, is_safe: bool, **options: Any) -> Answer:
+        for wait_s in WAITS_S:
+            try:
+                with self._translated():
+                    response = self._http.request(method, path, **options)
+            except ServiceError as error:
+                if not (error.was_not_sent or (is_safe and error.is_passing)):
+                    raise
+            else:
+                if response.status_code not in BUSY or not is_safe:
+                    return self._accepted(response)
+            self._wait(wait_s)
+        with self._translated():
+            return self._accepted(self._http.request(method, path, **options))
+
+    def _accepted(self, response: Answer) -> Answer:
+        if response.status_code >= 300:
+            raise self._refused(response)
+        return response
+
+    def _refused(self, response: Answer) -> Exception:
+        try:
+            told = msgspec.json.decode(response.content, type=dict[str, dict[str, Any]])["error"]
+        except (msgspec.DecodeError, KeyError):
+            return ServiceError(
+                f"{self.place.root} answers {response.status_code}, not as an Inferry service does;"
+                " check the URL",
+                status=response.status_code,
+            )
+        if response.status_code == 401:
+            return ServiceError(
+                f"{self.place} takes no one without a good token; log in with:"
+                f" inferry login {self.place}",
+                status=401,
+            )
+        found = error_of(told)
+        if isinstance(found, ServiceError):
+            found.status = response.status_code
+        return found
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What the network does, as ServiceErrors."""
+        root = self.place.root
+        try:
+            yield
+        except httpx.ConnectTimeout:
+            raise ServiceError(
+                f"{root} does not answer; check its name, its port and the network",
+                was_not_sent=True,
+            ) from None
+        except httpx.ConnectError as error:
+            raise _not_connected(root, error) from None
+        except httpx.TimeoutException:
+            raise ServiceError(f"{root} stopped answering; try again", is_passing=True) from None
+        except httpx.TransportError:
+            raise ServiceError(f"{root} cut the connection; try again", is_passing=True) from None
+        except httpx.InvalidURL as error:
+            raise BadValueError(f"{self.place} is no URL of a service: {error}") from None
+
+
+def _not_connected(root: str, error: httpx.ConnectError) -> ServiceError:
+    said = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return ServiceError(
+            f"the certificate of {root} is not trusted; name the file of the authority that signed"
+            f" it in ${CA}"
+        )
+    if "SSL" in said or "TLS" in said:
+        return ServiceError(f"{root} does not speak TLS; check the port, or use http://")
+    if "refused" in said:
+        return ServiceError(
+            f"nothing listens at {root}; check that the service runs (inferry registry serve), and"
+            " the port",
+            was_not_sent=True,
+        )
+    if "Name or service" in said or "name resolution" in said or "nodename" in said:
+        return ServiceError(f"there is no host of {root}; check its name and the network (DNS)")
+    return ServiceError(f"{root} cannot be reached; check the network", was_not_sent=True)
+
+
+def _query(route: Route, given: Mapping[str, object]) -> httpx.QueryParams:
+    pairs: list[tuple[str, str | int | float | bool | None]] = []
+    for name, value in given.items():
+        if name in route.path_names or value is None:
+            continue
+        for each in value if isinstance(value, list | tuple) else (value,):
+            pairs.append((name, str(each).lower() if isinstance(each, bool) else str(each)))
+    return httpx.QueryParams(pairs)
+
+
+_ROUTES: Mapping[Callable[..., Any], Route] = {route.function: route for route in TABLE.routes}
