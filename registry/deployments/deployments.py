@@ -398,6 +398,15 @@ def _kind_of(connection: sqlite3.Connection, target: str) -> str:
     names.check_name(target, "target name")
     row = connection.execute("SELECT kind FROM targets WHERE name = ?", (target,)).fetchone()
     if row is None:
+        other = connection.execute(
+            "SELECT kind FROM run_targets WHERE name = ?", (target,)
+        ).fetchone()
+        if other is not None:
+            raise InvalidNameError(
+                f"the target '{target}' is of kind {other['kind']}, which runs scripts but no"
+                " deployments; see inferry target list"
+            )
+    if row is None:
         raise NotFoundError(
             f"there is no target '{target}'; see inferry target list, or inferry target attach"
         )

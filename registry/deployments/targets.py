@@ -1,4 +1,4 @@
-"""Compute targets: places that run deployments. ``local`` is always there."""
+"""Compute targets: places that run deployments, or scripts, or both. ``local`` is always there."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from registry.database import Database
 from registry.deployments.settings import check_deployment_name
 from registry.errors import InUseError, InvalidNameError, NotFoundError, TargetExistsError
 
-Kind = Literal["local", "docker", "fpga", "edge"]
+Kind = Literal["local", "docker", "fpga", "edge", "ssh", "spark"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LOCAL: Kind = "local"
+FOR_SCRIPTS: frozenset[Kind] = frozenset(("ssh", "spark"))
+"""Kinds that run no deployments. They have a table of their own, which no deployment can name."""
 SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
     "local": {},
     "docker": {
@@ -41,9 +43,27 @@ SETTINGS: Mapping[str, Mapping[str, re.Pattern[str]]] = {
         "port": re.compile(r"[1-9][0-9]{0,4}"),
         "address": re.compile(r"[0-9A-Fa-f.:]{1,45}"),
     },
+    "ssh": {
+        "host": re.compile(r"[0-9A-Za-z.:-]{1,255}"),
+        "port": re.compile(r"[1-9][0-9]{0,4}"),
+        "user": re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,63}"),
+        # Of the server: "type base64", or its fingerprint; file of this machine's user.
+        "host_key": re.compile(
+            r"[A-Za-z0-9@.-]{1,60} [A-Za-z0-9+/=]{1,4000}|SHA256:[A-Za-z0-9+/=]{1,64}"
+        ),
+        "key": re.compile(r"/[^\0\n]{0,4000}"),
+        "python": re.compile(r"[A-Za-z0-9_./~+-]{1,400}"),
+        "path": re.compile(r"(?:~/|/)?[A-Za-z0-9_.][A-Za-z0-9_./-]{0,400}"),
+    },
+    "spark": {
+        "master": re.compile(r"[\x21-\x7e]{1,500}"),
+        "spark_submit": re.compile(r"/[^\0\n]{0,4000}"),
+        "python": re.compile(r"/[^\0\n]{0,4000}"),
+    },
 }
 """What can be set for each kind, and how it looks. runtime/ says what it means."""
-NEEDED: Mapping[str, tuple[str, ...]] = {"edge": ("condition",)}
+NEEDED: Mapping[str, tuple[str, ...]] = {"edge": ("condition",), "ssh": ("host", "user")}
+_BOTH = "(SELECT * FROM targets UNION ALL SELECT * FROM run_targets)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +90,16 @@ class Targets:
         made = self.checked(name, kind, settings)
         try:
             with self._database.write() as connection:
+                if _row(connection, name) is not None:
+                    raise _taken(name)
+                table = _table(made.kind)
                 connection.execute(
-                    "INSERT INTO targets VALUES (?, ?, ?, ?)",
+                    f"INSERT INTO {table} VALUES (?, ?, ?, ?)",
                     (name, kind, json.dumps(made.settings, sort_keys=True), made.attached_at),
                 )
                 return _found(connection, name)
         except sqlite3.IntegrityError as error:
-            raise TargetExistsError(
-                f"there is a target '{name}' already; detach it first, or take another name"
-            ) from error
+            raise _taken(name) from error
 
     def checked(self, name: str, kind: str, settings: Mapping[str, str] | None = None) -> Target:
         """What ``attach`` would make known, for whoever tries it first. Raises InvalidNameError."""
@@ -88,7 +109,7 @@ class Targets:
     def list(self) -> list[Target]:
         """By name."""
         with self._database.read() as connection:
-            rows = connection.execute("SELECT name FROM targets ORDER BY name").fetchall()
+            rows = connection.execute(f"SELECT name FROM {_BOTH} ORDER BY name").fetchall()
             return [_found(connection, row["name"]) for row in rows]
 
     def get(self, name: str) -> Target:
@@ -105,12 +126,28 @@ class Targets:
             target = _found(connection, name)
             if target.users:
                 raise InUseError(f"target {name}", target.users, "deployment")
-            connection.execute("DELETE FROM targets WHERE name = ?", (name,))
+            connection.execute(f"DELETE FROM {_table(target.kind)} WHERE name = ?", (name,))
         return target
 
 
+def _table(kind: Kind) -> str:
+    return "run_targets" if kind in FOR_SCRIPTS else "targets"
+
+
+def _row(connection: sqlite3.Connection, name: str) -> sqlite3.Row | None:
+    row = connection.execute(f"SELECT * FROM {_BOTH} WHERE name = ?", (name,)).fetchone()
+    assert row is None or isinstance(row, sqlite3.Row)
+    return row
+
+
+def _taken(name: str) -> TargetExistsError:
+    return TargetExistsError(
+        f"there is a target '{name}' already; detach it first, or take another name"
+    )
+
+
 def _found(connection: sqlite3.Connection, name: str) -> Target:
-    row = connection.execute("SELECT * FROM targets WHERE name = ?", (name,)).fetchone()
+    row = _row(connection, name)
     if row is None:
         raise NotFoundError(f"there is no target '{name}'; see inferry target list")
     users = connection.execute(

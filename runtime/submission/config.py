@@ -81,7 +81,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one script is run. ``script``: its path in the folder. ``environment``: variables, which
     are kept with the run; ``pass_environment``: names of variables of this process, whose values
     are not. ``max_duration_s``: the script is ended after that; 0: never. ``grace_s``: between
-    asking it to end and ending it."""
+    asking it to end and ending it. ``patience_s``: so long it goes on on another machine while the
+    connection is lost."""
 
     script: str
     arguments: tuple[str, ...] = ()
@@ -94,10 +95,13 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: SnapshotConfig = SnapshotConfig()
     max_duration_s: float = 0
     grace_s: float = 1.0
+    patience_s: float = 600.0
 
     def check(self) -> RunConfig:
         """Itself. Raises BadValueError."""
         _check_path(self.script, "script")
+        if not self.script.endswith(".py"):
+            raise BadValueError(f"script: {_shown(self.script)} is no .py file")
         if self.python.requirements:
             _check_path(self.python.requirements, "python.requirements")
         if not _TARGET.fullmatch(self.target) or len(self.target) > 63:
@@ -227,6 +231,7 @@ def _check_numbers(config: RunConfig) -> None:
     limits: tuple[tuple[str, float, float], ...] = (
         ("max_duration_s", config.max_duration_s, 10 * 365 * 86_400),
         ("grace_s", config.grace_s, 3600),
+        ("patience_s", config.patience_s, 30 * 86_400),
         ("docker.memory_mb", config.docker.memory_mb, 1 << 40),
         ("docker.cpus", config.docker.cpus, 10_000),
         ("docker.processes", config.docker.processes, 1 << 22),

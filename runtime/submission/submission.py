@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from registry import Workspace
-from registry.tracking import RunRecord
+from registry.activities.log import ActivityLog
+from registry.clock import utc_now
+from registry.errors import RegistryError
+from registry.git_revision import git_revision
+from registry.tracking import Life, RunRecord, Status
+from registry.tracking.snapshot_folder import MB, FolderFiles, SnapshotLimits, read_folder
+from registry.tracking.words import check_experiment, check_path
 from registry.tree import SourceFile
+from runtime.errors import BadValueError, InferryError
 from runtime.submission.config import RunConfig
+from runtime.submission.downloads import Downloads
+from runtime.submission.following import Following, Outcome
+from runtime.submission.kept import Kept, Said
+from runtime.submission.opening import check_fits, open_place
+from runtime.submission.order import input_variables, order_of, passed_variables
+from runtime.submission.package import CLIENT_ZIP, CODE_ZIP, client_zip, package
+from runtime.submission.places.port import Place
+from runtime.tracking import environment
 
 Inputs = Mapping[str, Mapping[str, SourceFile]]
 """By name, and then by path below ``inputs/NAME``."""
+TARGET = "inferry.target"
+"""The property that says where a run was."""
+LAST_LINES = 3
+MAX_LINE_CHARS = 160
+_SIGNALS = {9: "SIGKILL: out of memory?", 11: "SIGSEGV", 6: "SIGABRT", 15: "SIGTERM"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Who hears what, on the thread that submits: lines of the script, the run as soon as there is
+    one, and phases with bytes done and in all (0: nobody knows)."""
+
+    line: Callable[[str], None] = lambda line: None
+    begin: Callable[[RunRecord], None] = lambda run: None
+    phase: Callable[[str, int, int], None] = lambda phase, done, total: None
+    note: Callable[[str], None] = lambda line: None
 
 
 def submit(
@@ -26,14 +63,227 @@ def submit(
     inputs: Inputs | None = None,
     on_line: Callable[[str], None] = lambda line: None,
     on_begin: Callable[[RunRecord], None] = lambda run: None,
+    on_phase: Callable[[str, int, int], None] = lambda phase, done, total: None,
+    on_note: Callable[[str], None] = lambda line: None,
 ) -> RunRecord:
     """Run ``config.script`` of ``folder`` as a run of the experiment, and wait until it has ended:
     the record says how. ``parent``: id of the run that it is a child of. What is in ``inputs`` the
     script finds in ``inputs/NAME/``, and in the folder that $INFERRY_INPUT_<NAME> says. ``on_line``
-    hears what it prints, ``on_begin`` the run as soon as there is one; both on this thread.
+    hears what it prints, ``on_begin`` the run as soon as there is one, ``on_phase`` what is done
+    before and after, in bytes, ``on_note`` what the folder's snapshot leaves out; all on this
+    thread.
 
     Ctrl-C and ``runs.cancel`` end it on the target. What cannot be submitted raises before there is
-    a run: BadValueError, InvalidSourceError, NotFoundError; what goes wrong later is the cause of
-    the run's end."""
+    a run: BadValueError, InvalidSourceError, NotFoundError, InvalidNameError; what goes wrong later
+    is the cause of the run's end."""
     config.check()
-    raise NotImplementedError
+    check_experiment(experiment)
+    target = workspace.targets.get(config.target)
+    check_fits(config, target)
+    given = _checked_inputs(inputs or {})
+    passed = passed_variables(config, os.environ)
+    limits = SnapshotLimits(config.snapshot.max_files, config.snapshot.max_mb * MB)
+    found = read_folder(folder, ignore=config.snapshot.ignore, limits=limits)
+    _check_files(config, found, given)
+    for note in found.notes:
+        on_note(note)
+    run, life = workspace.tracking.runs.begin(
+        experiment,
+        name=name,
+        parent=parent,
+        user=environment.user(),
+        source=config.script.rpartition("/")[2],
+        tags=tags,
+        properties={TARGET: config.target},
+    )
+    work = _Work(workspace, config, run, life, Hearing(on_line, on_begin, on_phase, on_note))
+    return work.carry_out(folder, found, given, passed)
+
+
+@dataclass(slots=True)
+class _Work:
+    """On one run of this process."""
+
+    workspace: Workspace
+    config: RunConfig
+    run: RunRecord
+    life: Life
+    hearing: Hearing
+    _last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    _log: ActivityLog = field(init=False)
+    _kept: Kept | None = None
+    _said: tuple[str, int] = ("", 0)
+
+    def carry_out(
+        self, folder: Path, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]
+    ) -> RunRecord:
+        """To the end of the run, whatever that is."""
+        self._log = ActivityLog(self.workspace.tracking.lives.log(self.run.id), utc_now)
+        status: Status = "failed"
+        cause: str | None = "its submission ended without a word"
+        try:
+            self.hearing.begin(self.run)
+            with suppress(RegistryError):
+                revision = git_revision(folder)
+                self.workspace.tracking.runs.describe(self.run.id, revision=revision)
+            outcome = self._on_target(found, inputs, passed)
+            said = None if self._kept is None else self._kept.said
+            status, cause = meaning(outcome, said, list(self._last))
+        except KeyboardInterrupt:
+            status, cause = "killed", "interrupted"
+        except (RegistryError, InferryError) as error:
+            cause = str(error)
+        except OSError as error:
+            cause = error.strerror or type(error).__name__
+        finally:
+            self._end(status, cause)
+        return self.workspace.tracking.runs.get(self.run.id)
+
+    def _end(self, status: Status, cause: str | None) -> None:
+        self._log.end(f"{status}{'' if cause is None else f': {cause}'}")
+        if self._kept is not None:
+            self._kept.end(status)
+        self.workspace.tracking.runs.end(self.run.id, status, cause=cause, life=self.life)
+
+    def _on_target(self, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]) -> Outcome:
+        target = self.workspace.targets.get(self.config.target)
+        place = open_place(self.workspace, self.config, target, self.run.id)
+        with ExitStack() as stack:
+            stack.enter_context(closing(place))
+            stack.callback(place.remove)
+            self._put(place, found, inputs, passed)
+            self.hearing.phase("Starting", 0, 0)
+            place.start()
+            return self._follow(place)
+
+    def _put(
+        self, place: Place, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]
+    ) -> None:
+        snapshots = self.workspace.tracking.snapshots
+        kept = snapshots.keep(
+            self.run.id,
+            {file.path: file for file in found.files},
+            config=self.config.document(),
+            inputs=inputs,
+            on_progress=lambda done, total: self._progress("Snapshot", done, total),
+        )
+        requirements = b""
+        if self.config.python.requirements:
+            wanted = self.config.python.requirements
+            (file,) = (each for each in kept.snapshot.files if each.path == wanted)
+            requirements = b"".join(snapshots.chunks(file))
+        order = order_of(
+            self.config,
+            place.traits,
+            run=self.run.id,
+            inputs=list(inputs),
+            passed=passed,
+            requirements=requirements,
+        )
+        zips = {}
+        if place.traits.is_spark:
+            with tempfile.TemporaryFile() as buffer:
+                snapshots.write_zip(kept.snapshot, buffer)
+                buffer.seek(0)
+                zips = {CODE_ZIP: buffer.read(), CLIENT_ZIP: client_zip()}
+        total = kept.snapshot.size_bytes + sum(each.size_bytes for each in kept.inputs.values())
+        with snapshots.held():
+            tar = package(
+                kept,
+                order,
+                self.run,
+                snapshots.chunks,
+                is_open=place.traits.is_open,
+                zips=zips,
+            )
+            place.put(self._counted(tar, total))
+
+    def _counted(self, chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
+        done = 0
+        for chunk in chunks:
+            yield chunk
+            done += len(chunk)
+            self._progress("Copy", min(done, total), total)
+
+    def _progress(self, phase: str, done: int, total: int) -> None:
+        """Now and then: a folder has many small files."""
+        percent = 100 * done // max(1, total)
+        if self._said != (phase, percent):
+            self._said = (phase, percent)
+            self.hearing.phase(phase, done, total)
+
+    def _follow(self, place: Place) -> Outcome:
+        runs = self.workspace.tracking.runs
+        following = Following(
+            place,
+            is_cancelled=lambda: runs.is_cancelled(self.run.id),
+            on_line=self._heard,
+            on_phase=lambda phase: self.hearing.phase(phase.capitalize(), 0, 0),
+            say=self._say,
+            patience_s=self.config.patience_s,
+        )
+        with tempfile.TemporaryDirectory(
+            prefix=f"{self.run.id}.", dir=self.workspace.root / "runs"
+        ) as folder:
+            downloads = Downloads(Path(folder), following.ask)
+            self._kept = Kept(self.workspace, self.run, downloads, following.ask, self._say)
+            following.attach(downloads, self._kept)
+            try:
+                return following.run()
+            finally:
+                following.close()
+                downloads.close()
+
+    def _heard(self, line: str) -> None:
+        self._log.add(line)
+        if line.strip():
+            self._last.append(line)
+        self.hearing.line(line)
+
+    def _say(self, line: str) -> None:
+        self._log.add(f"inferry: {line}")
+        self.hearing.note(line)
+
+
+def meaning(outcome: Outcome, said: Said | None, last: list[str]) -> tuple[Status, str | None]:
+    """Status and cause of a run. ``said``: by the script; ``last``: lines that it printed. Pure."""
+    if outcome.why == "cancelled":
+        return "killed", f"cancelled{f'; {outcome.message}' if outcome.message else ''}"
+    if outcome.why != "exit":
+        return "failed", outcome.message or outcome.why
+    if outcome.code == 0:
+        if said is not None and said.status != "finished":
+            return said.status, said.cause
+        return "finished", None
+    code = outcome.code or 0
+    how = f"exit code {code}" if code > 0 else f"signal {_SIGNALS.get(-code, str(-code))}"
+    if said is not None and said.cause:
+        return "failed", f"{said.cause} ({how})"
+    words = " | ".join(line.strip()[:MAX_LINE_CHARS] for line in last)
+    return "failed", f"{how}: {words}" if words else how
+
+
+def _checked_inputs(inputs: Inputs) -> Inputs:
+    for name, files in inputs.items():
+        check_path(name)
+        if "/" in name:
+            raise BadValueError(f"an input's name has no slash: {name!a}")
+        for path in files:
+            check_path(path)
+    input_variables(list(inputs))
+    return inputs
+
+
+def _check_files(config: RunConfig, found: FolderFiles, inputs: Inputs) -> None:
+    """That what the configuration names is in the snapshot, and that inputs have room."""
+    paths = {file.path for file in found.files}
+    for key, path in (("script", config.script), ("requirements", config.python.requirements)):
+        if path and path not in paths:
+            near = get_close_matches(path, paths, 1)
+            advice = f"did you mean {near[0]}?" if near else "or an ignore file leaves it out"
+            raise BadValueError(f"{key}: there is no {path!a} in the folder; {advice}")
+    for name in inputs:
+        if any(path == "inputs" or path.startswith(f"inputs/{name}/") for path in paths):
+            raise BadValueError(
+                f"the folder has an inputs/{name} of its own; name the input otherwise"
+            )

@@ -1,0 +1,48 @@
+"""Makes the folder of a run of a tar: here, or as a program on the target."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+UNPACK = """\
+import os, sys, tarfile
+os.umask(0o077)
+folder = os.path.expanduser(sys.argv[1])
+os.makedirs(folder)
+options = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
+    tar.extractall(folder, **options)
+"""
+"""Of standard input, to the folder that it is given."""
+
+
+def unpack(chunks: Iterable[bytes], folder: Path) -> None:
+    """Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True)
+    with tarfile.open(fileobj=cast(Any, _Chunks(chunks)), mode="r|") as tar:
+        tar.extractall(folder, filter="data")
+
+
+class _Chunks:
+    """To be read like a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """As many bytes, but at the end."""
+        parts = [self._rest]
+        have = len(self._rest)
+        while have < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            parts.append(chunk)
+            have += len(chunk)
+        data = b"".join(parts)
+        self._rest = data[size:]
+        return data[:size]

@@ -1,0 +1,1 @@
+"""What a script finds beside its own packages on a target."""

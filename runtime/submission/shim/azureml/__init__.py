@@ -1,0 +1,1 @@
+"""A few names of Azure's package."""
