@@ -18,7 +18,7 @@ from registry.database import Database
 from registry.errors import InvalidNameError, NotFoundError
 from registry.names import check_text
 from registry.tracking.now import NowMs
-from registry.tracking.points import check_points, stored_of, value_of
+from registry.tracking.points import stored_of, value_of
 from registry.tracking.records import MetricPoint, Point
 from registry.tracking.run_rows import active_key_of
 from registry.tracking.words import check_key, check_params, check_tags
@@ -162,28 +162,6 @@ class LoggedModels:
                     "UPDATE logged_models SET step = ? WHERE key = ?", (step, model.key)
                 )
 
-    def measure(self, points: Mapping[str, Sequence[Point]]) -> None:
-        """Metrics of models, by id; the one of the highest step stays. Of a model that is not there
-        nothing is kept."""
-        for each in points.values():
-            check_points(each)
-        with self._database.write() as connection:
-            for id, several in points.items():
-                row = connection.execute(
-                    "SELECT key FROM logged_models WHERE id = ?", (id,)
-                ).fetchone()
-                if row is not None:
-                    connection.executemany(
-                        "INSERT INTO logged_model_metrics VALUES (?, ?, ?, ?, ?)"
-                        " ON CONFLICT DO UPDATE SET value = excluded.value, step = excluded.step,"
-                        " at_ms = excluded.at_ms WHERE (excluded.step, excluded.at_ms)"
-                        " >= (step, at_ms)",
-                        [
-                            (row[0], key, stored_of(value), step or 0, at_ms)
-                            for key, value, step, at_ms in several
-                        ],
-                    )
-
     def delete(self, id: str) -> None:
         """Hide it; its files stay files of its run. Raises NotFoundError."""
         with self._database.write() as connection:
@@ -191,6 +169,22 @@ class LoggedModels:
                 "UPDATE logged_models SET is_deleted = 1 WHERE key = ?",
                 (_get(connection, id).key,),
             )
+
+
+def measure(connection: sqlite3.Connection, id: str, points: Sequence[Point]) -> None:
+    """Within a transaction: metrics of a model, which are valid; the one of the highest step stays.
+    Of a model that is not there nothing is kept."""
+    row = connection.execute("SELECT key FROM logged_models WHERE id = ?", (id,)).fetchone()
+    if row is not None:
+        connection.executemany(
+            "INSERT INTO logged_model_metrics VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET value = excluded.value, step = excluded.step,"
+            " at_ms = excluded.at_ms WHERE (excluded.step, excluded.at_ms) >= (step, at_ms)",
+            [
+                (row[0], key, stored_of(value), step or 0, at_ms)
+                for key, value, step, at_ms in points
+            ],
+        )
 
 
 def check_logged_model(id: str) -> str:

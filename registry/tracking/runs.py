@@ -238,14 +238,9 @@ class Runs:
         values: Sequence[Value] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
-        is_remote: bool = False,
     ) -> None:
         """All of it, or nothing. Raises NotFoundError, InvalidNameError, and ImmutableError for a
-        param that has another value.
-
-        ``is_remote``: it comes from a client that sends again what it got no answer to. Points that
-        are among the newest of their series already are left out, and a run that is deleted takes
-        nothing (ImmutableError)."""
+        param that has another value."""
         check_points(points)
         for key, kind, at_ms, document in values:
             check_kind(kind)
@@ -253,9 +248,7 @@ class Runs:
             check_integer(at_ms, f"the time of '{key}'")
         checked_params, checked_tags = check_params(params or {}), check_tags(tags or {})
         with self._database.write() as connection:
-            run = (run_rows.active_key_of if is_remote else run_rows.key_of)(connection, id)
-            if points and is_remote:
-                points = metrics.unseen(connection, run, points)
+            run = run_rows.key_of(connection, id)
             if points:
                 metrics.write_points(connection, run, points)
             if values:

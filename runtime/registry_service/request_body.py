@@ -33,7 +33,7 @@ class RequestBody:
         held = bytearray()
         while not self.is_read:
             try:
-                held += await self._next()
+                held += await self.next()
             except (GoneError, SlowBodyError):
                 if held:
                     yield bytes(held)
@@ -50,7 +50,7 @@ class RequestBody:
             raise TooLargeError(what, limit)
         data = bytearray()
         while not self.is_read:
-            data += await self._next()
+            data += await self.next()
             if len(data) > limit:
                 raise TooLargeError(what, limit)
         return bytes(data)
@@ -64,12 +64,13 @@ class RequestBody:
         try:
             async with asyncio.timeout(DRAIN_S):
                 while not self.is_read and rest > 0:
-                    rest -= len(await self._next())
+                    rest -= len(await self.next())
         except (GoneError, SlowBodyError, TimeoutError):
             return False
         return self.is_read
 
-    async def _next(self) -> bytes:
+    async def next(self) -> bytes:
+        """What comes next, maybe nothing. Raises GoneError, SlowBodyError."""
         try:
             async with asyncio.timeout(STALL_S):
                 message: Message = await self._receive()
