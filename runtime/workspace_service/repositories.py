@@ -9,13 +9,11 @@ _MOVED = (b"location", b"link")
 
 
 class Prefixed:
-    """A registry that thinks it is at ``/v2/``. With ``is_first``, as the default workspace's, a
-    path may have its prefix, or none."""
+    """A registry that thinks it is at ``/v2/``; a path may have its prefix, or none."""
 
-    def __init__(self, app: ASGIApp, name: str, *, is_first: bool) -> None:
+    def __init__(self, app: ASGIApp, name: str) -> None:
         self._app = app
         self._prefix = f"/v2/{name}/"
-        self._is_first = is_first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""

@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.registry_service.app import RegistryApp, log_line
 from runtime.registry_service.config import ServiceConfig
+from runtime.registry_service.door import token_of
 from runtime.workspace_service.app import ApiApp
 from runtime.workspace_service.repositories import Prefixed
 from runtime.workspace_service.routes import TABLE
@@ -33,8 +35,8 @@ class ServiceApp:
         self._site = site
         self._log = log
         self._registries: Mapping[str, ASGIApp] = {
-            name: Prefixed(RegistryApp(distribution, config, None), name, is_first=not number)
-            for number, (name, distribution) in enumerate(site.distributions.items())
+            name: Prefixed(RegistryApp(distribution, config, None), name)
+            for name, distribution in site.distributions.items()
         }
         self._api = ApiApp(site, config, TABLE)
 
@@ -42,7 +44,7 @@ class ServiceApp:
         """One request."""
         assert scope["type"] == "http"
         if self._log is None:
-            await self._part(str(scope["path"]))(scope, receive, send)
+            await self._part(scope)(scope, receive, send)
             return
         began, status = time.monotonic(), 0
 
@@ -53,15 +55,26 @@ class ServiceApp:
             await send(message)
 
         try:
-            await self._part(str(scope["path"]))(scope, receive, sending)
+            await self._part(scope)(scope, receive, sending)
         finally:
             self._log(log_line(scope, status, time.monotonic() - began))
 
-    def _part(self, path: str) -> ASGIApp:
-        if path == "/healthz" or path == "/v2" or path.startswith("/v2/"):
+    def _part(self, scope: Scope) -> ASGIApp:
+        path = str(scope["path"])
+        if path in ("/v2", "/v2/"):
+            return self._registries[self._known_to(scope)]
+        if path == "/healthz" or path.startswith("/v2/"):
             name = path.split("/")[2] if path.count("/") > 2 else ""
             return self._registries.get(name, self._registries[self._site.default])
         return self._api
+
+    def _known_to(self, scope: Scope) -> str:
+        """``docker login`` asks for no workspace: the first that knows the token may answer."""
+        secret = token_of(Headers(scope=scope).get("authorization"))
+        for name, distribution in self._site.distributions.items():
+            if distribution.tokens.bearer(secret) is not None:
+                return name
+        return self._site.default
 
 
 def print_line(line: str) -> None:
