@@ -17,14 +17,17 @@ def serve(roots: dict[str, Path], config: ServiceConfig, say: Callable[[str], No
     BadValueError when it must not or cannot listen there, and NoWorkspaceError."""
     site = Site(roots)
     app = ServiceApp(site, config, print_line if config.has_access_log else None)
-    serve_app(
-        app,
-        config,
-        say,
-        has_tokens=site.needs_tokens(),
-        work=[_expiry(each) for each in site.distributions.values()],
-        closing=site.closing.set,
-    )
+    try:
+        serve_app(
+            app,
+            config,
+            say,
+            has_tokens=site.needs_tokens(),
+            work=[_expiry(each) for each in site.distributions.values()],
+            closing=site.closing.set,
+        )
+    finally:
+        app.close()
 
 
 def _expiry(distribution: Distribution) -> Callable[[], None]:

@@ -21,6 +21,7 @@ from runtime.registry_service.app import RegistryApp, log_line
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.door import token_of
 from runtime.workspace_service.app import ApiApp
+from runtime.workspace_service.mlflow import MlflowDoor, is_for_mlflow
 from runtime.workspace_service.repositories import Prefixed
 from runtime.workspace_service.routes import TABLE
 from runtime.workspace_service.site import Site
@@ -39,6 +40,7 @@ class ServiceApp:
             for name, distribution in site.distributions.items()
         }
         self._api = ApiApp(site, config, TABLE)
+        self._mlflow = MlflowDoor(site, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -66,7 +68,11 @@ class ServiceApp:
         if path == "/healthz" or path.startswith("/v2/"):
             name = path.split("/")[2] if path.count("/") > 2 else ""
             return self._registries.get(name, self._registries[self._site.default])
-        return self._api
+        return self._mlflow if is_for_mlflow(path) else self._api
+
+    def close(self) -> None:
+        """Finish what clients were told is kept."""
+        self._mlflow.close()
 
     def _known_to(self, scope: Scope) -> str:
         """``docker login`` asks for no workspace: the first that knows the token may answer."""
