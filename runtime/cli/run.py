@@ -21,6 +21,7 @@ from runtime.cli.run_records import (
     overview,
     record,
 )
+from runtime.cli.run_submit import rerun, snapshot, submit
 from runtime.cli.text import printable_lines
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -35,7 +36,7 @@ MAX_CHART_POINTS = 1000
 
 @click.group()
 def run() -> None:
-    """See runs: what was trained, how it went, and what it made.
+    """Submit runs and see them: what was trained, how it went, and what it made.
 
     A RUN is EXPERIMENT:NUMBER, or an id or the beginning of one."""
 
@@ -224,7 +225,8 @@ def tag(
 @click.argument("ref", metavar="RUN")
 @workspace_option
 def cancel(ref: str, workspace_dir: str | None) -> None:
-    """Ask for the end of a run; a script sees it as run.is_cancelled."""
+    """Ask for the end of a run: of a submitted one its script is ended, others see it as
+    run.is_cancelled."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.cancel(ref)
     click.echo(f"Asked for the end of {found.reference}")
@@ -255,6 +257,9 @@ def restore(ref: str, workspace_dir: str | None) -> None:
 
 run.add_command(files)
 run.add_command(download)
+run.add_command(submit)
+run.add_command(rerun)
+run.add_command(snapshot)
 
 
 def _print_log(workspace: Workspace, id: str, offset: int) -> int:

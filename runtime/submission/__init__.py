@@ -5,6 +5,7 @@ record = submit(workspace, config, Path("."), experiment="digits")
 """
 
 from runtime.submission.config import RunConfig, make_config, read_config
+from runtime.submission.rerunning import rerun
 from runtime.submission.submission import submit
 
-__all__ = ["RunConfig", "make_config", "read_config", "submit"]
+__all__ = ["RunConfig", "make_config", "read_config", "rerun", "submit"]

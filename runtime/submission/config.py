@@ -119,6 +119,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise BadValueError(f"environment: {name} is Inferry's own to set")
         _check_texts(tuple(self.environment.values()), "environment", breaks=True)
         _check_texts(self.snapshot.ignore, "snapshot.ignore")
+        if not re.fullmatch(r"|all|[1-9][0-9]{0,2}", self.docker.gpus):
+            raise BadValueError("docker.gpus must be all, or how many")
         _check_numbers(self)
         return self
 

@@ -1,8 +1,9 @@
 """What goes wrong with a submission.
 
 SubmissionError
-├── PlaceError     the target cannot be used: not there, refuses, or lacks what is needed
-└── LostError      the connection to the target was lost; it may come back
+├── PlaceError      the target cannot be used: not there, refuses, or lacks what is needed
+├── LostError       the connection to the target was lost; it may come back
+└── RunFailedError  the run has ended, and not well
 """
 
 from __future__ import annotations
@@ -20,3 +21,7 @@ class PlaceError(SubmissionError):
 
 class LostError(SubmissionError):
     """The connection was lost."""
+
+
+class RunFailedError(SubmissionError):
+    """The run has ended, and not well."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from registry.tracking import RunRecord
 from registry.tracking.snapshots import Snapshot, SnapshotFile, Submission
+from runtime.submission.places.port import Traits
 from runtime.submitted.layout import (
     ANSWERS,
     AZUREML,
@@ -62,12 +63,13 @@ def package(
     run: RunRecord,
     chunks: Open,
     *,
-    is_open: bool,
+    traits: Traits,
     zips: Mapping[str, bytes],
 ) -> Iterator[bytes]:
-    """The tar. ``chunks`` reads a file of a snapshot; ``is_open``: any user may write there;
-    ``zips``: more files."""
-    tar = _Tar(is_open=is_open)
+    """The tar. ``chunks`` reads a file of a snapshot; ``zips``: more files."""
+    tar = _Tar(is_open=traits.is_open, top=f"{traits.top}/" if traits.top else "")
+    if traits.top:
+        yield tar.folder("")
     yield from tar.file("agent.py", AGENT.encode())
     for path, data in client_files().items():
         yield from tar.file(f"{CLIENT}/{path}", data)
@@ -125,12 +127,13 @@ def context_of(run: RunRecord) -> dict[str, Any]:
 class _Tar:
     """Its parts, as bytes."""
 
-    def __init__(self, *, is_open: bool) -> None:
+    def __init__(self, *, is_open: bool, top: str) -> None:
         self._is_open = is_open
+        self._top = top
 
     def folder(self, path: str) -> bytes:
         """An entry for it."""
-        info = tarfile.TarInfo(path)
+        info = tarfile.TarInfo(self._top + path)
         info.type, info.mode = tarfile.DIRTYPE, 0o777 if self._is_open else 0o700
         return info.tobuf(tarfile.PAX_FORMAT)
 
@@ -142,7 +145,7 @@ class _Tar:
         self, path: str, size_bytes: int, chunks: Iterable[bytes], mode: int
     ) -> Iterator[bytes]:
         """One of any size."""
-        info = tarfile.TarInfo(path)
+        info = tarfile.TarInfo(self._top + path)
         info.size, info.mode = size_bytes, mode
         yield info.tobuf(tarfile.PAX_FORMAT)
         yield from chunks

@@ -60,6 +60,7 @@ def submit(
     name: str = "",
     parent: str | None = None,
     tags: Mapping[str, str] | None = None,
+    properties: Mapping[str, str] | None = None,
     inputs: Inputs | None = None,
     on_line: Callable[[str], None] = lambda line: None,
     on_begin: Callable[[RunRecord], None] = lambda run: None,
@@ -94,7 +95,7 @@ def submit(
         user=environment.user(),
         source=config.script.rpartition("/")[2],
         tags=tags,
-        properties={TARGET: config.target},
+        properties={**(properties or {}), TARGET: config.target},
     )
     work = _Work(workspace, config, run, life, Hearing(on_line, on_begin, on_phase, on_note))
     return work.carry_out(folder, found, given, passed)
@@ -152,7 +153,6 @@ class _Work:
             stack.enter_context(closing(place))
             stack.callback(place.remove)
             self._put(place, found, inputs, passed)
-            self.hearing.phase("Starting", 0, 0)
             place.start()
             return self._follow(place)
 
@@ -193,7 +193,7 @@ class _Work:
                 order,
                 self.run,
                 snapshots.chunks,
-                is_open=place.traits.is_open,
+                traits=place.traits,
                 zips=zips,
             )
             place.put(self._counted(tar, total))

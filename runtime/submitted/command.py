@@ -9,7 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from runtime.submitted.layout import CODE, LOG, Folder
-from runtime.submitted.processes import die_with_parent, end_descendants, send_to_group
+from runtime.submitted.processes import (
+    die_with_parent,
+    end_descendants,
+    reap_but,
+    send_to_group,
+)
 from runtime.submitted.watch import EndedError, Watch
 
 TICK_S = 0.05
@@ -52,6 +57,7 @@ class Commands:
             pause_s = 0.002
             while child.poll() is None:
                 self._watch.check()
+                reap_but(child.pid)
                 if max_duration_s and time.monotonic() > deadline:
                     raise EndedError("timeout", f"it took longer than {max_duration_s:g} s")
                 time.sleep(pause_s)

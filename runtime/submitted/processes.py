@@ -63,6 +63,16 @@ def reap() -> None:
             pass
 
 
+def reap_but(child: int) -> None:
+    """The same, while ``child`` is waited for elsewhere."""
+    with contextlib.suppress(ChildProcessError, AttributeError):
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == child:
+                return
+            os.waitpid(ended.si_pid, 0)
+
+
 def descendants(root: int) -> list[int]:
     """All processes below ``root`` that have not ended."""
     parents = {}

@@ -32,7 +32,8 @@ class Traits:
     one of Inferry, or of the PATH. ``cache``: folder for environments. ``key``: of what they depend
     on. ``launcher``: what starts the script, with {work} for the folder; empty: Python itself.
     ``is_attached``: the run ends with this process. ``waits``: until all was fetched. ``is_open``:
-    any user there may write. ``workspace``: its folder, where the script can reach it."""
+    any user there may write. ``workspace``: its folder, where the script can reach it. ``top``: the
+    folder that everything in the tar is in."""
 
     python: str = ""
     cache: str = "~/.cache/inferry/environments"
@@ -43,6 +44,7 @@ class Traits:
     is_open: bool = False
     is_spark: bool = False
     workspace: str = ""
+    top: str = ""
 
 
 class Place(Protocol):
