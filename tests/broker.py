@@ -26,6 +26,7 @@ import pytest
 from edge.enrolment import Authority, broker_files, write_files
 from edge.enrolment.files import File
 from tests.engine import program
+from tests.ports import free_port
 
 PLAIN = """\
 listener {port} 127.0.0.1
@@ -57,7 +58,7 @@ class Mosquitto:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 return
@@ -78,7 +79,7 @@ class Mosquitto:
         assert self.process is not None
         before = self.log.read_text().count("Reloading config")
         self.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         while self.log.read_text().count("Reloading config") == before:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
@@ -124,12 +125,6 @@ def mosquittos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquittos]
             return broker
 
         yield start
-
-
-def free_port() -> int:
-    """Of loopback; nobody is told that it is taken."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _files(authority: Authority, folder: Path, port: int) -> dict[str, File]:

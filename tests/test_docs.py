@@ -21,7 +21,8 @@ import pytest
 from runtime.cli.main import cli
 from scoring.metrics.families import FAMILIES
 from tests.engine import Engine
-from tests.runtime.server import Server, environment, free_port, train_digits
+from tests.ports import free_port
+from tests.runtime.server import Server, environment, train_digits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.runtime.server import Server, free_port, request
+from tests.ports import free_port
+from tests.runtime.server import Server, request
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ["serve", "demo", "dev", "build"]

@@ -78,7 +78,7 @@ def test_an_engine_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         started = time.monotonic()
         with pytest.raises(EngineError, match="no Docker Engine answers"):
             connect(1)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
     gc.collect()
 
 
@@ -307,7 +307,7 @@ def test_a_build_is_cancelled_in_the_middle_of_a_step(
             on_line=lines.append,
             is_cancelled=lambda: "up" in lines,
         )
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert docker.platform()  # the connection is good for more
 
 

@@ -274,10 +274,10 @@ def test_hostile_patterns_take_no_time() -> None:
     """Each of them takes a naive matcher, or a regular expression, longer than anyone waits."""
     name = b"a" * 200
     patterns = [b"*a" * 60 + b"b", b"**/a/" * 40 + b"b", b"*" * 1000 + b"b", b"[a-z]*" * 60 + b"!"]
-    start = time.perf_counter()
+    start = time.thread_time()
     for [pattern] in map(parse_patterns, patterns):
         assert not pattern.matches(b"/".join([b"a"] * 400) + b"/" + name, is_folder=False)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 5
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runtime.cli import fpga_options
+from tests.ports import free_port
 from tests.runtime.conftest import Cli
-from tests.runtime.server import free_port
 from tests.runtime.test_model import assert_refused
 
 SCRIPT = "def init():\n    pass\n\n\ndef run(data):\n    return data\n"

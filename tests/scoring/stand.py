@@ -25,7 +25,7 @@ from scoring.http.front import Front
 from scoring.http.protocol import ScoringProtocol
 from scoring.work import State, Work
 
-PATIENCE_S = 10
+PATIENCE_S = 45
 
 
 class QuickRoute:

@@ -108,7 +108,7 @@ def test_answers_carry_the_date_and_the_servers_version() -> None:
             date = (await client.answer()).header("date")
             assert date is not None
             age_s = abs(email.utils.parsedate_to_datetime(date).timestamp() - time.time())
-            assert age_s < 5
+            assert age_s < 60
         client.send(GET)
         assert (await client.answer()).header("x-ms-server-version") == "azmlinfsrv/1"
 
@@ -327,7 +327,7 @@ def test_a_stopping_server_answers_what_comes_and_closes_what_is_quiet(
         call.reply(text_answer("done"))
         answer = await busy.answer()
         assert (answer.body, answer.header("connection")) == (b"done", "close")
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 30)
         assert not front.connections
         front.stop()
 
@@ -343,7 +343,7 @@ def test_what_is_not_done_in_time_is_cut() -> None:
         await server.settle()
         assert not draining.done()
         server.seconds += 31
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 30)
         assert await client.rest() == b""
         assert server.site.slow.queue.dropped == [call.work]
 

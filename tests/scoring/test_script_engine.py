@@ -119,7 +119,7 @@ def play(tmp_path: Path) -> Play:
                 pids += engine.pids
         finally:
             await engine.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             while any(_is_left(pid) for pid in pids):  # SIGKILL takes a moment
                 await asyncio.sleep(0.01)
 

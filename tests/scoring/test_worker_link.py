@@ -82,7 +82,7 @@ async def _play(scene: Scene, limit_s: float | None) -> None:
     channel.send(frames.Ready("json-string", 1, {}, []))
     assert isinstance(await link.load_message(), frames.Ready)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             await scene(Bench(link, pool, channel, theirs))
     finally:
         link.close()

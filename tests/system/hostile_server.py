@@ -22,6 +22,8 @@ import httpx
 import onnx
 from onnx import TensorProto, helper
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
 GOOD = b'{"data": [[1, 2, 3, 4], [0, -1, 0.5, 100]]}'
@@ -116,8 +118,7 @@ def serve_script(folder: Path, script: str, *options: str) -> Iterator[Running]:
     """``azmlinfsrv`` on ``script``, on a free port."""
     path = folder / "score.py"
     path.write_text(script)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
+    port = free_port()
     command = [sys.executable, "-m", "scoring.azmlinfsrv", "--entry_script", str(path)]
     with _process([*command, "--port", str(port), *options], folder) as (process, log):
         yield Running(process, _port(process, log), log)

@@ -26,7 +26,7 @@ from tests.system.hostile_server import ROOT
 Headers = tuple[tuple[bytes, bytes], ...]
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MEBIBYTE = 2**20
-PATIENCE_S = 10.0
+PATIENCE_S = 45.0
 SHOWN = 300
 
 

@@ -48,7 +48,7 @@ def test_a_registry_starts_empty(docker_registry: DockerRegistry) -> None:
     connection.request("GET", "/v2/_catalog")
     assert connection.getresponse().read().strip() == b'{"repositories":[]}'
     connection.close()
-    deadline = time.monotonic() + 10  # it logs a request after it has answered it
+    deadline = time.monotonic() + 45  # it logs a request after it has answered it
     while b"/v2/_catalog" not in docker_registry.log.read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.deployments.traffic import CUT, REFUSED, RIGHT, WRONG, Asked, Rate, Sending, Traffic
 from benchmarks.wire import Request
+from tests.ports import free_port
 from tests.runtime.deployments.waiting import eventually
-from tests.runtime.server import free_port
 
 REQUEST = Request("/score", b"{}").bytes()
 pytestmark = pytest.mark.slow

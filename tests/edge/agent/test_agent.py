@@ -178,12 +178,15 @@ def test_without_a_desired_state_nothing_that_runs_is_stopped(config: AgentConfi
         assert len(host.list()) == 1
 
 
-def test_it_says_goodbye_and_leaves_modules_running(bench: Bench) -> None:
+def test_it_says_goodbye_and_leaves_modules_running(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.agent.agent.STOP_S", 60.0)  # which nobody needs
     tell(bench, of_device(1, "digits"))
     wait(lambda: "digits" in bench.units)
     began = time.monotonic()
     bench.agent.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert bench.link.last is not None
     assert b'"online"' not in bench.link.last.payload
     assert (bench.units["digits"].is_stopped, bench.units["digits"].is_removed) == (True, False)
@@ -210,7 +213,7 @@ def test_a_unit_that_hangs_does_not_hold_up_the_end(
     began = time.monotonic()
     bench.agent.stop()
     release.set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_a_dead_thread_is_reported_and_begun_again(

@@ -43,7 +43,7 @@ def test_an_agent_of_real_parts_begins_and_ends_without_a_network(config: AgentC
         assert agent.trouble() is None
         began = time.monotonic()
         agent.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
     assert (config.state / "outbox.db").exists()
 
 
@@ -102,16 +102,16 @@ def test_the_process_ends_within_seconds_of_sigterm_and_is_alone(config: AgentCo
         try:
             wait(lambda: (config.state / "reported.json").exists())
             second = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+                command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
             )
             assert (second.returncode, "another agent" in second.stderr) == (1, True)
             began = time.monotonic()
             agent.send_signal(signal.SIGTERM)
-            said = agent.communicate(timeout=20)[1]
+            said = agent.communicate(timeout=60)[1]
         finally:
             agent.kill()
     assert agent.returncode == 0, said
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert said.splitlines()[-1].endswith("agent ends")
     report = json.loads((config.state / "reported.json").read_text())
     assert report["device"] == "press-7"
@@ -127,12 +127,12 @@ def test_the_process_ends_in_time_when_packets_are_swallowed(config: AgentConfig
         command = [sys.executable, "-m", "edge", "agent", "--config", str(config.path)]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as agent:
             try:
-                silent.settimeout(20)
+                silent.settimeout(60)
                 with closing(silent.accept()[0]):
                     began = time.monotonic()
                     agent.send_signal(signal.SIGTERM)
-                    assert agent.wait(20) == 0
-                    assert time.monotonic() - began < 10
+                    assert agent.wait(60) == 0
+                    assert time.monotonic() - began < 20
             finally:
                 agent.kill()
 

@@ -21,7 +21,7 @@ from edge.errors import HostError
 from edge.messages.codec import decode, encode
 from edge.messages.commands import Command, Name, Reply
 
-PATIENCE_S = 10.0
+PATIENCE_S = 45.0
 
 
 class Desk:

@@ -5,7 +5,7 @@ import time
 
 from edge.agent.threads import Crew, within
 
-PATIENCE_S = 10.0
+PATIENCE_S = 45.0
 
 
 def test_a_thread_that_dies_is_begun_again_and_told_of() -> None:

@@ -25,7 +25,7 @@ from edge.broker.wire import Frames
 from edge.enrolment import Authority, write_files
 from edge.enrolment.files import SECRET, File
 
-WAIT_S = 10.0
+WAIT_S = 45.0
 QUIET_S = 0.2
 
 

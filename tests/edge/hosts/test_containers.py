@@ -159,7 +159,7 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
         started = time.monotonic()
         with pytest.raises(HostError, match="no Docker Engine answers"):
             host.list()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_an_engine_that_hangs_or_goes_away_is_found_again(
             started = time.monotonic()
             with pytest.raises(HostError):
                 host.list()
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 20
         proxy.is_hung = False
         assert host.list() == []
         proxy.go()

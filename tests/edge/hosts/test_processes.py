@@ -29,7 +29,6 @@ from tests.edge.hosts.conformance import (
     ask,
     begin,
     find,
-    free_port,
     link,
     no,
     wait_answering,
@@ -37,6 +36,7 @@ from tests.edge.hosts.conformance import (
     wait_for,
 )
 from tests.edge.hosts.images import FakeStock
+from tests.ports import free_port
 
 HERE = f"/usr/bin/python3.{sys.version_info[1]}"
 

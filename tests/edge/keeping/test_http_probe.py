@@ -93,12 +93,12 @@ def test_an_answer_without_end_is_read_for_a_while_only() -> None:
         assert probe("127.0.0.1", port, "/", 5) is None
 
 
-@pytest.mark.parametrize("talk", [dripping(OK * 20), lambda to: to.recv(1)])
+@pytest.mark.parametrize("talk", [dripping(OK * 100), lambda to: to.recv(1)])
 def test_a_slow_answer_is_none_however_it_is_slow(talk: Talk) -> None:
     with serving(talk) as port:
         started = time.monotonic()
         assert probe("127.0.0.1", port, "/readyz", 0.2) == ("no answer to GET /readyz within 0.2 s")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 def test_a_port_without_a_listener_is_said() -> None:

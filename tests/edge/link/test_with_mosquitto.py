@@ -19,7 +19,7 @@ from tests.broker import Mosquitto, Mosquittos
 from tests.edge.link.users import User, Users, at, wait_for
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
-STOP_S = 3.0
+STOP_S = 15.0
 
 
 def connected(users: Users, config: LinkConfig, *filters: str, will: Message | None = None) -> User:

@@ -12,7 +12,7 @@ from typing import Any
 from edge.link.mqtt import LinkConfig, MqttLink
 from edge.link.port import Message
 
-WAIT_S = 10.0
+WAIT_S = 45.0
 QUICK = LinkConfig("a", "127.0.0.1", min_wait_s=0.02, max_wait_s=0.1, will_delay_s=0)
 
 

@@ -20,7 +20,7 @@ from edge.switch.record import Records
 from edge.switch.tools import Pace, Tools
 from edge.switch.updater import ModuleUpdater
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 QUICK = Pace(
     look_s=0.02,
     start_look_s=0.01,

@@ -220,7 +220,7 @@ def test_slow_and_silent_clients_do_not_stop_others(tmp_path: Path) -> None:
                 link.sendall(b"POST /telemetry HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
         began = time.monotonic()
         assert _ask(at, "POST", "/telemetry", b'{"kind": "a"}').status == 202
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 def test_one_too_many_is_told_so_and_a_place_comes_free(tmp_path: Path) -> None:
@@ -285,10 +285,10 @@ def test_a_body_that_drips_is_given_up_after_a_time(
         link.sendall(b"POST /telemetry HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
         began = time.monotonic()
         with contextlib.suppress(OSError):
-            for _ in range(200):
+            for _ in range(3000):
                 link.sendall(b"{")
                 time.sleep(0.02)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
         with contextlib.suppress(ConnectionResetError):
             assert link.recv(100) == b""
 
@@ -301,10 +301,10 @@ def test_a_head_that_drips_is_given_up_after_a_time(
         link.settimeout(10)
         began = time.monotonic()
         with contextlib.suppress(OSError):
-            for _ in range(200):
+            for _ in range(3000):
                 link.sendall(b"G")
                 time.sleep(0.02)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 def test_a_client_that_goes_away_costs_nothing(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def remote_a_slow_sender_holds_nobody_up() -> None:
                 ends.wait(20)
 
             slow = buffers.write.future(parts())
-            assert begun.wait(10)
+            assert begun.wait(30)
             while (
                 not buffers.read(buffer_pb2.BufferReadRequest(buffer_id=name), timeout=5)
                 .next()
@@ -522,7 +522,7 @@ def driver_finds_a_board_or_gives_up() -> None:
     with pytest.raises(BoardError, match="does not answer"):
         on_pynq._within(0.2, lambda: ends.wait(30))
     ends.set()
-    assert on_pynq._within(5, lambda: 3) == 3
+    assert on_pynq._within(30, lambda: 3) == 3
 
 
 def faults_of_every_kind_are_errors_with_a_way_back() -> None:
@@ -531,7 +531,7 @@ def faults_of_every_kind_are_errors_with_a_way_back() -> None:
     assert sum(one.errors for one in found) >= 16
     for one in found:
         assert not one.wrong, one
-        assert one.worst_error_s < 5.0, one  # a second, but for a machine that does much else
+        assert one.worst_error_s < 10.0, one  # a second, but for a machine that does much else
 
 
 def the_drivers_time_can_be_measured() -> None:

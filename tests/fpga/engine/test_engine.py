@@ -32,7 +32,7 @@ from tests.fpga.engine.odd_board import FILE, python_of
 from tests.scoring.supervised import is_alive
 
 pytestmark = pytest.mark.slow
-WAIT_S = 20.0
+WAIT_S = 45.0
 
 
 @contextmanager

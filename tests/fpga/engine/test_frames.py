@@ -79,7 +79,7 @@ def test_one_that_does_not_come_in_time_is_not_waited_for(pair: Pair, sent: byte
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         frames.receive(pair[1], 100, began + 0.05)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def test_a_deadline_that_has_passed_is_no_endless_wait(pair: Pair) -> None:

@@ -15,7 +15,7 @@ from fpga.serving.child import Lost, Opened
 from fpga.serving.frames import Counts
 from fpga.serving.keeper import Keeper
 
-WAIT_S = 10.0
+WAIT_S = 45.0
 
 
 class FakeDriver:

@@ -37,7 +37,7 @@ from tests.scoring.supervised import is_alive
 from tests.system.hostile_server import ROOT, Running, serve_model
 
 pytestmark = pytest.mark.slow
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)

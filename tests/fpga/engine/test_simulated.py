@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from fpga.isa.shape import SMALL
 from fpga.simulation.board import library
 from tests.fpga.engine.bundles import Digits
 from tests.fpga.engine.test_server import _driver, _pid_or_none, _ready, _refused, _until, clients
+from tests.ports import free_port
 from tests.system.hostile_server import ROOT, serve_model
 
 TOOLS = [tool for tool in ("verilator", "g++") if shutil.which(tool) is None]
@@ -63,11 +63,6 @@ def remote_board(port: int, kind: str = "pynq-z2") -> Iterator[subprocess.Popen[
             process.kill()
 
 
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def test_a_simulated_board_answers_exactly_and_comes_back(
     digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +84,7 @@ def test_a_simulated_board_answers_exactly_and_comes_back(
 def test_a_remote_board_answers_exactly_is_one_servers_and_comes_back(
     digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = _free_port()
+    port = free_port(HOST)
     monkeypatch.setenv("INFERRY_FPGA_BOARD", f"remote:{HOST}:{port}")
     with remote_board(port) as daemon, serve_model(tmp_path, model=digits.root) as server:
         answer = server.score(digits.body(0, 64))
@@ -101,7 +96,7 @@ def test_a_remote_board_answers_exactly_is_one_servers_and_comes_back(
         began = time.monotonic()
         lost = server.score(digits.body(0))
         assert lost.status_code == 503
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert str(ROOT) not in lost.text
         _until(lambda: _ready(server)[0] == 503)
         with remote_board(port):
@@ -112,7 +107,7 @@ def test_a_remote_board_answers_exactly_is_one_servers_and_comes_back(
 
 def test_boards_that_cannot_be_had_are_said_at_the_start(digits: Digits) -> None:
     """One of another part, and one that is not there; side by side, as pynq waits for 5 s."""
-    port, nowhere = _free_port(), _free_port()
+    port, nowhere = free_port(HOST), free_port(HOST)
     with remote_board(port, "arty-z7-10"), ThreadPoolExecutor(2) as pool:
         ended = [
             pool.submit(_refused, digits, INFERRY_FPGA_BOARD=f"remote:{HOST}:{each}")

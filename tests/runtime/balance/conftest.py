@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -26,6 +25,7 @@ import pytest
 
 from runtime.balance import Balance, Balancer, Limits, Replica, Service, Version
 from tests.engine import program
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).with_name("replica.py")
 
@@ -70,14 +70,6 @@ class Servers(Protocol):
     def __call__(self, port: int | None = None) -> Server: ...
 
 
-def free_port() -> int:
-    """Below those that the kernel gives to connections, of which these tests make many."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-
-
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
     """Starts replicas; each is ready when it returns."""
@@ -89,7 +81,7 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
             process = subprocess.Popen([sys.executable, SCRIPT, str(port), log])
             server = Server(port, log, process)
             running.callback(server.kill)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     return server

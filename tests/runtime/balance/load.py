@@ -18,7 +18,7 @@ from typing import Self
 
 from benchmarks.wire import Answer, Client, Request
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ from runtime.balance.keeper import Keeper
 from runtime.balance.layout import arranged
 from runtime.balance.process import Account, complaint, usual_account
 from tests.engine import program
-from tests.runtime.balance.conftest import Front, Servers, free_port, haproxies, one_version
+from tests.ports import free_port
+from tests.runtime.balance.conftest import Front, Servers, haproxies, one_version
 from tests.runtime.balance.load import Load, wait_until
 
 pytestmark = pytest.mark.slow
@@ -207,7 +208,7 @@ def test_stopping_waits_for_what_has_begun_but_not_for_ever(front: Front, server
         load.is_stopping = True
         began_s = time.monotonic()
         front.balancer.stop(grace_s=0.2)
-        assert time.monotonic() - began_s < 3
+        assert time.monotonic() - began_s < 15
     assert haproxies(front.balancer.keeper.folder) == []
 
 

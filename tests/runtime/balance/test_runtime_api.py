@@ -40,11 +40,11 @@ def socket_that(answers: Callable[[socket.socket], object], folder: Path) -> Ite
 
 def test_a_silent_socket_is_late(tmp_path: Path) -> None:
     done = threading.Event()
-    with socket_that(lambda link: done.wait(5), tmp_path) as api:
+    with socket_that(lambda link: done.wait(60), tmp_path) as api:
         began_s = time.monotonic()
         with pytest.raises(LateError):
             api.stats()
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 20
         done.set()
 
 

@@ -116,7 +116,7 @@ def test_a_request_that_nobody_takes_is_refused_in_time(front: Front) -> None:
         503,
         {"error": "no replica is there"},
     )
-    assert 0.2 <= time.monotonic() - began_s < 2
+    assert 0.2 <= time.monotonic() - began_s < 10
 
 
 def test_a_version_whose_replicas_are_gone_leaves_its_requests_to_the_others(
@@ -267,7 +267,7 @@ def test_a_killed_haproxy_refuses_nobody(front: Front, servers: Servers) -> None
     ended = [result.id.partition("-")[0] for result in load.failed()]
     assert len(ended) == len(set(ended))
     served = [r.ended_s for r in load.results if r.status == 200 and r.sent_s > killed_s]
-    assert served[0] - killed_s < 5
+    assert served[0] - killed_s < 10
     assert front.balancer.keeper.pid != pid
     assert "started again" in front.told[0]
     assert front.apply(one_version(server)) == "nothing"

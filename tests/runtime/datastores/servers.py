@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.broker import free_port
 from tests.engine import program
+from tests.ports import free_port
 
 CONFIGURATION = """\
 Port {port}

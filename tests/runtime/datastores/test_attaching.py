@@ -21,7 +21,7 @@ from runtime.datastores import (
     RefusedError,
     UnreachableError,
 )
-from tests.broker import free_port
+from tests.ports import free_port
 from tests.runtime.datastores.conftest import Place, s3_place, sftp_place
 from tests.runtime.datastores.evil import evil_sftp
 from tests.runtime.datastores.servers import Moto, Sshd, running_sshd, wait_until

@@ -28,6 +28,7 @@ from registry.docker_engine import connect
 from registry.engine_address import EngineAddress
 from registry.errors import EngineError
 from tests.engine import program
+from tests.ports import free_port
 
 START_S = 60.0
 PR_SET_PDEATHSIG = 1
@@ -105,13 +106,6 @@ def client_files(folder: Path, trusted: trustme.CA, issuer: trustme.CA) -> Path:
     write_identity(folder, issuer.issue_cert("controller@inferry.test"))
     trusted.cert_pem.write_to_path(folder / "ca.pem")
     return folder
-
-
-def free_port() -> int:
-    """That nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 20.0) -> None:

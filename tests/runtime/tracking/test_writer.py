@@ -12,7 +12,7 @@ from registry.errors import ImmutableError, StoreFullError
 from registry.tracking import Point, Value
 from runtime.tracking.writer import Writer
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Disk:

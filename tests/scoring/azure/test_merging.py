@@ -127,7 +127,7 @@ def test_a_slow_run_is_given_up() -> None:
     started = time.monotonic()
     with pytest.raises(DisprovedError, match="takes too long"):
         Trial(lambda _: time.sleep(60), _rows(ONE), lambda: next(clock)).prove()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(

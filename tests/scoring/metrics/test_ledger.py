@@ -159,7 +159,7 @@ def test_every_gauge_that_can_be_set_is_a_family() -> None:
 def test_counting_is_cheap() -> None:
     """About 0.3 us on a quiet core; the bound only catches a change of kind."""
     ledger = Ledger()
-    started = time.process_time()
+    started = time.thread_time()
     for _ in range(10_000):
         ledger.answered("/score", 200, 0.001)
-    assert (time.process_time() - started) / 10_000 < 5e-6
+    assert (time.thread_time() - started) / 10_000 < 2e-5

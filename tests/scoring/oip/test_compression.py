@@ -89,10 +89,10 @@ def test_a_bomb_is_never_in_memory(coding: str) -> None:
 
 def test_many_empty_members_are_refused_at_once() -> None:
     body = gzip.compress(b"") * 200_000
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(BodyError, match=f"more than {MOST_MEMBERS} gzip members"):
         decompress(body, "gzip", LIMIT)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize("coding", CODINGS)

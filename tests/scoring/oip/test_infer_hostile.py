@@ -284,9 +284,9 @@ def test_no_elements_in_a_shape_beyond_memory() -> None:
 def test_a_million_inputs_are_refused_at_once() -> None:
     item = b'{"name":"x","shape":[1],"datatype":"FP32","data":[1]}'
     body = b'{"inputs":[' + b",".join([item] * 1_000_000) + b"]}"
-    began = time.process_time()
+    began = time.thread_time()
     refused(body, says="over 1,048,576 values in JSON")
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 5
     refused(body[:300_000].rpartition(b",{")[0] + b"]}", says="inputs are given")
 
 

@@ -218,7 +218,7 @@ def case_a_timeout_that_cannot_be_met(servers: Servers) -> None:
         except InferenceServerException as error:
             status = error.status()
             assert status in ("429", "503", "504"), status
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def case_index(servers: Servers) -> None:
@@ -234,7 +234,7 @@ def case_statistics(servers: Servers) -> None:
         with _refused():
             client.infer("doubling", [_input("x", X[:, :3], "FP32")])
         # Other processes of the server tell their counts now and then.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 45
         while (after := _counts(client)) != (before[0] + 1, before[1] + 2, before[2] + 1):
             assert time.monotonic() < deadline, (before, after)
             time.sleep(0.05)
