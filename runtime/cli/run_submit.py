@@ -78,7 +78,7 @@ def submit(
     tags: tuple[str, ...],
     inputs: tuple[str, ...],
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Run SCRIPT of this folder on a target, and keep what it logs, prints and writes.
 
@@ -108,7 +108,7 @@ def submit(
 @output_option
 @workspace_option
 def rerun(
-    ref: str, target: str | None, name: str | None, output: str, workspace_dir: Path | None
+    ref: str, target: str | None, name: str | None, output: str, workspace_dir: str | None
 ) -> None:
     """Submit a run once more: the same files, inputs and configuration."""
     from runtime.submission import rerun as rerun_run
@@ -127,7 +127,7 @@ def snapshot() -> None:
 @click.argument("ref", metavar="RUN")
 @click.argument("target", type=click.Path(path_type=Path))
 @workspace_option
-def download_snapshot(ref: str, target: Path, workspace_dir: Path | None) -> None:
+def download_snapshot(ref: str, target: Path, workspace_dir: str | None) -> None:
     """Write the files to the new folder TARGET, or to a zip where its name ends so."""
     with open_workspace(workspace_dir) as workspace:
         snapshots = workspace.tracking.snapshots
@@ -144,7 +144,7 @@ def download_snapshot(ref: str, target: Path, workspace_dir: Path | None) -> Non
 @click.argument("ref", metavar="RUN")
 @output_option
 @workspace_option
-def snapshot_files(ref: str, output: str, workspace_dir: Path | None) -> None:
+def snapshot_files(ref: str, output: str, workspace_dir: str | None) -> None:
     """List the files."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.snapshots.of_run(ref).snapshot

@@ -1,4 +1,4 @@
-"""``inferry target ...``: places that run deployments."""
+"""``inferry target ...``: places that run deployments or scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("name", "kind", "settings", "users")
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def target() -> None:
-    """Name the places where deployments run.
+    """Name the places where deployments and scripts run.
 
     The target local is this machine, and always there."""
 
@@ -29,8 +29,8 @@ def target() -> None:
 @click.option(
     "--kind",
     required=True,
-    type=click.Choice(["docker", "fpga", "edge"]),
-    help="A Docker Engine, an FPGA board, or devices of the hub.",
+    type=click.Choice(["docker", "fpga", "edge", "ssh", "spark"]),
+    help="A Docker Engine, an FPGA board, devices of the hub; for scripts an SSH server, or Spark.",
 )
 @click.option(
     "--set",
@@ -38,7 +38,8 @@ def target() -> None:
     multiple=True,
     metavar="KEY=VALUE",
     help="docker: url, tls, ssh_config, address, insecure; fpga: board, python; edge: condition,"
-    " port, address. May repeat.",
+    " port, address; ssh: host, user, port, host_key, key, python, path; spark: master,"
+    " spark_submit, python. May repeat.",
 )
 @click.option("--no-check", is_flag=True, help="Attach it without trying whether it is there.")
 @output_option
@@ -56,7 +57,14 @@ def attach(
     A Docker Engine: --set url=tcp://HOST:2376 --set tls=FOLDER (with ca.pem, cert.pem, key.pem), or
     --set url=ssh://USER@HOST; without url this machine's. Replicas are reached at the host of the
     url, or at --set address=ADDRESS. Devices: --set condition='line == "3"', as of inferry edge
-    deploy --target."""
+    deploy --target.
+
+    Docker Engines run scripts too (inferry run submit); an SSH server (--set host=HOST --set
+    user=USER, with --set key=FILE or the keys in ~/.ssh) and Spark (--set master=MASTER) run
+    nothing else. An SSH server must be one that ~/.ssh/known_hosts has, or --set host_key= ."""
+    if kind in ("ssh", "spark"):
+        _attach_for_scripts(name, kind, settings, no_check, output, workspace_dir)
+        return
     from runtime.deployments.attaching import check_target, found_at
 
     with open_workspace(workspace_dir) as workspace:
@@ -71,6 +79,27 @@ def attach(
     click.echo(f"Attached {made.name}{said}; use it with: inferry deploy --target {made.name}")
     if found is not None and found.warning:
         click.echo(f"inferry: {printable(found.warning)}", err=True)
+
+
+def _attach_for_scripts(
+    name: str,
+    kind: str,
+    settings: tuple[str, ...],
+    no_check: bool,
+    output: str,
+    workspace_dir: str | None,
+) -> None:
+    from runtime.submission.attaching import checked
+
+    with open_workspace(workspace_dir) as workspace:
+        wanted = workspace.targets.checked(name, kind, _settings(settings))
+        kept, found = checked(wanted, is_asked=not no_check)
+        made = workspace.targets.attach(name, kind, kept)
+    if output == "json":
+        print_record({**record(made), "found": found or None}, output)
+        return
+    said = f": {printable(found)}" if found else ""
+    click.echo(f"Attached {name}{said}; use it with: inferry run submit --target {name}")
 
 
 @target.command("list")

@@ -9,6 +9,7 @@ from registry import Workspace
 from registry.deployments import Target
 from registry.errors import RegistryError
 from runtime.errors import BadValueError
+from runtime.submission.attaching import need_ssh
 from runtime.submission.config import RunConfig
 from runtime.submission.places.local import TRAITS, LocalPlace
 from runtime.submission.places.port import Place
@@ -37,10 +38,18 @@ def open_place(workspace: Workspace, config: RunConfig, target: Target, run: str
             from runtime.submission.places.docker import DockerPlace
 
             return DockerPlace(config, target, run, lambda id: is_over(workspace, id))
-        case _:
-            sweep(workspace)
-            local = replace(TRAITS, workspace=str(workspace.root))
-            return LocalPlace(workspace.root / RUNS / f"{run}{WORK}", local)
+        case "ssh":
+            need_ssh()
+            from runtime.submission.places.ssh import SshPlace
+
+            return SshPlace(config, target, run)
+    sweep(workspace)
+    folder = workspace.root / RUNS / f"{run}{WORK}"
+    if target.kind == "spark":
+        from runtime.submission.places.spark import spark_place
+
+        return spark_place(folder, target, config.spark, workspace.root)
+    return LocalPlace(folder, replace(TRAITS, workspace=str(workspace.root)))
 
 
 def is_over(workspace: Workspace, run: str) -> bool:

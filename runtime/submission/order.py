@@ -45,6 +45,7 @@ def order_of(
         "patience_s": config.patience_s,
         "is_attached": traits.is_attached,
         "waits": traits.waits,
+        "removes": traits.removes,
         "is_spark": traits.is_spark,
     }
 

@@ -79,6 +79,7 @@ def submit(
     is the cause of the run's end."""
     config.check()
     check_experiment(experiment)
+    _ = workspace.root  # a workspace by URL has none, and says so
     target = workspace.targets.get(config.target)
     check_fits(config, target)
     given = _checked_inputs(inputs or {})

@@ -41,7 +41,7 @@ def supervise(folder: Folder) -> None:
     folder.write_state("ended", **facts)
     if order["waits"]:
         _wait_until_heard(folder, watch)
-    if facts["why"] == "lost":
+    if order["removes"] or facts["why"] == "lost":
         shutil.rmtree(folder.path, ignore_errors=True)
 
 

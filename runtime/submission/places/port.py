@@ -31,9 +31,9 @@ class Traits:
     """What an order must know of the place. ``python``: where the configuration names none; "": the
     one of Inferry, or of the PATH. ``cache``: folder for environments. ``key``: of what they depend
     on. ``launcher``: what starts the script, with {work} for the folder; empty: Python itself.
-    ``is_attached``: the run ends with this process. ``waits``: until all was fetched. ``is_open``:
-    any user there may write. ``workspace``: its folder, where the script can reach it. ``top``: the
-    folder that everything in the tar is in."""
+    ``is_attached``: the run ends with this process. ``waits``: until all was fetched; ``removes``:
+    and removes the folder then. ``is_open``: any user there may write. ``workspace``: its folder,
+    where the script can reach it. ``top``: the folder that everything in the tar is in."""
 
     python: str = ""
     cache: str = "~/.cache/inferry/environments"
@@ -41,6 +41,7 @@ class Traits:
     launcher: tuple[str, ...] = ()
     is_attached: bool = False
     waits: bool = False
+    removes: bool = False
     is_open: bool = False
     is_spark: bool = False
     workspace: str = ""

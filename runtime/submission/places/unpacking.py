@@ -1,4 +1,4 @@
-"""Makes the folder of a run of a tar: here, or as a program on the target."""
+"""Makes the folder of a run of a tar."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
-
-UNPACK = """\
-import os, sys, tarfile
-os.umask(0o077)
-folder = os.path.expanduser(sys.argv[1])
-os.makedirs(folder)
-options = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
-    tar.extractall(folder, **options)
-"""
-"""Of standard input, to the folder that it is given."""
 
 
 def unpack(chunks: Iterable[bytes], folder: Path) -> None:

@@ -1,0 +1,2 @@
+"""Programs on an SSH server. asyncssh is named in connection.py, and with the datastores in
+runtime/datastores/ssh."""
