@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ MAX_UNWANTED = 1_000_000
 """Of a folder: entries that are left out where others are not. A folder that is left out counts as
 one, however much is in it."""
 MAX_PATH_BYTES = 1024
+MAX_PART_BYTES = 255
 WHITEOUT = ".wh."
 """How OCI layers spell "delete this": a file of that name would vanish, and its sibling too."""
 
@@ -134,6 +135,27 @@ def walk(
     if not files:
         raise InvalidSourceError(f"'{shown(str(source))}' has no files")
     return sorted(files, key=lambda file: file.path)
+
+
+def check_paths(paths: Sequence[str], *, max_files: int = MAX_FILES) -> None:
+    """That files of these paths could be those of a folder that ``walk`` takes. Raises
+    InvalidSourceError."""
+    if not paths:
+        raise InvalidSourceError("there are no files")
+    if len(paths) > max_files:
+        raise InvalidSourceError(f"there are more than {max_files} files")
+    files, folders = set(paths), set[str]()
+    for path in paths:
+        parts = path.split("/")
+        if any(part in ("", ".", "..") or len(part.encode()) > MAX_PART_BYTES for part in parts):
+            raise InvalidSourceError(f"'{shown(path)}' is no path of a file within a folder")
+        for end in range(1, len(parts) + 1):
+            _checked("/".join(parts[:end]))
+        folders.update("/".join(parts[:end]) for end in range(1, len(parts)))
+    if len(files) < len(paths):
+        raise InvalidSourceError("two files have one path")
+    if both := files & folders:
+        raise InvalidSourceError(f"'{shown(min(both))}' is a file, and a folder of others")
 
 
 def shown(path: str) -> str:

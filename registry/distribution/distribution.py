@@ -9,6 +9,7 @@ from pathlib import Path
 from registry.blobs import BlobStore
 from registry.database import Database
 from registry.distribution.catalog import Catalog
+from registry.distribution.incoming import Incoming, IncomingLimits
 from registry.distribution.kept_connections import ServedDatabase
 from registry.distribution.manifests import Manifests
 from registry.distribution.referrers import ReferrerLists
@@ -35,6 +36,9 @@ class Distribution:
         self.referrers = ReferrerLists(database)
         self.blobs = RepositoryBlobs(database, store, clock)
         self.uploads = Uploads(paths, database, store, clock, limits or UploadLimits())
+        self.incoming = Incoming(
+            paths.uploads, database, store, self.uploads, clock, IncomingLimits()
+        )
         self.tokens = Tokens(database, clock)
 
     @classmethod

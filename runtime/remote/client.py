@@ -13,7 +13,7 @@ connection breaks or the service is busy; one that changes something, only while
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,8 @@ CONNECT_S, ANSWER_S = 10.0, 300.0
 WAITS_S = (0.2, 0.5, 1.0, 2.0)
 """Between tries."""
 BUSY = frozenset((502, 503, 504))
+PASSING = frozenset(("busy", "bad_range", "slow_body"))
+"""Refusals of an upload that goes on after one look at how much came."""
 KEPT_S = 15.0
 """Less than the service keeps an idle connection: it must not close one while we begin to send."""
 P = ParamSpec("P")
@@ -70,7 +72,7 @@ class ServiceClient:
         if token is not None and not (token.isascii() and token.isprintable()):
             raise BadValueError("the token is none: it has characters that no token has")
         self.place = place
-        self._wait = wait
+        self.wait = wait
         headers = {"User-Agent": "inferry", "Accept-Encoding": "identity"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -133,33 +135,34 @@ class ServiceClient:
         """What the route with this function answers. Raises what the service was asked in vain:
         the errors of registry.errors and runtime.errors, and ServiceError where it is away."""
         route = _ROUTES[function]
-        data = self._document(route, given).content
-        if route.answer is type(None):
-            return None  # type: ignore[return-value]
-        try:
-            found: T = msgspec.msgpack.decode(data, type=route.answer)
-        except (msgspec.DecodeError, RecursionError):
-            raise ServiceError(f"{self.place.root} answers with what is no answer") from None
+        found: T = self._decoded(route, self._document(route, given))
         return found
 
     def send(
         self,
-        function: Callable[..., Any],
-        content: bytes | Iterator[bytes],
-        *,
-        is_safe: bool = False,
-        **given: object,
-    ) -> Answer:
-        """The answer to a route that reads the body itself; ``is_safe``: it may be sent twice."""
+        function: Callable[Concatenate[Call, P], Coroutine[Any, Any, T]],
+        content: Iterator[bytes],
+        size_bytes: int,
+        *args: P.args,
+        **given: P.kwargs,
+    ) -> T:
+        """What a route answers that reads its body itself. It is tried once."""
         route = _ROUTES[function]
-        return self._tried(
-            route.method,
-            self._path(route, given),
-            is_safe=is_safe,
-            params=_query(route, given),
-            content=content,
-            headers={"Content-Type": "application/octet-stream"},
-        )
+        headers = {
+            "Accept": MSGPACK,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size_bytes),
+        }
+        with self._translated():
+            response = self._http.request(
+                route.method,
+                self._path(route, given),
+                params=_query(route, given),
+                content=content,
+                headers=headers,
+            )
+        found: T = self._decoded(route, self._accepted(response))
+        return found
 
     @contextmanager
     def stream(
@@ -188,6 +191,14 @@ class ServiceClient:
                 yield response
             finally:
                 response.close()
+
+    def _decoded(self, route: Route, response: Answer) -> Any:
+        if route.answer is type(None):
+            return None
+        try:
+            return msgspec.msgpack.decode(response.content, type=route.answer)
+        except (msgspec.DecodeError, RecursionError):
+            raise ServiceError(f"{self.place.root} answers with what is no answer") from None
 
     def _document(self, route: Route, given: Mapping[str, object]) -> Answer:
         headers = {"Accept": MSGPACK}
@@ -225,7 +236,7 @@ class ServiceClient:
             else:
                 if response.status_code not in BUSY or not is_safe:
                     return self._accepted(response)
-            self._wait(wait_s)
+            self.wait(wait_s)
         with self._translated():
             return self._accepted(self._http.request(method, path, **options))
 
@@ -248,6 +259,10 @@ class ServiceClient:
                 f"{self.place} takes no one without a good token; log in with:"
                 f" inferry login {self.place}",
                 status=401,
+            )
+        if told.get("code") in PASSING:
+            return ServiceError(
+                str(told.get("message")), status=response.status_code, is_passing=True
             )
         found = error_of(told)
         if isinstance(found, ServiceError):

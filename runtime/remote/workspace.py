@@ -14,7 +14,7 @@ from typing import NoReturn, Self
 
 from runtime.errors import BadValueError
 from runtime.remote.client import ServiceClient
-from runtime.remote.models import RemoteModels
+from runtime.remote.models import RemoteAliases, RemoteModels
 
 
 class RemoteWorkspace:
@@ -46,6 +46,11 @@ class RemoteWorkspace:
     def models(self) -> RemoteModels:
         """As Workspace.models."""
         return RemoteModels(self.client)
+
+    @cached_property
+    def aliases(self) -> RemoteAliases:
+        """As Workspace.aliases."""
+        return RemoteAliases(self.client)
 
     def _is_elsewhere(self) -> NoReturn:
         raise BadValueError(

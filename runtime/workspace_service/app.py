@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from registry.errors import RegistryError
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.door import check_browser
+from runtime.registry_service.file_response import FileResponse
 from runtime.registry_service.request_body import RequestBody
 from runtime.workspace_service.answers import HEADERS, answer, refusal
 from runtime.workspace_service.binding import bind
@@ -57,7 +58,7 @@ class ApiApp:
             response.headers.setdefault(name, value)
         if response.status_code >= 400 and not body.is_read and not await body.drain():
             response.headers["Connection"] = "close"
-        if scope["method"] == "HEAD" and not isinstance(response, JSONResponse):
+        if scope["method"] == "HEAD" and not isinstance(response, JSONResponse | FileResponse):
             response = Response(status_code=response.status_code, headers=dict(response.headers))
         await response(scope, receive, send)
 

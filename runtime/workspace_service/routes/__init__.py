@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from runtime.workspace_service.routes import audit, models, tokens, workspaces
+from runtime.workspace_service.routes import audit, models, tokens, uploads, workspaces
 from runtime.workspace_service.table import Table
 
 TABLE = Table(
     of_service=workspaces.ROUTES,
-    of_workspace=(*models.ROUTES, *tokens.ROUTES, *audit.ROUTES),
+    of_workspace=(*models.ROUTES, *uploads.ROUTES, *tokens.ROUTES, *audit.ROUTES),
 )
