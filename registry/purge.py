@@ -41,7 +41,7 @@ def purge(
     that expire."""
     with database.write() as connection, store.still():
         older_than = _oldest(paths)
-        keep = _reachable(connection, store)
+        keep = reachable(connection, store)
         if not dry_run:
             for statement in _EXPIRED:
                 connection.execute(statement, {"now": time.time()})
@@ -54,7 +54,7 @@ def discard(
     """The same for just ``digests``: what a failed operation had published."""
     with database.write() as connection, store.still():
         older_than = _oldest(paths)
-        keep = _reachable(connection, store) | _remembered(connection)
+        keep = reachable(connection, store) | _remembered(connection)
         return PurgeReport(
             *store.sweep(keep, older_than=older_than, dry_run=False, only=frozenset(digests))
         )
@@ -73,7 +73,9 @@ def _oldest(paths: WorkspacePaths) -> float:
     return time.time() + 1 if oldest is None else oldest
 
 
-def _reachable(connection: sqlite3.Connection, store: BlobStore) -> set[str]:
+def reachable(connection: sqlite3.Connection, store: BlobStore) -> set[str]:
+    """What no purge takes: digests of blobs, and names of uploads under way. A backup has these
+    blobs."""
     keep = {row[0] for row in connection.execute(_KEPT, {"now": time.time()})}
     manifests = [row[0] for row in connection.execute("SELECT digest FROM model_versions")]
     return keep | {_config_digest(store, digest) for digest in set(manifests)}

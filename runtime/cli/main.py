@@ -23,6 +23,7 @@ from runtime.cli.text import one_line
 
 COMMANDS = {
     "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
+    "backup": ("runtime.cli.backup:backup", "Back up the workspace while it is in use."),
     "bench": ("runtime.cli.bench:bench", "Test a deployment or server under load."),
     "datastore": (
         "runtime.cli.datastore:datastore",
@@ -42,11 +43,16 @@ COMMANDS = {
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
     "init": ("runtime.cli.init:init", "Make a workspace."),
     "model": ("runtime.cli.model:model", "Register models and look after them."),
+    "pipeline": (
+        "runtime.cli.pipeline:pipeline",
+        "Run pipelines: train, register, package, deploy, unattended.",
+    ),
     "purge": ("runtime.cli.purge:purge", "Free the space of files that nothing uses any more."),
     "registry": (
         "runtime.cli.registry:registry",
         "Serve the workspace's images to docker, podman, skopeo and devices.",
     ),
+    "restore": ("runtime.cli.backup:restore", "Make a new workspace from a backup."),
     "run": ("runtime.cli.run:run", "See runs: what was trained, how it went, and what it made."),
     "score": (
         "runtime.cli.score:score",
