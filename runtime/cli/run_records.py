@@ -19,6 +19,8 @@ COLUMNS = ("run", "name", "status", "started_at", "duration", "metrics", "tags")
 FILE_COLUMNS = ("path", "size", "digest")
 METRIC_COLUMNS = ("metric", "count", "last", "step", "min", "max")
 MAX_SHOWN_METRICS = 6
+HIDDEN_TAGS = ("mlflow.", "inferry.key", "inferry.outputs", "inferry.round")
+"""How the tags begin that a table leaves out."""
 
 
 def record(run: RunRecord) -> dict[str, Json]:
@@ -148,5 +150,5 @@ def number(value: float) -> Json:
 
 
 def _own_tags(tags: Mapping[str, str]) -> Record:
-    """Without those that MLflow's client sets on each run."""
-    return {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
+    """Without those that MLflow's client sets on each run, and those that pipelines need."""
+    return {key: value for key, value in tags.items() if not key.startswith(HIDDEN_TAGS)}

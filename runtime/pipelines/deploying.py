@@ -26,7 +26,7 @@ LOOK_EVERY_S = 0.2
 TRY_EVERY_S = 1.0
 SETTLE_S = 2.0
 """How long a failure must last: what was seen in the moment of a change may be of before it."""
-LEFT_ALONE = "nothing keeps it running from now on but inferry up"
+LEFT_ALONE = "it goes on, but nothing keeps it running from now on: inferry up does"
 
 
 class DeployRunner:
@@ -158,7 +158,7 @@ def _begin(
         if not mine.enter_context(only_controller(workspace.root, wait_s=0)):
             return None
         mine.callback(own.say, LEFT_ALONE)
-        controller = mine.enter_context(controller_of(workspace, told=own.say))
+        controller = mine.enter_context(controller_of(workspace, told=lambda line: None))
         check = mine.enter_context(_running(controller.run, controller.stop))
         held.push(mine.pop_all())
     return check

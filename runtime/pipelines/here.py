@@ -16,12 +16,15 @@ from pathlib import Path
 import msgspec
 
 from registry import Workspace
+from registry.activities.log import ActivityLog
+from registry.clock import utc_now
 from registry.errors import RegistryError
 from registry.tracking import Life, LifeTakenError, RunRecord, Status
 from runtime.pipelines.attempt import Attempts, Runners
 from runtime.pipelines.checks import check_surroundings, graph_of
 from runtime.pipelines.engine import Engine, OnEvent
 from runtime.pipelines.errors import PipelineError, PipelineFailedError
+from runtime.pipelines.event import Event
 from runtime.pipelines.own_run import cause_of
 from runtime.pipelines.reading import with_parameters
 from runtime.pipelines.records import FILE, PIPELINE, ROUND, is_pipeline, read_kept, round_of
@@ -102,9 +105,7 @@ def drive(
     stay done. Raises PipelineError where another process runs it, or it has finished."""
     tracking = workspace.tracking
     run = tracking.runs.get(ref)
-    pipeline = read_kept(tracking, run)
-    if run.status == "finished":
-        raise PipelineError(f"{run.reference} has finished; there is nothing to resume")
+    pipeline = check_resumable(workspace, run)
     if run.status == "scheduled" and run.cancel_requested:
         tracking.runs.end(run.id, "killed", cause="cancelled before it began")
         return pipeline_view(workspace, run.id)
@@ -117,7 +118,7 @@ def drive(
             held.run,
             attempts,
             parallel=parallel or pipeline.parallel,
-            on_event=on_event,
+            on_event=held.noted(on_event),
             on_look=held.beat,
         )
         engine.run()
@@ -129,6 +130,16 @@ def drive(
         held.end("failed", cause_of(error) if isinstance(error, Exception) else "stopped")
         raise
     return pipeline_view(workspace, run.id)
+
+
+def check_resumable(workspace: Workspace, run: RunRecord) -> Pipeline:
+    """What it runs. Raises PipelineError where it has finished, or is no pipeline's."""
+    pipeline = read_kept(workspace.tracking, run)
+    if run.status == "finished":
+        raise PipelineError(f"{run.reference} has finished; there is nothing to resume")
+    if run.status == "running" and workspace.tracking.lives.is_held(run.id):
+        raise _taken(run)
+    return pipeline
 
 
 def cancel(workspace: Workspace, ref: str) -> RunRecord:
@@ -163,10 +174,8 @@ class _Held:
         try:
             self.run, self._life = self._tracking.runs.take(run.id)
         except LifeTakenError as error:
-            raise PipelineError(
-                f"{run.reference} is run by another process; see inferry pipeline show"
-                f" {run.reference}"
-            ) from error
+            raise _taken(run) from error
+        self._log = ActivityLog(self._tracking.lives.log(run.id), utc_now)
         try:
             round = str(round_of(self.run) + 1)
             self.run = self._tracking.runs.tag(run.id, set={ROUND: round})
@@ -174,14 +183,32 @@ class _Held:
             self.end("failed", "it could not begin")
             raise
 
+    def noted(self, on_event: OnEvent) -> OnEvent:
+        """With a line in the run's log for all but what steps print, which is in theirs."""
+
+        def note(event: Event) -> None:
+            if event.what != "line":
+                words = (event.step, event.what, event.run, event.text)
+                self._log.add(" ".join(word for word in words if word))
+            on_event(event)
+
+        return note
+
     def beat(self) -> None:
         """It lives."""
         self._life.beat(time.time_ns() // 1_000_000)
 
     def end(self, status: Status, cause: str | None) -> None:
         """How it ended; what cannot be written, the life keeps."""
+        self._log.end(status if cause is None else f"{status}: {cause}")
         with suppress(RegistryError):
             self._tracking.runs.end(self.run.id, status, cause=cause, life=self._life)
+
+
+def _taken(run: RunRecord) -> PipelineError:
+    return PipelineError(
+        f"{run.reference} is run by another process; see inferry pipeline show {run.reference}"
+    )
 
 
 def _end_of(engine: Engine) -> tuple[Status, str | None]:
