@@ -243,11 +243,16 @@ def test_a_second_controller_waits_and_says_so(cli: Cli, tmp_path: Path) -> None
 
 def test_a_controller_that_waits_is_told_to_stop(cli: Cli, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
+
+    def stop_it() -> None:
+        eventually(lambda: signal.getsignal(signal.SIGTERM) is not before, 60)
+        os.kill(os.getpid(), signal.SIGTERM)  # which would end us all, came it before
+
     with only_controller(tmp_path / ".inferry"):
-        timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        timer.start()
+        thread = threading.Thread(target=stop_it)
+        thread.start()
         done = cli("up")
-        timer.join()
+        thread.join()
     assert (done.code, "Keeping" in done.stdout) == (0, False)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -302,7 +307,10 @@ def test_logs_are_read_of_the_replicas_that_there_are(cli: Cli, images: Workspac
         assert "web.1.aa" in done.stderr
 
 
-def test_a_log_is_followed_until_the_deployment_is_gone(cli: Cli, images: Workspace) -> None:
+def test_a_log_is_followed_until_the_deployment_is_gone(
+    cli: Cli, images: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.cli.deployment_logs.LOOK_EVERY_S", 0.02)
     seen(images, "running", replicas=(Replica("web.2.bb", 2, "ready"),))
     log = images.root / "deployments/processes/local/run/web.2.bb.live/log"
     log.parent.mkdir(parents=True)
@@ -310,7 +318,7 @@ def test_a_log_is_followed_until_the_deployment_is_gone(cli: Cli, images: Worksp
 
     def go_on() -> None:
         log.write_text("first\nhalf\nlast\n")
-        threading.Event().wait(1.2)  # two looks
+        threading.Event().wait(1.0)  # many looks
         images.deployments.delete("web", actor="a")
         images.deployments.forget("web")
 

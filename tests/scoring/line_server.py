@@ -5,7 +5,7 @@
 It prints "port N" and "ready". FOLDER/plan says what loading does ("ok", "fail", "slow", "crash",
 "crash-later") and is read for each generation; after "alone " it is of what one process at a time
 can have, which is FOLDER/board. "fail-once" is a first restart that loads until it is told to fail.
-FOLDER/deaths lists what on_death was told.
+FOLDER/deaths lists what on_death was told. SETTLED_S of the environment is that of restarts.py.
 
     who                 -> PID GENERATION
     echo TEXT           -> TEXT
@@ -36,6 +36,7 @@ from typing import cast
 
 import uvloop
 
+from scoring.supervision import restarts
 from scoring.supervision.hooks import Hooks
 from scoring.supervision.link_messages import Ask, Drain, GiveBack, Retire, Tell
 from scoring.supervision.parent_link import Command, ParentLink
@@ -254,6 +255,7 @@ def child_main(plan: str, link: ParentLink) -> int:
 def main() -> int:
     """The supervisor."""
     logging.basicConfig(level=logging.INFO)
+    restarts.SETTLED_S = float(os.environ.get("SETTLED_S", restarts.SETTLED_S))
     processes, drain_s = int(sys.argv[1]), float(sys.argv[2])
     folder = Path(sys.argv[3]) if len(sys.argv) > 3 else None
 

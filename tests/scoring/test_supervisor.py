@@ -99,7 +99,10 @@ def test_a_restarted_process_that_does_not_load_cuts_nobody_off(tmp_path: Path) 
         server.wait_for("ended (exit code 3)")
 
 
-def test_restarts_in_a_row_wait_longer_and_longer(tmp_path: Path) -> None:
+def test_restarts_in_a_row_wait_longer_and_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLED_S", "1000")  # we may be slow, and it would be no row
     with supervised(1, folder=tmp_path) as server:
         began = time.monotonic()
         for _ in range(4):  # 0 + 0.1 + 0.2 + 0.5 s
@@ -108,7 +111,7 @@ def test_restarts_in_a_row_wait_longer_and_longer(tmp_path: Path) -> None:
         with server.line() as line:
             assert line.ask("board").split()[1] == "4"
         assert time.monotonic() - began >= 0.8
-        assert "ended (signal SIGKILL); the next one starts in 0.5 s" in server.errors
+        server.wait_for("ended (signal SIGKILL); the next one starts in 0.5 s")
 
 
 def test_the_bodies_that_ran_when_a_process_died_are_reported_and_told() -> None:
@@ -153,11 +156,14 @@ def test_an_ask_collects_the_answers_of_every_process() -> None:
 
 @pytest.mark.slow
 def test_an_ask_ends_when_a_process_dies_instead_of_answering() -> None:
-    with supervised(2) as server, server.lines(2) as (one, other):
-        victim = other.pid()
+    with supervised(2) as server, server.lines(4) as (one, *others):
+        mate = next(line for line in others if line.pid() == one.pid())
+        victim = next(pid for pid in (line.pid() for line in others) if pid != one.pid())
         os.kill(victim, signal.SIGSTOP)
         one.send("ask load\n")
-        time.sleep(0.3)  # nobody can tell from outside that the question has reached the parent
+        server.wait_read()
+        mate.ask("tell all")  # comes back behind the question, which the parent then has
+        until(lambda: "all" in mate.ask("heard"))
         os.kill(victim, signal.SIGKILL)
         assert one.read().endswith(" missing 1")
 

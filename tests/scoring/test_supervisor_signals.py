@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from scoring.supervision.restarts import SETTLED_S
 from tests.scoring.supervised import Line, Supervised, is_alive, spread, starting, supervised, until
 
 pytestmark = pytest.mark.slow
@@ -136,11 +135,14 @@ def test_reloads_under_traffic_fail_no_exchange() -> None:
         assert traffic.answers > 100
 
 
-def test_kills_under_traffic_give_no_wrong_answer_and_hang_nobody() -> None:
+def test_kills_under_traffic_give_no_wrong_answer_and_hang_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SETTLED_S", "0")  # or the restarts would wait longer and longer
     with supervised(2) as server, Traffic(server, clients=8) as traffic, server.line() as line:
         for kill in range(10):
             until(lambda: ready_count(server) == 2)
-            time.sleep(SETTLED_S)  # or the restarts would wait longer and longer
+            until(lambda seen=traffic.answers: traffic.answers > seen + 100)  # type: ignore[misc]
             os.kill(sorted(server.children())[kill % 2], signal.SIGKILL)
         until(lambda: ready_count(server) == 2)
         # idle all the time, so it went on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,16 +77,20 @@ class Server:
     def score(self, **asked: object) -> httpx.Response:
         return httpx.post(f"{self.url}/score", json=asked, timeout=30, trust_env=False)
 
+    def in_flight(self) -> float:
+        found = re.findall(r"^inferry_in_flight\S* (\S+)$", self.client.get("/metrics").text, re.M)
+        return sum(map(float, found))
+
     def workers(self) -> list[int]:
         return [pid for pid in _below(self.process.pid) if _is_worker(pid)]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         self.client.close()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
-def until(is_true: Callable[[], bool], timeout_s: float = 20) -> None:
+def until(is_true: Callable[[], bool], timeout_s: float = 60) -> None:
     """Poll until ``is_true()``; fails the test after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not is_true():
@@ -169,8 +174,8 @@ def test_sigterm_finishes_what_is_in_flight_and_leaves_no_process(tmp_path: Path
     workers = server.workers()
     assert len(workers) == 2
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(server.score, sleep=0.5) for _ in range(4)]
-        time.sleep(0.25)  # two run, two wait
+        answers = [pool.submit(server.score, sleep=1) for _ in range(4)]
+        until(lambda: server.in_flight() == 4)  # two run, two wait
         assert server.stop() == 0
         assert [a.result().status_code for a in answers] == [200] * 4
     assert not any(_is_alive(pid) for pid in workers)
@@ -209,12 +214,17 @@ def test_a_run_that_ignores_its_alarm_is_killed_and_said_so(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_readiness_waits_for_init_but_liveness_does_not(tmp_path: Path) -> None:
-    slow = SCRIPT.replace("    pass", "    time.sleep(2)", 1)
-    server = Server(tmp_path, slow)
+    gate = tmp_path / "gate"
+    waits = f"    while not os.path.exists({str(gate)!r}): time.sleep(0.02)"
+    server = Server(tmp_path, SCRIPT.replace("    pass", waits, 1))
     try:
         until(lambda: server.get("/") == 200)
         assert server.get("/readyz") == 503
-        assert server.score(a=1).status_code == 200  # it waited for init
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.score, a=1)
+            until(lambda: server.in_flight() == 1)
+            gate.touch()
+            assert answer.result().status_code == 200  # it waited for init
         assert server.get("/readyz") == 200
     finally:
         server.stop()
@@ -235,7 +245,7 @@ def test_a_script_that_cannot_load_ends_the_server_with_its_cause(
     tmp_path: Path, script: str, complaint: str
 ) -> None:
     server = Server(tmp_path, script)
-    assert server.process.wait(timeout=20) == 3
+    assert server.process.wait(timeout=60) == 3
     assert complaint in server.log.read_text()
     server.client.close()
 
@@ -305,7 +315,7 @@ def test_a_setting_that_cannot_be_used_is_said_in_one_line(
     tmp_path: Path, name: str, value: str
 ) -> None:
     server = Server(tmp_path, SCRIPT, **{name: value})
-    assert server.process.wait(timeout=20) != 0
+    assert server.process.wait(timeout=60) != 0
     said = server.log.read_text()
     assert f"{name}: " in said
     assert "Traceback" not in said

@@ -216,7 +216,7 @@ def test_sigterm_finishes_what_is_under_way(tmp_path: Path) -> None:
             assert idle.recv(1) == b""  # idle connections end at once
             connection.sendall(b"cd")
             assert b" 202 " in connection.recv(4096)
-        assert served.process.wait(timeout=10) == 0
+        assert served.process.wait(timeout=60) == 0
 
 
 @pytest.mark.slow
@@ -230,8 +230,8 @@ def test_sigterm_does_not_wait_for_ever(tmp_path: Path) -> None:
             assert connection.recv(100)
             began = time.monotonic()
             served.process.send_signal(signal.SIGTERM)
-            assert served.process.wait(timeout=15) == 0
-            assert time.monotonic() - began < 10
+            assert served.process.wait(timeout=60) == 0
+            assert time.monotonic() - began < 45
 
 
 @pytest.fixture
