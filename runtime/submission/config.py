@@ -207,9 +207,9 @@ def _yaml(text: str, name: str) -> Any:
         return [plain(item) for item in tree.items(name)]
 
     try:
-        return plain(read_yaml(text, name))
+        return plain(read_yaml(text, "it"))
     except RequirementsError as error:
-        raise BadValueError(f"{name}: {error}".replace(f"{name}: {name}", name)) from error
+        raise BadValueError(f"{name}: {error}") from error
 
 
 _PARTS: Mapping[str, type[msgspec.Struct]] = {
