@@ -89,7 +89,7 @@ class Mosquitto:
         if process is not None:
             process.send_signal(number)
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -25,5 +25,5 @@ def test_clients_that_connect_while_it_ends_leave_no_socket() -> None:
                 thread = threading.Thread(target=hammer, args=(network.port, over))
                 thread.start()
             over.set()
-            thread.join(10)
+            thread.join(60)
     gc.collect()

@@ -107,12 +107,12 @@ def test_watch_follows_one_until_its_end(cli: Cli, activities: Activities) -> No
             activity.phase("Pushing")
             activity.log("one")
             is_seen.set()
-            may_end.wait(10)
+            may_end.wait(60)
             activity.log("two")
 
     worker = threading.Thread(target=work)
     worker.start()
-    assert is_seen.wait(10)
+    assert is_seen.wait(60)
     (running,) = activities.list(running_only=True)
     said: list[str] = []
     states = []

@@ -71,7 +71,7 @@ def answering(database: Database, device: str, *replies: Reply) -> Iterator[list
         yield asked
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
 
 
 def report(database: Database, device: str, *modules: ModuleReport, number: int = 1) -> None:

@@ -134,4 +134,4 @@ def test_a_reader_that_has_seen_enough_is_no_crash(tmp_path: Path) -> None:
     process.stdout.close()
     with process.stderr:
         assert process.stderr.read() == b""
-    process.wait(30)
+    process.wait(60)

@@ -96,7 +96,7 @@ def _on_a_terminal(seconds: float) -> str:
         pass
     finally:
         os.close(ours)
-    assert child.wait(20) == 0, said
+    assert child.wait(60) == 0, said
     return said.decode()
 
 

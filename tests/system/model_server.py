@@ -44,7 +44,7 @@ class ModelServer:
 
     def __enter__(self) -> ModelServer:
         self._thread.start()
-        assert self._is_listening.wait(30)
+        assert self._is_listening.wait(60)
         return self
 
     def __exit__(
@@ -55,7 +55,7 @@ class ModelServer:
     ) -> None:
         self._client.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the server does not stop"
 
     @property

@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if turn == 4:
-            self.server.release.wait(20)
+            self.server.release.wait(60)
         self.send_response(500 if turn == 2 else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

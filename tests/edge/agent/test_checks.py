@@ -280,7 +280,7 @@ def greeting(listening: socket.socket, context: ssl.SSLContext) -> Iterator[None
     thread = threading.Thread(target=serve)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(60)
 
 
 @contextmanager
@@ -300,4 +300,4 @@ def answering(
     thread = threading.Thread(target=serve)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(60)

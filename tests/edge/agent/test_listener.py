@@ -34,7 +34,7 @@ class Site:
 
     def close(self) -> None:
         self.stopping.set()
-        self.thread.join(10)
+        self.thread.join(60)
         self.listener.close()
         assert not self.thread.is_alive()
 

@@ -189,7 +189,7 @@ def test_it_works_by_itself(yard: Yard) -> None:
     wait(lambda: bool(yard.made) and bool(yard.made[0].wanted))
     stopping.set()
     yard.modules.stop(time.monotonic() + 10)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -218,7 +218,7 @@ def test_a_module_that_cannot_be_begun_is_reported_tried_again_and_stops_no_othe
     finally:
         stopping.set()
         yard.modules.stop(time.monotonic() + 5)
-        thread.join(10)
+        thread.join(60)
 
 
 def test_what_a_killed_agent_did_not_remove_to_the_end_is_removed(yard: Yard) -> None:

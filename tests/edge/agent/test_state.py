@@ -144,7 +144,7 @@ def test_the_lock_is_free_after_a_kill(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_lock_and_die, args=(tmp_path,))
     process.start()
-    process.join(20)
+    process.join(60)
     assert process.exitcode == -signal.SIGKILL
     with StateLock(tmp_path):
         pass

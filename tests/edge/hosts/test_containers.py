@@ -209,7 +209,7 @@ class Proxy:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
         for each in (self._listening, *self._open):
             each.close()
         self._open, self._threads = [], []

@@ -34,7 +34,7 @@ def test_migrations_are_done_once_and_by_one_of_many(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not failures
     with database.reader() as connection:
         assert changes(connection) == {"commands": 0, "desired": 0, "devices": 0}
@@ -71,7 +71,7 @@ def test_many_threads_may_write(database: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     with database.reader() as connection:
         assert changes(connection)["commands"] == 40
 

@@ -104,5 +104,5 @@ def test_it_ends_when_it_is_stopped(outbound: Outbound, link: FakeLink) -> None:
     thread = threading.Thread(target=outbound.run)
     thread.start()
     outbound.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()

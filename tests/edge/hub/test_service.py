@@ -391,7 +391,7 @@ class Stuck:
         self.is_freed = threading.Event()
 
     def run(self, now_ms: int) -> None:
-        self.is_freed.wait(30)
+        self.is_freed.wait(60)
 
 
 def test_chores_that_fail_or_hang_stop_nothing(database: Database) -> None:

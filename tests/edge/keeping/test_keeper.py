@@ -304,7 +304,7 @@ def test_within_hands_off_it_does_nothing(scene: Scene) -> None:
         assert scene.host.list() == []
         scene.host.start(Instance(ID, TWO))
         scene.keeper.set(Instance(ID, TWO), Restart(), PROBE)
-    stepped.join(5)
+    stepped.join(60)
     scene.settle()
     assert [each.digest for each in scene.host.list()] == [TWO]
     assert (scene.keeper.view().digest, scene.keeper.view().restarts) == (TWO, 0)

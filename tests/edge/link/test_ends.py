@@ -89,7 +89,7 @@ def test_while_tcp_hangs(users: Users, full: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sockets, "_wait", waits)
     a = users(at(full))
     a.start("t")
-    assert hangs.wait(30)
+    assert hangs.wait(60)
     stop(a)
 
 
@@ -128,7 +128,7 @@ def test_while_a_connection_is_being_made_ready(users: Users) -> None:
     def stop_meanwhile() -> bool:
         stopping = threading.Thread(target=made[0].stop)
         stopping.start()
-        stopping.join(30)
+        stopping.join(60)
         return True
 
     with Broker(BrokerConfig()) as broker:

@@ -65,7 +65,7 @@ def _run(path: Path, dies_at: int, lines: int = 10**9) -> list[tuple[int, int, i
                 found.append(line)
             if len(found) >= lines:
                 child.kill()
-        child.wait(30)
+        child.wait(60)
     return [tuple(map(int, line.split())) for line in found]  # type: ignore[misc]
 
 
@@ -114,7 +114,7 @@ def test_a_kill_within_a_salvage_loses_nothing(tmp_path: Path) -> None:
         "salvage.restore = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "box = Outbox(Path(sys.argv[1]), DeviceClock(None))\n"
         "box.acknowledge(1, 99)\n"
-        "box._thread.join(20)\n"
+        "box._thread.join(60)\n"
     )
     result = subprocess.run([sys.executable, "-c", child, str(path)], timeout=30, check=False)
     assert result.returncode == -9

@@ -86,18 +86,18 @@ def test_an_append_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
 
         def slowly(stamp: Stamp | None = None) -> None:
             begun.set()
-            assert go.wait(10)
+            assert go.wait(60)
             save(stamp)
 
         table.save = slowly  # type: ignore[method-assign]
         found: list[list[int]] = []
         thread = threading.Thread(target=lambda: found.append(box.append([record(2)])))
         thread.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         thread.join(0.4)  # longer than an append may wait
         assert thread.is_alive()
         go.set()
-        thread.join(10)
+        thread.join(60)
         assert found == [[2]]
 
 

@@ -88,7 +88,7 @@ def test_many_threads_get_numbers_of_their_own_and_share_commits(tmp_path: Path)
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert sorted(numbers) == list(range(1, 201))
         assert sorted(held(box)) == list(range(1, 201))
         assert len(commits) < 200

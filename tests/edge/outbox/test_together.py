@@ -74,11 +74,11 @@ def test_what_threads_append_reaches_the_hub_and_is_forgotten(tmp_path: Path) ->
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         wait_for(lambda: uplink.flush(0.1) == "the hub has everything", 90)
         stopping.set()
         uplink.stop()
-        work.join(10)
+        work.join(60)
         assert not work.is_alive()
         assert hub.lost == 0
         assert {n: len(found) for n, found in hub.stored.items()} == {

@@ -99,7 +99,7 @@ def _victims(
             yield run
         finally:
             process.stdin.close()
-            process.wait(20)
+            process.wait(60)
 
 
 def _is_right(stock: DeviceStock, image: Published) -> bool:

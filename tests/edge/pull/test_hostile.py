@@ -310,7 +310,7 @@ def test_a_server_that_says_nothing_is_left(
     def silent(exchange: Exchange) -> None:
         exchange.send_response(200)
         exchange.send_header("Content-Length", str(len(MODEL)))
-        served.registry.ending.wait(20)
+        served.registry.ending.wait(60)
 
     served.registry.on("GET", "/v2/digits/manifests/.*", silent)
     assert refused(served, stock, image, "stopped answering").is_temporary

@@ -288,7 +288,7 @@ def test_two_that_want_the_same_fetch_it_once(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert stock.has(image.digest)
     assert served.sent[image.model] == image.blobs[image.model]
 

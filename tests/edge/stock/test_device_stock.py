@@ -396,7 +396,7 @@ def test_threads_that_ask_for_one_bundle_get_one(stock: DeviceStock) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert len(folders) == 8
         assert len(set(folders)) == 1
     shutil.rmtree(stock._bundles, ignore_errors=True)

@@ -56,7 +56,7 @@ def test_a_trial_goes_on_while_the_next_version_is_fetched(
         on_trial(device, 2)
         pull = SlowPull(device, 3, monkeypatch)
         device.want(3, update=LONG)
-        assert pull.begun.wait(30)
+        assert pull.begun.wait(60)
         device.host.end(LIVE, 1)
         report = device.wait(lambda r: r.image == "digits:1" and r.health == "healthy")
         assert report.wanted == digest(3)  # which is still on its way

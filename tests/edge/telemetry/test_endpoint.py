@@ -38,7 +38,7 @@ class Box:
 
     def append(self, records: Sequence[NewRecord]) -> None:
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if self.error is not None:
             raise OutboxError(self.error)
         self.records += records
@@ -269,7 +269,7 @@ def test_one_that_cannot_be_opened_says_so_and_can_be_closed(
             found.open()
     closing = threading.Thread(target=found.close, daemon=True)
     closing.start()
-    closing.join(10)
+    closing.join(60)
     assert not closing.is_alive()
     found.open()
     assert _ask(found, "GET", "/").status == 200

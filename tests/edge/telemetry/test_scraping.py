@@ -41,7 +41,7 @@ def _answering(answer: Callable[[socket.socket], None]) -> Iterator[Target]:
             yield Target("digits", "127.0.0.1", listener.getsockname()[1])
         finally:
             ended.set()
-            thread.join(10)
+            thread.join(60)
 
 
 def _saying(text: bytes) -> Callable[[socket.socket], None]:
@@ -142,7 +142,7 @@ def test_a_full_outbox_ends_nothing() -> None:
     scraper = Scraper(list, full, lambda: 0.01, host)
     thread = threading.Thread(target=scraper.work, args=(stopping,))
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert looks
 
 

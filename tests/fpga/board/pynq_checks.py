@@ -210,10 +210,10 @@ def remote_a_slow_sender_holds_nobody_up() -> None:
             def parts() -> Any:
                 yield part(0)
                 begun.set()
-                ends.wait(20)
+                ends.wait(60)
 
             slow = buffers.write.future(parts())
-            assert begun.wait(30)
+            assert begun.wait(60)
             while (
                 not buffers.read(buffer_pb2.BufferReadRequest(buffer_id=name), timeout=5)
                 .next()
@@ -416,7 +416,7 @@ class _Stuck(Machine):
 
     def read_register(self, address: int) -> int:
         if self.is_stuck:
-            self.ends.wait(30)
+            self.ends.wait(60)
         return super().read_register(address)
 
 
@@ -520,7 +520,7 @@ def driver_leaves_one_bitstream_on_a_board() -> None:
 def driver_finds_a_board_or_gives_up() -> None:
     ends = threading.Event()
     with pytest.raises(BoardError, match="does not answer"):
-        on_pynq._within(0.2, lambda: ends.wait(30))
+        on_pynq._within(0.2, lambda: ends.wait(60))
     ends.set()
     assert on_pynq._within(30, lambda: 3) == 3
 

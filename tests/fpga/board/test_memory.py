@@ -77,11 +77,11 @@ def test_threads_never_get_the_same_memory() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert len({block.address for block in found}) == len(found) == 32
 
 
 def _take(memory: Memory, gate: threading.Barrier, found: list[Block]) -> None:
-    gate.wait(10)
+    gate.wait(60)
     for _ in range(8):
         found.append(memory.allocate(PAGE))

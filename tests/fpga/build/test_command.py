@@ -61,7 +61,7 @@ def boards() -> Iterator[None]:
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(60)
         assert code == 0
 
 

@@ -163,7 +163,7 @@ def test_a_server_that_says_nothing_or_drips_headers_is_left(
 ) -> None:
 
     def silent(exchange: Exchange) -> None:
-        registry.ending.wait(20)
+        registry.ending.wait(60)
 
     registry.on("GET", MANIFESTS, silent)
     with pytest.raises(RemoteError, match="stopped answering"):

@@ -26,7 +26,7 @@ def test_who_is_cancelled_leaves_and_a_late_result_is_discarded() -> None:
     late: list[str] = []
 
     def work() -> str:
-        goes_on.wait(20)
+        goes_on.wait(60)
         return "connection"
 
     def discard(result: str) -> None:
@@ -40,7 +40,7 @@ def test_who_is_cancelled_leaves_and_a_late_result_is_discarded() -> None:
         Waits(check).apart(work, discard)
     assert late == []
     goes_on.set()
-    assert discarded.wait(20)
+    assert discarded.wait(60)
     assert late == ["connection"]
 
 
@@ -48,7 +48,7 @@ def test_work_that_fails_late_is_nobody_s_business() -> None:
     goes_on, ended = threading.Event(), threading.Event()
 
     def work() -> str:
-        goes_on.wait(20)
+        goes_on.wait(60)
         ended.set()
         raise OSError("too late")
 
@@ -58,4 +58,4 @@ def test_work_that_fails_late_is_nobody_s_business() -> None:
     with pytest.raises(CancelledError):
         Waits(check).apart(work, lambda late: pytest.fail("there is nothing to discard"))
     goes_on.set()
-    assert ended.wait(20)
+    assert ended.wait(60)

@@ -36,7 +36,7 @@ def test_replicas_are_asked_until_the_block_ends() -> None:
 
     places = {"a": ("127.0.0.1", 1), "b": ("127.0.0.1", 2)}
     with Watch(places, fetch=fetch, every_s=0.001) as watch:
-        assert second.wait(10)
+        assert second.wait(60)
     [found] = watch.found()
     assert (found.id, found.requests_per_batch) == ("a", 4.0)
     assert found.most_in_flight == asked + 1

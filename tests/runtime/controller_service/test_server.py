@@ -25,7 +25,7 @@ class FakePages(Pages):
 
     def page(self, path: str) -> Page:
         self.asked.append(path)
-        assert self.may_answer.wait(30)
+        assert self.may_answer.wait(60)
         return Page(200, "text/plain", b"well\n")
 
 

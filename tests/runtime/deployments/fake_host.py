@@ -67,7 +67,7 @@ class FakeHost:
     def stop(self, id: InstanceId, grace_s: float = 10.0) -> None:
         self._check()
         self.stopping.append(id.module)
-        assert self.may_stop.wait(30)
+        assert self.may_stop.wait(60)
         with self._guard:
             found = self._running.pop(id, None)
             self.ended.pop(id, None)

@@ -457,7 +457,7 @@ def test_while_a_large_image_is_made_ready_ticks_go_on_and_its_time_to_start_sta
 
         def prepare(self, digest: str, is_cancelled: Callable[[], bool]) -> None:
             self.prepared += 1
-            assert self.prepared == 1 or self.is_loaded.wait(30)
+            assert self.prepared == 1 or self.is_loaded.wait(60)
 
     host = Large()
     try:

@@ -119,4 +119,4 @@ def raw(serve: Callable[[socket.socket, threading.Event], None]) -> Iterator[str
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
                 pass
             for each in (thread, *threads):
-                each.join(20)
+                each.join(60)

@@ -61,7 +61,7 @@ def test_a_certificate_that_nobody_vouches_for_gets_nothing() -> None:
 
 
 def _silent(link: socket.socket, over: threading.Event) -> None:
-    over.wait(20)
+    over.wait(60)
 
 
 def _dripping(link: socket.socket, over: threading.Event) -> None:
@@ -78,7 +78,7 @@ def _always_continuing(link: socket.socket, over: threading.Event) -> None:
 
 def _not_reading(link: socket.socket, over: threading.Event) -> None:
     link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    over.wait(20)
+    over.wait(60)
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_a_status_counts_though_its_body_never_comes() -> None:
     def half(link: socket.socket, over: threading.Event) -> None:
         link.recv(65_536)
         link.sendall(b"HTTP/1.1 409 Conflict\r\nContent-Length: 100\r\n\r\nnot")
-        over.wait(20)
+        over.wait(60)
 
     with raw(half) as url:
         assert exchanged(url, b"{}", {}, 10).status == 409

@@ -184,4 +184,4 @@ def test_a_lane_goes_on_after_a_job_that_failed() -> None:
     eventually(lambda: done == [1, 2], 30)
     assert lane.stop() == []
     assert not lane.put(fail)
-    lane.join(30)
+    lane.join(60)

@@ -72,12 +72,12 @@ def serving(path: Path, serve: Serve) -> Iterator[None]:
 
     thread = threading.Thread(target=main)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield
     finally:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
-        thread.join(10)
+        thread.join(60)
         path.unlink(missing_ok=True)
 
 

@@ -267,11 +267,11 @@ is_open, may_end, order = threading.Event(), threading.Event(), []
 def work():
     with tracking.database.write():
         is_open.set()
-        may_end.wait(20)
+        may_end.wait(60)
         order.append("transaction")
 thread = threading.Thread(target=work)
 thread.start()
-is_open.wait(20)
+is_open.wait(60)
 threading.Timer(0.2, may_end.set).start()
 child = os.fork()
 if child == 0:
