@@ -35,6 +35,7 @@ MIGRATIONS = (
     "snapshots.sql",
     "aliases.sql",
     "logged_models.sql",
+    "log_batches.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -25,6 +25,7 @@ from registry.folders import added_files, write_file
 from registry.leases import lease
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
+from registry.records import StoredFile
 from registry.tracking.now import NowMs
 from registry.tracking.records import RunFile
 from registry.tracking.run_rows import key_of
@@ -119,6 +120,15 @@ class RunFiles:
             file = RunFile(path, size, digest, self._now_ms())
             self._record(store, id, [file])
         return file
+
+    def add_stored(self, id: str, files: Sequence[StoredFile]) -> Found:
+        """Keep files whose bytes are in the store already, and held there by the caller; all or
+        none. Raises InvalidNameError, NotFoundError, InvalidSourceError."""
+        self._check(id, {file.path: file.size_bytes for file in files})
+        now_ms = self._now_ms()
+        made = [RunFile(file.path, file.size_bytes, file.digest, now_ms) for file in files]
+        self._record(self._store, id, made)
+        return made
 
     def list(self, id: str, folder: str = "") -> Found:
         """The files below ``folder``, or just the file of that path, by path. Raises

@@ -1,9 +1,13 @@
-"""Whether the process of a run still lives: ``runs/<id>.lock`` below the workspace.
+"""Whether the process of a run still lives: ``runs/<id>.lock`` below the workspace, or, for one on
+another machine, ``runs/<id>.lease``.
 
 The process holds a lock on the file, and the lock goes with the process, however that ends, and
 whatever the clock says. Its time of change is when the process was last heard of. Where the
 database could not take how the run ended (its disk is full), the file keeps that: it was given its
 room at the start.
+
+A process on another machine can hold no lock. It is heard of every few seconds, which is the time
+of change of its file; LEASE_S later it is dead.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +27,9 @@ from registry.tracking.records import DEAD, ENDED, Status
 
 ROOM_BYTES = 4096
 MAX_CAUSE_CHARS = 1000
-LOCK, LOG = ".lock", ".log"
+LOCK, LOG, LEASE = ".lock", ".log", ".lease"
+LEASE_S = 90.0
+UNHEARD = "its machine is not heard of any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +118,9 @@ os.register_at_fork(after_in_child=_let_go)
 class Lives:
     """Those of one workspace, below ``folder``; the log of a run lies beside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
+        self._clock = clock
 
     def log(self, id: str) -> Path:
         """What the run printed, or what was said of it."""
@@ -128,7 +137,7 @@ class Lives:
         try:
             handle = os.open(self._path(id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return self._is_heard(id)
         except OSError:
             return True  # who may not look does not say that it is dead
         try:
@@ -142,6 +151,9 @@ class Lives:
     def last_words(self, id: str, started_ms: int) -> End:
         """How a run ended that nobody holds any more."""
         path, seen_ms = self._path(id), started_ms
+        with suppress(OSError):
+            heard_ms = self._lease(id).stat().st_mtime_ns // 1_000_000
+            return End("failed", UNHEARD, max(started_ms, heard_ms))
         with suppress(OSError, ValueError, KeyError, TypeError):
             seen_ms = max(started_ms, path.stat().st_mtime_ns // 1_000_000)
             said = json.loads(path.read_bytes()[:ROOM_BYTES].rstrip(b"\0"))
@@ -151,11 +163,40 @@ class Lives:
 
     def remove(self, id: str, *, log: bool = False) -> None:
         """The file of a run whose end the database has; what cannot be removed stays."""
-        with suppress(OSError):
-            self._path(id).unlink(missing_ok=True)
+        for path in (self._path(id), self._lease(id)):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         if log:
             with suppress(OSError):
                 self.log(id).unlink(missing_ok=True)
+
+    def hear(self, id: str, *, is_new: bool = False) -> None:
+        """Its process on another machine lives. Nothing for a run that is no such one, unless it
+        ``is_new``. Raises OSError where that cannot be kept."""
+        path, now_ns = self._lease(id), int(self._clock() * 1e9)
+        if is_new:
+            self._folder.mkdir(exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with suppress(FileNotFoundError):
+            os.utime(path, ns=(now_ns, now_ns))
+
+    def hear_all(self) -> None:
+        """Nobody could be heard until now: whoever lives has LEASE_S to speak."""
+        now_ns = int(self._clock() * 1e9)
+        with suppress(FileNotFoundError):
+            for path in self._folder.glob(f"*{LEASE}"):
+                with suppress(OSError):
+                    os.utime(path, ns=(now_ns, now_ns))
+
+    def _is_heard(self, id: str) -> bool:
+        try:
+            age_s = self._clock() - self._lease(id).stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return age_s < LEASE_S
+
+    def _lease(self, id: str) -> Path:
+        return self._folder / f"{id}{LEASE}"
 
     def _path(self, id: str) -> Path:
         return self._folder / f"{id}{LOCK}"

@@ -12,6 +12,7 @@ from registry.blobs import BlobStore
 from registry.database import Database
 from registry.errors import NoWorkspaceError
 from registry.paths import WorkspacePaths
+from registry.tracking.distant import DistantRuns
 from registry.tracking.experiments import Experiments
 from registry.tracking.files import RunFiles
 from registry.tracking.forks import ForkSafeDatabase
@@ -37,6 +38,7 @@ class Tracking:
         self.lives = Lives(paths.runs)
         self.experiments = Experiments(database, clock_ms)
         self.runs = Runs(database, self.lives, clock_ms)
+        self.distant = DistantRuns(database, self.lives, clock_ms)
         self.metrics = Metrics(database)
         self.files = RunFiles(paths, database, store, clock_ms)
         self.snapshots = Snapshots(paths, database, store, clock_ms)
