@@ -44,7 +44,10 @@ def filled(tree: Any, values: Mapping[str, str], where: str = "") -> Any:
     if isinstance(tree, str):
         return _filled(tree, values, where) if "${" in tree else tree
     if isinstance(tree, Mapping):
-        return {k: filled(v, values, f"{where}.{k}" if where else str(k)) for k, v in tree.items()}
+        return {
+            k: filled(v, values, f"{where}: {shown(k)}" if where else str(k))
+            for k, v in tree.items()
+        }
     if isinstance(tree, list | tuple):
         return [filled(item, values, where) for item in tree]
     return tree
@@ -58,7 +61,7 @@ def _filled(text: str, values: Mapping[str, str], where: str) -> str:
             raise BadPipelineError(f"{where}: a '${{' has no '}}'; '$${{' is a plain one")
         name = match[1].strip()
         if name not in values:
-            said = advice(name, values, "there is none")
+            said = advice(name, values, "the pipeline has none")
             raise BadPipelineError(f"{where}: there is no parameter {shown(name)}; {said}")
         return values[name]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from registry.errors import InvalidNameError
 from runtime.errors import BadValueError
 from runtime.pipelines.errors import BadPipelineError
 from runtime.pipelines.parameters import chosen, filled
@@ -83,7 +84,10 @@ def with_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> Pipeline:
 def _made(tree: Tree, given: Mapping[str, str]) -> Pipeline:
     """``tree["steps"]`` is a list."""
     defaults = shaped({"values": tree.get("parameters", "")}, _Defaults, "parameters").values
-    values = chosen(defaults, given)
+    try:
+        values = chosen(defaults, given)
+    except InvalidNameError as error:
+        raise BadPipelineError(str(error)) from error
     if not isinstance(tree["steps"], list | tuple):
         raise BadPipelineError("steps must be a list")
     steps = tuple(_shaped_step(step, values) for step in tree["steps"])
@@ -111,8 +115,9 @@ def _step_tree(name: str, step: Any, folder: Path) -> Tree:
     where = f"step {shown(name)}"
     if not isinstance(step, dict):
         raise BadPipelineError(f"{where} must have keys and values, such as kind: script")
-    kind = step.get("kind", "script" if "script" in step and "models" not in step else None)
-    if kind not in KINDS:
+    is_script = ("script" in step or "config" in step) and "models" not in step
+    kind = step.get("kind", "script" if is_script else None)
+    if not isinstance(kind, str) or kind not in KINDS:
         said = "kind is missing" if kind is None else f"{shown(kind)} is no kind"
         raise BadPipelineError(f"{where}: {said}; known: {', '.join(KINDS)}")
     if "name" in step:

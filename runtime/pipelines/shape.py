@@ -32,6 +32,8 @@ def shaped(value: Any, kind: type[T], where: str) -> T:
 def _fitted(value: Any, kind: inspect.Type, where: str) -> Any:
     """With only known keys, and with what is empty as what it should be."""
     kind = _without_none(kind)
+    if value is None:
+        return None
     if value == "" and isinstance(kind, _MAPS):
         value = {}
     if value == "" and isinstance(kind, _LISTS):
