@@ -243,7 +243,7 @@ def test_an_engine_that_hangs_or_goes_away_is_found_again(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     proxy = Proxy(tmp_path / "docker.sock")
-    host = DockerHost("nobody", FakeStock(tmp_path), connect_timeout_s=1, answer_timeout_s=1)
+    host = DockerHost("nobody", FakeStock(tmp_path), connect_timeout_s=2, answer_timeout_s=2)
     try:
         assert host.list() == []
         proxy.is_hung = True

@@ -60,7 +60,7 @@ def only(host: MemoryHost) -> Observed:
 def ask(port: int | None, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
     """Status and body."""
     assert port is not None
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=45)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
@@ -96,7 +96,7 @@ def test_one_is_ready_when_its_script_says_so(host: MemoryHost, clock: Clock) ->
 def test_a_hung_one_takes_a_connection_and_does_not_answer(host: MemoryHost) -> None:
     seen = started(host, Behaviour(is_hung=True))
     assert seen.port is not None
-    connection = http.client.HTTPConnection("127.0.0.1", seen.port, timeout=0.05)
+    connection = http.client.HTTPConnection("127.0.0.1", seen.port, timeout=0.1)
     connection.request("GET", "/readyz")
     with pytest.raises(TimeoutError):
         connection.getresponse()

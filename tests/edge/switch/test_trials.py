@@ -100,7 +100,7 @@ def test_a_trial_begins_again_with_the_agent(tmp_path: Path) -> None:
 def test_a_version_that_falls_silent_on_trial_is_taken_back_soon(tmp_path: Path) -> None:
     with Device(tmp_path, {1: GOOD, 2: GOOD}) as device:
         device.settle(1)
-        probe = Probe(interval_s=600, timeout_s=0.2, start_s=600, failures=2)  # of the keeper
+        probe = Probe(interval_s=600, timeout_s=5, start_s=600, failures=2)  # of the keeper
         device.want(2, update=LONG, probe=probe)
         device.wait(lambda r: r.phase == "watching" and r.health == "healthy")
         device.host._modules[LIVE].behaviour = Behaviour(ready_after_s=inf)

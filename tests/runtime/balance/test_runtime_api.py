@@ -18,7 +18,9 @@ from tests.runtime.balance.conftest import Front, Servers, one_version
 
 
 @contextmanager
-def socket_that(answers: Callable[[socket.socket], object], folder: Path) -> Iterator[RuntimeApi]:
+def socket_that(
+    answers: Callable[[socket.socket], object], folder: Path, *, timeout_s: float = 45
+) -> Iterator[RuntimeApi]:
     with socket.socket(socket.AF_UNIX) as server:
         held = os.open(folder, os.O_PATH)
         server.bind(f"/proc/self/fd/{held}/s")
@@ -34,13 +36,13 @@ def socket_that(answers: Callable[[socket.socket], object], folder: Path) -> Ite
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield RuntimeApi(folder, "s", timeout_s=0.3)
+        yield RuntimeApi(folder, "s", timeout_s=timeout_s)
         thread.join()
 
 
 def test_a_silent_socket_is_late(tmp_path: Path) -> None:
     done = threading.Event()
-    with socket_that(lambda link: done.wait(60), tmp_path) as api:
+    with socket_that(lambda link: done.wait(60), tmp_path, timeout_s=0.3) as api:
         began_s = time.monotonic()
         with pytest.raises(LateError):
             api.stats()
@@ -57,7 +59,7 @@ def test_an_answer_that_drips_is_late(tmp_path: Path) -> None:
         except OSError:
             pass
 
-    with socket_that(drip, tmp_path) as api, pytest.raises(LateError):
+    with socket_that(drip, tmp_path, timeout_s=0.3) as api, pytest.raises(LateError):
         api.info()
 
 
