@@ -16,6 +16,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -225,10 +226,12 @@ class Fleet:
 
 
 def free_port() -> int:
-    """On 127.0.0.1."""
-    with contextlib.closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """On 127.0.0.1; below those that the kernel gives to connections, which might take it before
+    the program that is told to."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def listens(port: int) -> bool:
