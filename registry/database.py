@@ -75,7 +75,8 @@ class Database:
             yield
 
     def migrate(self) -> None:
-        """Create the tables or bring them up to date; safe when several processes start at once."""
+        """Create the tables or bring them up to date; safe when several processes start at once.
+        Of a database of an older version a copy is kept (registry/database_copy.py)."""
         with _translated(), closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
         with self.write() as connection:
@@ -84,10 +85,20 @@ class Database:
                 raise WorkspaceDamagedError(
                     "this workspace was written by a newer Inferry; update Inferry"
                 )
+            if 0 < done < len(MIGRATIONS):
+                self._keep_copy(done)
             for name in MIGRATIONS[done:]:
                 for statement in _script(name).split(";\n"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _keep_copy(self, version: int) -> None:
+        """While this process alone may write, so that what another connection reads is all there
+        is."""
+        from registry.database_copy import keep_copy  # only an upgrade pays for it
+
+        with closing(self._connect()) as connection:
+            keep_copy(connection, self._path, version)
 
     def is_current(self) -> bool:
         """Whether nothing is to be migrated."""

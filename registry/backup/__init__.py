@@ -9,7 +9,6 @@ under their digest, once, and *snapshots*: documents that say which file was whe
 
 record.py     what a snapshot says, and how it is read
 contents.py   what of a workspace's folder is kept, and what is made again
-copying.py    the databases, as they are at one moment
 port.py       what a backup is written to and read from
 folder.py     a backup in a folder
 archive.py    a backup in a .tar file

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.backup import archive, contents, folder
-from registry.backup.copying import copy_database
 from registry.backup.port import Nobody, Sink, Watcher, target_errors_said, write_all
 from registry.backup.record import DATABASE, SavedFile, Snapshot, new_id
 from registry.blobs import CHUNK_BYTES, BlobStore, disk_errors_said
 from registry.clock import Clock, utc_now
 from registry.database import MIGRATIONS, Database, translate
+from registry.database_copy import copy_database
 from registry.errors import BackupError, DamagedBlobError, TargetError
 from registry.leases import lease
 from registry.paths import WorkspacePaths

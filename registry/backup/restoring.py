@@ -116,6 +116,8 @@ def _settled(made: Path, found: Snapshot) -> tuple[str, ...]:
                     connection.execute("PRAGMA journal_mode = WAL")
         database = Database(made / DATABASE)
         database.migrate()
+        for copy in made.glob(f"{DATABASE}.before-*"):
+            copy.unlink()  # the backup has it
         with database.write() as connection:
             for statement in _SETTLED:
                 given = (found.made_at,) if "?" in statement else ()

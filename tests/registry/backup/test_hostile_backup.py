@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sqlite3
 import tarfile
@@ -16,6 +17,7 @@ from registry.backup import back_up, restore, verify
 from registry.backup.record import DATABASE, SavedFile, Snapshot, decoded, encoded
 from registry.database import MIGRATIONS
 from registry.errors import BackupError, WorkspaceDamagedError
+from tests.registry.old_databases import missing, write_old
 from tests.registry.store_check import downloaded
 
 
@@ -150,6 +152,24 @@ def test_a_database_of_a_newer_inferry_is_refused(small: Workspace, tmp_path: Pa
     with pytest.raises(WorkspaceDamagedError, match="newer Inferry; update"):
         restore(tmp_path / "backup", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_backup_of_an_older_inferry_is_brought_up_to_date(
+    small: Workspace, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    made = back_up(small.root, backup).snapshot
+    rows = write_old(tmp_path / "old.db", 3)
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    data = (tmp_path / "old.db").read_bytes()
+    old = SavedFile(DATABASE, f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
+    (backup / "blobs" / old.digest[7:]).write_bytes(data)
+    snapshot_file(backup).write_bytes(encoded(msgspec.structs.replace(made, files=(old,))))
+    restore(backup, tmp_path / "new")
+    assert Workspace.open(tmp_path / "new").models.list(name="digits") != []
+    assert missing(tmp_path / "new" / DATABASE, rows) == []
+    assert not [*(tmp_path / "new").glob(f"{DATABASE}.before-*")]
 
 
 def test_links_and_strange_names_in_an_archive_lead_nowhere(

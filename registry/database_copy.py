@@ -7,6 +7,7 @@ long it takes; writers go on, and their journal grows meanwhile.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,10 +16,13 @@ from pathlib import Path
 from registry.errors import TargetError, WorkspaceDamagedError
 
 STEP_PAGES = 2048
+MAX_KEPT_BYTES = 4 * 1024**3
+KEPT = 2
+_PARTIAL = ".partial"
 
 
 def copy_database(
-    source: sqlite3.Connection, target: Path, on_progress: Callable[[int], None]
+    source: sqlite3.Connection, target: Path, on_progress: Callable[[int], None] = lambda _: None
 ) -> None:
     """Write the new file ``target``, checked and synced; ``on_progress`` gets the bytes of each
     step. Raises TargetError where it cannot be written, WorkspaceDamagedError where the source is
@@ -67,3 +71,49 @@ def _check(copy: Path) -> None:
                 "the database is damaged and was not backed up; restore the last backup:"
                 " inferry restore"
             )
+
+
+def keep_copy(
+    source: sqlite3.Connection, database: Path, version: int, *, max_bytes: int = MAX_KEPT_BYTES
+) -> Path | None:
+    """Keep the database ``database``, which ``source`` reads, as ``<name>.before-<version>`` beside
+    it; of such copies the newest KEPT stay. None where it is larger than ``max_bytes`` or does not
+    fit: an upgrade is not refused for that. To be called by one process at a time."""
+    for stray in database.parent.glob(f"{database.name}.before-*{_PARTIAL}"):
+        stray.unlink(missing_ok=True)  # of one that was killed
+    kept = database.with_name(f"{database.name}.before-{version}")
+    partial = kept.with_name(kept.name + _PARTIAL)
+    try:
+        if _size_bytes(source) > min(max_bytes, shutil.disk_usage(database.parent).free):
+            return None
+        copy_database(source, partial)
+        os.replace(partial, kept)
+        _sync_folder(database.parent)
+    except (OSError, TargetError):
+        partial.unlink(missing_ok=True)
+        return None
+    _forget(database)
+    return kept
+
+
+def _forget(database: Path) -> None:
+    """All but the newest copies; files that only look so are not ours."""
+    start = f"{database.name}.before-"
+    numbers = [path.name.removeprefix(start) for path in database.parent.glob(f"{start}*")]
+    for number in sorted((int(each) for each in numbers if each.isdigit()), reverse=True)[KEPT:]:
+        database.with_name(f"{start}{number}").unlink(missing_ok=True)
+
+
+def _size_bytes(source: sqlite3.Connection) -> int:
+    pages, page_bytes = (
+        int(source.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size")
+    )
+    return pages * page_bytes
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
