@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from runtime.workspace_service.routes import audit, models, tokens, uploads, workspaces
+from runtime.workspace_service.routes import (
+    activities,
+    audit,
+    experiments,
+    images,
+    lineage,
+    metrics,
+    models,
+    run_files,
+    runs,
+    tokens,
+    upkeep,
+    uploads,
+    workspaces,
+)
 from runtime.workspace_service.table import Table
 
 TABLE = Table(
     of_service=workspaces.ROUTES,
-    of_workspace=(*models.ROUTES, *uploads.ROUTES, *tokens.ROUTES, *audit.ROUTES),
+    of_workspace=(
+        *models.ROUTES,
+        *images.ROUTES,
+        *uploads.ROUTES,
+        *activities.ROUTES,
+        *lineage.ROUTES,
+        *upkeep.ROUTES,
+        *experiments.ROUTES,
+        *runs.ROUTES,
+        *metrics.ROUTES,
+        *run_files.ROUTES,
+        *tokens.ROUTES,
+        *audit.ROUTES,
+    ),
 )
