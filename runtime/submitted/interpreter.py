@@ -87,13 +87,19 @@ class Environments:
                 return made
             shutil.rmtree(place, ignore_errors=True)
             self._commands.say(f"Making an environment of {requirements}")
-            self._need([base, "-m", "venv", place], "no virtual environment can be made")
-            install = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+            self._make(base, place)
+            pip = [base, "-m", "pip", "--python", made] if _has_pip(base) else [made, "-m", "pip"]
+            install = ["install", "--disable-pip-version-check", "--no-input", "--quiet", "-r"]
             source = self._folder.at(CODE, requirements)
-            self._need([made, *install, "--quiet", "-r", source], "the requirements do not install")
+            self._need([*pip, *install, source], "the requirements do not install")
             with open(complete, "wb"):
                 pass
         return made
+
+    def _make(self, base: str, place: str) -> None:
+        """Without a pip of its own, which takes seconds, where the base has one that will do."""
+        options = ["--without-pip"] if _has_pip(base) else []
+        self._need([base, "-m", "venv", *options, place], "no virtual environment can be made")
 
     def _kept(self) -> str:
         """The cache, or where it cannot be written a folder of this run."""
@@ -119,6 +125,12 @@ class Environments:
         code = self._commands.call(argv, dict(os.environ, PYTHONUNBUFFERED="1"))
         if code != 0:
             raise EndedError("setup", f"{what} (exit code {code})")
+
+
+def _has_pip(python: str) -> bool:
+    """One that installs into another environment."""
+    program = "import pip; print(int(pip.__version__.split('.')[0]) >= 23)"
+    return _said(python, program) == "True"
 
 
 def _said(python: str, program: str, variables: Mapping[str, str] | None = None) -> str:
