@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from edge.errors import EdgeError
 from registry.deployments import Deployment
 from runtime.balance.declared import Health, Keys, Replica, Service, Version
 
+LOWEST_PORT, USUAL_FIRST_PORT, PORT_TRIES = 10_000, 32_768, 20
 Places = Mapping[str, tuple[int, str, int]]
 """Revision, address and port of replicas that answer, by id."""
 
@@ -80,15 +83,27 @@ def address_of(host: str) -> str:
 
 
 def free_port(host: str) -> int:
-    """One that nothing listens on now. Raises EdgeError."""
+    """One that nothing listens on now, for good: the kernel gives it to no connection, which would
+    be in the way when the balancer begins anew. Where there is none, any. Raises EdgeError."""
+    address = address_of(host)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kept = range(LOWEST_PORT, first_given_port())
+    for port in (*random.sample(kept, min(PORT_TRIES, len(kept))), 0):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.bind((address, port))
+                return int(probe.getsockname()[1])
+        except OSError as error:
+            failure = error
+    raise EdgeError(f"no port can be had on {host}: {failure.strerror}")
+
+
+def first_given_port() -> int:
+    """From this one on the kernel gives ports to connections (ip(7), ip_local_port_range)."""
     try:
-        address = address_of(host)
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((address, 0))
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        raise EdgeError(f"no port can be had on {host}: {error.strerror}") from None
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return USUAL_FIRST_PORT
 
 
 def _replicas(
