@@ -48,7 +48,7 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 class BuildOptions:
     """How an image is made. ``base``: see registry.base; ``wheelhouse``: a folder that all wheels
     come from; ``dockerfile``: a text that makes the base; ``sample``: a request body that the proof
-    scores."""
+    scores; ``only_public``: whether the base's registry must be at a public address."""
 
     base: str
     platform: Platform = field(default_factory=Platform)
@@ -58,6 +58,7 @@ class BuildOptions:
     dockerfile: str | None = None
     sample: bytes | None = None
     proof: bool = True
+    only_public: bool = False
 
     @property
     def has_base(self) -> bool:
@@ -297,7 +298,7 @@ class ImageBuilder:
             options.platform,
             store,
             on_bytes=log.advance,
-            pull=_pull(log),
+            pull=_pull(log, only_public=work.options.only_public),
             engine=work.engines.get,
             on_line=log.log,
         )
@@ -365,10 +366,11 @@ def _plan(
     )
 
 
-def _pull(log: BuildLog) -> PullRegistry:
+def _pull(log: BuildLog, *, only_public: bool) -> PullRegistry:
     def pull(
         reference: str, platform: Platform, store: BlobStore, on_bytes: Callable[[int], None]
     ) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+        from registry.remote.options import RemoteOptions
         from registry.remote.pulling import pull_image  # httpx: 0.2 s that only a pull pays
 
         found = pull_image(
@@ -378,6 +380,7 @@ def _pull(log: BuildLog) -> PullRegistry:
             on_bytes,
             cancelled=log.is_cancelled,
             on_total=lambda total: log.phase("Pulling the base", total),
+            options=RemoteOptions(only_public=only_public),
         )
         return found.digest, found.manifest, found.config
 

@@ -82,6 +82,7 @@ class ImageMaker:
             dockerfile=None if order.dockerfile is None else read_text(order.dockerfile),
             sample=sample,
             proof=order.proof,
+            only_public=order.only_public,
         )
         if options.has_base:
             check_container_name(order.name)

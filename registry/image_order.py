@@ -30,3 +30,5 @@ class ImageOrder:
     pull: bool
     relock: bool
     proof: bool
+    only_public: bool = False
+    """Whether the base's registry must be at a public address."""

@@ -86,6 +86,7 @@ class Images:
         pull: bool = False,
         relock: bool = False,
         proof: bool = True,
+        only_public: bool = False,
         on_change: OnChange | None = None,
     ) -> Image:
         """Make the image and record it.
@@ -96,7 +97,9 @@ class Images:
         linux/arm64, default: this machine's. ``wheelhouse`` is a folder that all Python packages
         come from. ``sample`` is a request body that the proof scores. ``golden``: requests
         with known answers that a device tries first (registry/golden.py). ``pull`` and ``relock``
-        ask anew for what is remembered of the base and of the versions of packages.
+        ask anew for what is remembered of the base and of the versions of packages. With
+        ``only_public``, as for who asks from elsewhere, the base's registry must be at a public
+        address.
 
         What is wrong with the inputs is refused before anything is recorded; what fails later
         leaves a record in state ``failed`` with its cause, and raises."""
@@ -119,6 +122,7 @@ class Images:
             pull=pull,
             relock=relock,
             proof=proof,
+            only_public=only_public,
         )
         return self._maker().create(order, on_change)
 
@@ -182,6 +186,13 @@ class Images:
             found = json.loads(self._store.read(made(image))).get("annotations", {})
         return {str(key): str(value) for key, value in found.items()}
 
+    def digests(self, ref: str) -> frozenset[str]:
+        """Those of all blobs of the image, its SBOM and its signature. Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = image_rows.find(connection, names.parse_reference(ref, "image"))
+            image = image_rows.read(connection, row)
+            return frozenset(row["digest"] for row in connection.execute(_BLOBS, _key(image)))
+
     def tag(
         self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
     ) -> Image:
@@ -242,21 +253,7 @@ class Images:
 
         Raises ImageFailedError, DamagedBlobError, TargetExistsError."""
         with self._held(ref) as image:
-            return self._unpack(image, Path(target))
-
-    def _unpack(self, image: Image, target: Path) -> Path:
-        digest = made(image)
-        if image.details.kind == "fpga":
-            from registry.fpga_artifact import unpack_artifact  # few need it
-
-            return unpack_artifact(self._store, digest, target)
-        manifest = json.loads(self._store.read(digest))
-        with new_folder(target) as folder:
-            for layer in filter(holds_bundle, manifest["layers"]):
-                with self._store.open(layer["digest"]) as file:
-                    for path, content, is_executable in read_layer(file):
-                        write_file(folder / path, file_chunks(content), is_executable=is_executable)
-        return Path(target)
+            return unpack_image(self._store, image, Path(target))
 
     def push(
         self,
@@ -362,6 +359,22 @@ class Images:
             self._activities,
             self.write_index,
         )
+
+
+def unpack_image(store: BlobStore, image: Image, target: Path) -> Path:
+    """As ``Images.unpack``, of an image whose blobs ``store`` has."""
+    digest = made(image)
+    if image.details.kind == "fpga":
+        from registry.fpga_artifact import unpack_artifact  # few need it
+
+        return unpack_artifact(store, digest, target)
+    manifest = json.loads(store.read(digest))
+    with new_folder(target) as folder:
+        for layer in filter(holds_bundle, manifest["layers"]):
+            with store.open(layer["digest"]) as file:
+                for path, content, is_executable in read_layer(file):
+                    write_file(folder / path, file_chunks(content), is_executable=is_executable)
+    return target
 
 
 def _forget(image: Image) -> None:

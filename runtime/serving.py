@@ -119,7 +119,7 @@ class Latest:
 @contextlib.contextmanager
 def laid_out(target: Target, workspace: Workspace) -> Iterator[Path]:
     """The bundle of a model or image in a folder of its own, for as long as the block runs."""
-    with _locked_folder(workspace.root / "serving") as folder:
+    with locked_folder(_parent(workspace)) as folder:
         bundle = folder / "bundle"
         if target.kind is Kind.IMAGE:
             workspace.images.unpack(target.value, bundle)
@@ -128,9 +128,17 @@ def laid_out(target: Target, workspace: Workspace) -> Iterator[Path]:
         yield bundle
 
 
+def _parent(workspace: Workspace) -> Path:
+    """In the workspace; that of a service has a folder of this user's instead."""
+    elsewhere: Path | None = getattr(workspace, "cache_folder", None)
+    return workspace.root / "serving" if elsewhere is None else elsewhere / "serving"
+
+
 @contextlib.contextmanager
-def _locked_folder(parent: Path) -> Iterator[Path]:
-    parent.mkdir(exist_ok=True)
+def locked_folder(parent: Path) -> Iterator[Path]:
+    """A new folder below ``parent`` for as long as the block runs. What killed processes left there
+    is removed."""
+    parent.mkdir(parents=True, exist_ok=True)
     with _lock(parent):  # so that nobody sweeps the folder between its making and its locking
         _sweep(parent)
         folder = Path(tempfile.mkdtemp(dir=parent))

@@ -67,8 +67,10 @@ class RegistryClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         timeouts: Timeouts = USUAL_TIMEOUTS,
+        only_public: bool = False,
     ) -> None:
         self.host = host
+        self._only_public = only_public
         self._credentials = credentials
         self._ca_file = ca_file
         self._timeouts = timeouts
@@ -192,7 +194,11 @@ class RegistryClient:
     def _open(self, scheme: str) -> _Reached:
         url = registry_url(self.host, scheme)
         connections = Connections(
-            url, ca_file=self._ca_file, check=self.check, timeouts=self._timeouts
+            url,
+            ca_file=self._ca_file,
+            check=self.check,
+            timeouts=self._timeouts,
+            only_public=self._only_public,
         )
         return _Reached(
             url, connections, Authorizer(url, connections, self._credentials, self._clock)

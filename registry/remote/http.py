@@ -117,13 +117,15 @@ class Answer:
 class Connections:
     """Connections to one registry and to where it sends us. Threads may share it.
 
-    ``check`` is called often while waiting, and raises to stop."""
+    ``check`` is called often while waiting, and raises to stop. With ``only_public`` the registry
+    itself, which a stranger named, may be at no address that is not everyone's."""
 
     def __init__(
         self,
         registry: Url,
         *,
         ca_file: Path | None = None,
+        only_public: bool = False,
         check: Callable[[], None] = lambda: None,
         timeouts: Timeouts = USUAL_TIMEOUTS,
     ) -> None:
@@ -134,7 +136,7 @@ class Connections:
             max_connections=CONNECTIONS,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=30.0,
-            network_backend=_Backend(registry, self._waits),
+            network_backend=_Backend(registry, self._waits, only_public=only_public),
         )
 
     def exchange(
@@ -201,9 +203,10 @@ class Connections:
 class _Backend(httpcore.NetworkBackend):
     """Looks a host up once, and connects only to what the registry may send us to."""
 
-    def __init__(self, registry: Url, waits: Waits) -> None:
+    def __init__(self, registry: Url, waits: Waits, *, only_public: bool) -> None:
         self._registry = registry
         self._waits = waits
+        self._only_public = only_public
         self._limit: Reach | None = None
         self._inner = httpcore.SyncBackend()
 
@@ -230,6 +233,8 @@ class _Backend(httpcore.NetworkBackend):
     def _allowed(self, host: str, port: int) -> list[str]:
         found = self._resolved(host, port)
         if (host, port) == (self._registry.host, self._registry.port):
+            if self._only_public:
+                return _public(host, found)
             if host == "localhost":  # plain HTTP is for this machine, whatever its hosts file says
                 found = [a for a in found if addresses.reach_of(a) == Reach.LOOPBACK]
             if not found:
@@ -284,6 +289,17 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+def _public(host: str, found: list[str]) -> list[str]:
+    """What was looked up is what is connected to: a name cannot change its meaning in between."""
+    public = addresses.within(found, Reach.PUBLIC)
+    if not public:
+        raise RemoteError(
+            f"{host} is no public address, and the service may not be sent to others; its operator"
+            " can allow it"
+        )
+    return public
 
 
 def _close(stream: httpcore.NetworkStream) -> None:

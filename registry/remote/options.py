@@ -17,10 +17,12 @@ from registry.remote.waits import USUAL_TIMEOUTS, Timeouts
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
     """``insecure`` allows plain HTTP to any host, without passwords. ``ca_file`` is trusted beside
-    the system's authorities. ``credentials`` are found in ``environment`` if not given."""
+    the system's authorities. With ``only_public`` the registry must be at a public address: a
+    stranger named it. ``credentials`` are found in ``environment`` if not given."""
 
     insecure: bool = False
     ca_file: Path | None = None
+    only_public: bool = False
     credentials: Credentials | None = field(default=None, repr=False)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     timeouts: Timeouts = USUAL_TIMEOUTS
@@ -41,6 +43,7 @@ class RemoteOptions:
             clock=self.clock,
             sleep=self.sleep,
             timeouts=self.timeouts,
+            only_public=self.only_public,
         )
 
 

@@ -16,7 +16,8 @@ from registry.tree import SourceFile
 from runtime.errors import ServiceError
 from runtime.remote.client import WAITS_S, ServiceClient
 from runtime.workspace_service.routes import uploads
-from runtime.workspace_service.routes.uploads import SentFile, UploadState
+from runtime.workspace_service.routes.uploads import UploadState
+from runtime.workspace_service.sent_file import SentFile
 
 Progress = Callable[[int, int], None]
 ASKED_AT_ONCE = 1000

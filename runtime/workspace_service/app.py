@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from registry.activities import Activity
 from registry.errors import RegistryError
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.door import check_browser
@@ -25,7 +27,7 @@ from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.openapi import document
 from runtime.workspace_service.roles import allows
 from runtime.workspace_service.site import Site
-from runtime.workspace_service.table import Match, Table
+from runtime.workspace_service.table import API, Match, Table
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 THREADS = 32
@@ -124,7 +126,11 @@ class ApiApp:
             result = await route.function(call, **values)
         else:
             result = await self._in_thread(route.function, call, **values)
-        return answer(result, route.status, call.headers.get("accept", ""))
+        response = answer(result, route.status, call.headers.get("accept", ""))
+        if route.status == 202 and isinstance(result, Activity):
+            where = f"{API}/workspaces/{quote(call.workspace_name)}/activities/{quote(result.id)}"
+            response.headers["Operation-Location"] = where
+        return response
 
     async def _in_thread(self, function: Any, *args: Any, **values: Any) -> Any:
         loop = asyncio.get_running_loop()

@@ -13,15 +13,18 @@ from registry.distribution.kept_connections import ServedDatabase
 from registry.names import check_name
 from registry.paths import WorkspacePaths
 from runtime.errors import BadValueError
+from runtime.workspace_service.events import Events
 from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.jobs import Jobs
 
 DEFAULT_NAME = "default"
 
 
 class Site:
-    """Opened once, for all requests; ``roots`` are workspaces by name. Raises NoWorkspaceError."""
+    """Opened once, for all requests; ``roots`` are workspaces by name. ``allows_internal``: clients
+    may send the service to addresses that are not public. Raises NoWorkspaceError."""
 
-    def __init__(self, roots: Mapping[str, Path]) -> None:
+    def __init__(self, roots: Mapping[str, Path], *, allows_internal: bool = False) -> None:
         if not roots:
             raise BadValueError("a service needs a workspace")
         self._workspaces = {name: Workspace.open(root) for name, root in roots.items()}
@@ -33,11 +36,14 @@ class Site:
             for name, workspace in self._workspaces.items()
         }
         self.default = next(iter(roots))
+        self.allows_internal = allows_internal
 
         self.hidden = {str(each.root): "(workspace)" for each in self._workspaces.values()}
         """What no client is told, and what stands in its place."""
         self.closing = threading.Event()
         """Set when the service ends: whoever streams stops."""
+        self.jobs = Jobs(self.closing)
+        self.events = Events(self._workspaces, self.closing)
 
     @property
     def names(self) -> Sequence[str]:

@@ -14,19 +14,13 @@ from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.route import Route
+from runtime.workspace_service.sent_file import SentFile
+
+__all__ = ["ROUTES", "SentFile", "UploadState", "incoming_of"]
 
 BUSY_S = 5.0
 """A client that goes on after a cut may be faster than we notice the cut."""
 BUSY_TURN_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class SentFile:
-    """A file that was uploaded: where it lies in what it is part of, and its bytes."""
-
-    path: str
-    digest: str
-    is_executable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

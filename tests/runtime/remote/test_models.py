@@ -29,7 +29,7 @@ from registry.paths import WorkspacePaths
 from runtime.remote import RemoteWorkspace
 from runtime.remote.models import RemoteModels
 from runtime.workspace_service.routes import models as routes
-from runtime.workspace_service.routes.uploads import SentFile
+from runtime.workspace_service.sent_file import SentFile
 from tests.registry.onnx_files import adder
 from tests.runtime.remote.served import DEADLINE_S, Served
 

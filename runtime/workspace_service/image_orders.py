@@ -1,0 +1,149 @@
+"""What a client wants an image to be made of: uploaded files, laid out for the job that makes it.
+
+Nothing of it names a file of this machine. A base is an image of a registry or of the Docker
+Engine, or an uploaded file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import Workspace, tree
+from registry.activities import OnChange
+from registry.base.reference import RegistryImage, parse_base, parse_registry_image
+from registry.blobs import BlobStore
+from registry.errors import InvalidSourceError
+from registry.folders import write_file
+from registry.paths import WorkspacePaths
+from registry.records import Image
+from registry.settings import NO_BASE
+from runtime.serving import locked_folder
+from runtime.workspace_service.sent_file import SentFile
+
+ENGINE = "docker:"
+MAX_SOURCE_FILES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """``script`` is the path of one of ``source``. A script alone is a source of one file."""
+
+    script: str | None
+    source: tuple[SentFile, ...]
+    requirements: SentFile | None
+    conda: SentFile | None
+    dockerfile: SentFile | None
+    wheelhouse: tuple[SentFile, ...]
+    sample: SentFile | None
+    golden: SentFile | None
+    base_file: SentFile | None
+
+    @property
+    def all(self) -> Iterator[SentFile]:
+        """Each of them."""
+        yield from (*self.source, *self.wheelhouse)
+        yield from self.singles.values()
+
+    @property
+    def singles(self) -> Mapping[str, SentFile]:
+        """Those that are no part of a folder, by what they are."""
+        known = {
+            "requirements": self.requirements,
+            "conda": self.conda,
+            "dockerfile": self.dockerfile,
+            "sample": self.sample,
+            "golden": self.golden,
+            "base_file": self.base_file,
+        }
+        return {name: file for name, file in known.items() if file is not None}
+
+
+def check_order(files: ImageFiles, base: str | None, *, allows_internal: bool) -> None:
+    """Raises InvalidSourceError, BaseImageError."""
+    for folder in (files.source, files.wheelhouse):
+        if folder:
+            tree.check_paths([file.path for file in folder], max_files=MAX_SOURCE_FILES)
+    for file in files.singles.values():
+        tree.check_paths([file.path])
+        if "/" in file.path:
+            raise InvalidSourceError(f"{file.path!a} is a path; give the file's name")
+    if (files.script is None) != (not files.source):
+        raise InvalidSourceError("a script and the files of its source go together")
+    if files.script is not None and files.script not in {file.path for file in files.source}:
+        raise InvalidSourceError(f"the script {files.script!a} is not among the source's files")
+    if base is not None:
+        if files.base_file is not None or files.dockerfile is not None:
+            raise InvalidSourceError("a base is named, or uploaded, or made by a Dockerfile")
+        check_base(base)
+    if files.dockerfile is not None and not allows_internal:
+        raise InvalidSourceError(
+            "a Dockerfile reaches all that the service's machine reaches; its operator can allow it"
+            " (inferry registry serve --allow-internal)"
+        )
+
+
+def check_base(text: str) -> str:
+    """A base that a client may name. Raises BaseImageError."""
+    if text == NO_BASE or (text.startswith(ENGINE) and not text.startswith("docker://")):
+        return text
+    image = parse_registry_image(text.removeprefix("docker://"))
+    # A file of that name in the folder where the service runs must not become the base.
+    found = parse_base(str(image))
+    if not isinstance(found, RegistryImage):
+        raise InvalidSourceError("the base is no image of a registry")
+    return str(image)
+
+
+def made(
+    workspace: Workspace,
+    files: ImageFiles,
+    on_change: OnChange,
+    *,
+    name: str,
+    models: Sequence[str],
+    base: str | None,
+    tags: Mapping[str, str],
+    description: str,
+    max_batch: int | None,
+    platform: str | None,
+    pull: bool,
+    relock: bool,
+    proof: bool,
+    only_public: bool,
+) -> Image:
+    """The image; its files lie in a folder of their own while it is made."""
+    store = BlobStore(WorkspacePaths(workspace.root))
+    with locked_folder(workspace.root / "making") as folder:
+        for part, some in (("source", files.source), ("wheelhouse", files.wheelhouse)):
+            for file in some:
+                _write(store, folder / part / file.path, file)
+        paths: dict[str, Path] = {}
+        for part, file in files.singles.items():
+            paths[part] = folder / part / file.path
+            _write(store, paths[part], file)
+        base_file = paths.pop("base_file", None)
+        source = folder / "source"
+        return workspace.images.create(
+            name,
+            models=models,
+            script=None if files.script is None else source / files.script,
+            source=source if len(files.source) > 1 or "/" in (files.script or "") else None,
+            wheelhouse=folder / "wheelhouse" if files.wheelhouse else None,
+            base=base if base_file is None else str(base_file),
+            tags=tags,
+            description=description,
+            max_batch=max_batch,
+            platform=platform,
+            pull=pull,
+            relock=relock,
+            proof=proof,
+            only_public=only_public,
+            on_change=on_change,
+            **paths,
+        )
+
+
+def _write(store: BlobStore, path: Path, file: SentFile) -> None:
+    write_file(path, store.chunks(file.digest), is_executable=file.is_executable)

@@ -1,0 +1,113 @@
+"""Activities: what takes long, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from registry.activities import Activity
+from registry.errors import InvalidNameError, NotFoundError
+from runtime.registry_service.call import in_thread
+from runtime.workspace_service.call import Call
+from runtime.workspace_service.events import Event, Stream
+from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.route import Route
+
+MAX_LIMIT = 1000
+HEARTBEAT_S = 15.0
+EVENT_STREAM = "text/event-stream"
+
+
+def list_activities(
+    call: Call, *, kind: str | None = None, running_only: bool = False, limit: int = 500
+) -> list[Activity]:
+    """List activities, the newest first."""
+    if not 0 < limit <= MAX_LIMIT:
+        raise InvalidNameError(f"a list has 1 to {MAX_LIMIT} activities, not {limit}")
+    return call.workspace.activities.list(kind=kind, running_only=running_only, limit=limit)
+
+
+def get(call: Call, *, ref: str) -> Activity:
+    """Show an activity: its id, or as much of its beginning as says which."""
+    return call.workspace.activities.get(ref)
+
+
+def log(call: Call, *, ref: str, offset: int = 0) -> Response:
+    """Give what an activity said, from byte ``offset`` on."""
+    if offset < 0:
+        raise InvalidNameError("offset is a number of bytes from 0 on")
+    return Response(call.workspace.activities.log(ref, offset), media_type="text/plain")
+
+
+def cancel(call: Call, *, ref: str) -> Activity:
+    """Ask for the end of an activity; it ends at the next point where it can."""
+    try:
+        return call.workspace.activities.cancel(ref)
+    except InvalidNameError:  # nothing can have that name
+        raise NotFoundError("there is no such activity; see inferry activity list") from None
+
+
+async def events(call: Call, *, id: str | None = None) -> Response:
+    """Follow changes of activities, or of one, as server-sent events; Last-Event-ID resumes."""
+    if EVENT_STREAM not in call.headers.get("accept", ""):
+        raise Fault(406, "not_acceptable", f"this answers with {EVENT_STREAM}; say so in Accept")
+    if call.method == "HEAD":
+        return Response(media_type=EVENT_STREAM)
+    held = ExitStack()
+    following = call.site.events.following(
+        call.workspace_name, call.headers.get("last-event-id", ""), asyncio.get_running_loop()
+    )
+    stream, before = await in_thread(held.enter_context, following)
+    return _Following(held, _sent(stream, before, id))
+
+
+class _Following(StreamingResponse):
+    """Lets go of its stream however it ends."""
+
+    def __init__(self, held: ExitStack, content: AsyncIterator[bytes]) -> None:
+        super().__init__(content, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As of an ASGI application."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._held.close()
+
+
+async def _sent(stream: Stream, before: list[Event], id: str | None) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n"
+    for event in before:
+        if id in (None, event.activity.id):
+            yield _text(event)
+    while not stream.is_cut:
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                found = await stream.get()
+        except TimeoutError:
+            yield b": still here\n\n"
+            continue
+        if found is None:
+            return
+        if id in (None, found.activity.id):
+            yield _text(found)
+
+
+def _text(event: Event) -> bytes:
+    data = msgspec.json.encode(event.activity)
+    return b"id: %s\nevent: activity\ndata: %s\n\n" % (event.id.encode(), data)
+
+
+ROUTES = (
+    Route("GET", "/activities", "activities.list", "reader", list_activities),
+    Route("GET", "/activities/{ref}", "activities.get", "reader", get),
+    Route("GET", "/activities/{ref}/log", "activities.log", "reader", log),
+    Route("POST", "/activities/{ref}/cancel", "activities.cancel", "contributor", cancel),
+    Route("GET", "/events", "activities.events", "reader", events),
+)

@@ -1,0 +1,41 @@
+"""The workspace itself: its settings, and the space that nothing uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry.records import PurgeReport
+from runtime.workspace_service.call import Call
+from runtime.workspace_service.image_orders import check_base
+from runtime.workspace_service.route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRecord:
+    """``base``: what images start from that say nothing else. A file of the service's machine is
+    not named."""
+
+    base: str
+
+
+def get_settings(call: Call) -> SettingsRecord:
+    """Show what the workspace has decided for all its images."""
+    base = call.workspace.settings.base
+    return SettingsRecord("(a file of the service)" if base.startswith(("/", "oci:")) else base)
+
+
+def set_base(call: Call, *, base: str) -> None:
+    """Change what images start from that say nothing else."""
+    call.workspace.settings.set_base(check_base(base))
+
+
+def purge(call: Call, *, dry_run: bool = False) -> PurgeReport:
+    """Free the space of files that nothing uses any more."""
+    return call.workspace.purge(dry_run=dry_run)
+
+
+ROUTES = (
+    Route("GET", "/settings", "settings.get", "reader", get_settings),
+    Route("PUT", "/settings/base", "settings.set_base", "owner", set_base),
+    Route("POST", "/purge", "upkeep.purge", "contributor", purge),
+)
