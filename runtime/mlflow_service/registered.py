@@ -11,7 +11,7 @@ from runtime.mlflow_service import answers
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
 from runtime.mlflow_service.matching import Value, page, select
-from runtime.mlflow_service.refusals import RefusedError
+from runtime.mlflow_service.refusals import RefusedError, invalid
 from runtime.mlflow_service.requests import (
     LatestVersions,
     ModelAlias,
@@ -112,9 +112,11 @@ def set_alias(desk: Desk, asked: ModelAlias) -> Json:
 
 def get_alias(desk: Desk, asked: ModelAlias) -> Json:
     """GET registered-models/alias."""
-    version = desk.workspace.aliases.get(asked.name, asked.alias)
-    found = desk.workspace.model_names.version(asked.name, version)
-    return {"model_version": answers.version(found)}
+    found = desk.workspace.model_names.get(asked.name)
+    for version in found.versions:
+        if asked.alias in version.aliases:
+            return {"model_version": answers.version(version)}
+    raise invalid(f"Registered model alias {ascii(asked.alias)[:80]} not found.")
 
 
 def delete_alias(desk: Desk, asked: ModelAlias) -> Json:

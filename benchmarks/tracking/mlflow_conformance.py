@@ -1,0 +1,109 @@
+"""Whether the stock ``mlflow`` client finds with Inferry what it finds with ``mlflow server``.
+
+    python -m benchmarks.tracking.mlflow_conformance            # ours, against what is recorded
+    python -m benchmarks.tracking.mlflow_conformance --record   # asks mlflow server anew
+
+One script (mlflow_script.py) runs against a server; its outcomes are compared. Those of the real
+server are in mlflow_answers.json, so that a test needs only the client. Where Inferry means to do
+otherwise, DIFFERENCES says so and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.servers import free_port
+from benchmarks.tracking import mlflow_inferry, mlflow_server
+
+ROOT = Path(__file__).parents[2]
+RECORDED = Path(__file__).with_name("mlflow_answers.json")
+DIFFERENCES: Mapping[str, str] = {
+    "artifacts.out[2][2]": "an empty file has a size, which is 0",
+}
+"""Paths of outcomes that differ on purpose, and why."""
+Outcomes = dict[str, Any]
+
+
+def run_script(python: Path, url: str, folder: Path) -> Outcomes:
+    """The script's outcomes with this server. Raises RuntimeError."""
+    done = subprocess.run(
+        [python, "-m", "benchmarks.tracking.mlflow_script", url],
+        cwd=folder,
+        env={
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+            "NO_PROXY": "127.0.0.1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the client's script failed:\n{done.stderr[-4000:]}")
+    found: Outcomes = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def recorded() -> Outcomes:
+    """Those of ``mlflow server``, as they were when ``--record`` was last used."""
+    found: Outcomes = json.loads(RECORDED.read_text())["outcomes"]
+    return found
+
+
+def differences(wanted: Any, found: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path, what is wanted and what is found, of each difference. Pure."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in sorted({*wanted, *found}):
+            below = f"{path}.{key}" if path else str(key)
+            yield from differences(wanted.get(key), found.get(key), below)
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+            yield from differences(one, other, f"{path}[{number}]")
+    elif wanted != found:
+        yield path, wanted, found
+
+
+def main() -> None:
+    """Prints the differences; exits with 1 if one is not meant to be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true")
+    asked = parser.parse_args()
+    python = mlflow_server.python()
+    if python is None:
+        sys.exit("make .venv-peers-mlflow first: scripts/peers mlflow")
+    with tempfile.TemporaryDirectory(prefix="inferry-mlflow-") as name:
+        folder = Path(name)
+        if asked.record:
+            with mlflow_server.serving(folder, free_port()) as server:
+                outcomes = run_script(python, server.url, folder)
+            version = subprocess.run(
+                [python, "-c", "import mlflow; print(mlflow.__version__)"],
+                capture_output=True, text=True, check=True,
+            ).stdout.strip()  # fmt: skip
+            document = {"server": f"mlflow server {version}, SQLite", "outcomes": outcomes}
+            RECORDED.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        with mlflow_inferry.serving(folder, free_port()) as url:
+            found = run_script(python, url, folder)
+    unmeant = 0
+    for path, wanted, ours in differences(recorded(), found):
+        why = DIFFERENCES.get(path)
+        unmeant += why is None
+        print(f"{path}: MLflow {wanted!r}, Inferry {ours!r}" + (f" ({why})" if why else ""))
+    print(f"{unmeant} differences that are not meant to be")
+    sys.exit(unmeant > 0)
+
+
+if __name__ == "__main__":
+    main()
