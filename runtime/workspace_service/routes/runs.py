@@ -8,7 +8,6 @@ A process elsewhere begins a run (``runs.begin``), says that it lives (``runs.be
 from __future__ import annotations
 
 from registry.errors import NotFoundError
-from registry.lineage import Lines
 from registry.tracking import Point, RunPage, RunRecord, Status, Value, View
 from registry.tracking.distant import Ended, Heard
 from runtime.workspace_service.call import Call
@@ -185,11 +184,6 @@ def children(call: Call, *, ref: str, recursive: bool = False) -> list[RunRecord
     return call.workspace.tracking.runs.children(ref, recursive=recursive)
 
 
-def lines(call: Call, *, ref: str) -> Lines:
-    """Say what a run came from, and what uses it."""
-    return call.workspace.lineage.of_run(call.workspace.tracking.runs.get(ref).id)
-
-
 def delete(call: Call, *, ref: str, forever: bool = False) -> RunRecord:
     """Hide a run; ``forever``: forget it, unless something uses it."""
     runs = call.workspace.tracking.runs
@@ -220,5 +214,4 @@ ROUTES = (
     Route("POST", "/runs/{ref}/properties", "runs.add_properties", "contributor", add_properties),
     Route("POST", "/runs/{ref}/restore", "runs.restore", "contributor", restore),
     Route("GET", "/runs/{ref}/children", "runs.children", "reader", children),
-    Route("GET", "/runs/{ref}/lineage", "runs.lineage", "reader", lines),
 )

@@ -1,0 +1,68 @@
+"""Datastores: named places for files. Secrets go in and never come out; a folder of the service's
+own machine is an owner's to name."""
+
+from __future__ import annotations
+
+from registry.datastores import Datastore
+from runtime.datastores import Datastore as OpenDatastore
+from runtime.workspace_service.call import Call
+from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.roles import allows
+from runtime.workspace_service.route import Route
+
+
+def list_datastores(call: Call) -> list[Datastore]:
+    """List the datastores."""
+    return call.workspace.datastores.list()
+
+
+def get(call: Call, *, name: str) -> Datastore:
+    """Show a datastore; of secrets only the names."""
+    return call.workspace.datastores.get(name)
+
+
+def get_default(call: Call) -> Datastore:
+    """Show the datastore that is meant where none is named."""
+    return call.workspace.datastores.get_default()
+
+
+def attach(
+    call: Call,
+    *,
+    name: str,
+    kind: str,
+    settings: dict[str, str] | None = None,
+    secrets: dict[str, bytes] | None = None,
+    replace: bool = False,
+) -> Datastore:
+    """Make a datastore known, once it has answered to the service. Secrets are base64 in JSON."""
+    workspace = call.workspace
+    workspace.datastores.check(name, kind, settings, secrets)
+    if kind == "file" and not allows(call.who.role, "owner"):
+        raise Fault(
+            403, "forbidden", "a folder of the service's own machine: only an owner may name it"
+        )
+    OpenDatastore.attach(
+        workspace, name, kind, settings, secrets, replace=replace, known_hosts=None
+    ).close()
+    return workspace.datastores.get(name)
+
+
+def set_default(call: Call, *, name: str) -> Datastore:
+    """Make a datastore the one that is meant where none is named."""
+    return call.workspace.datastores.set_default(name)
+
+
+def detach(call: Call, *, name: str) -> Datastore:
+    """Forget a datastore and its secrets; its files stay where they are."""
+    return call.workspace.datastores.detach(name)
+
+
+ROUTES = (
+    Route("GET", "/datastores", "datastores.list", "reader", list_datastores),
+    Route("POST", "/datastores", "datastores.attach", "contributor", attach, status=201),
+    Route("GET", "/datastores/{name}", "datastores.get", "reader", get),
+    Route("DELETE", "/datastores/{name}", "datastores.detach", "contributor", detach),
+    Route("GET", "/default-datastore", "datastores.get_default", "reader", get_default),
+    Route("PUT", "/default-datastore", "datastores.set_default", "contributor", set_default),
+)

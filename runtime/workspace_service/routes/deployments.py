@@ -1,0 +1,211 @@
+"""Deployments: what is declared here, ``inferry up`` beside the service makes so.
+
+Who is written down beside a change is who asks, whatever a client says. Secrets go in and never
+come out. The keys open the deployment itself, so whoever may change it may have them.
+"""
+
+from __future__ import annotations
+
+from edge.errors import EdgeError
+from registry.deployments import (
+    Deployment,
+    Entry,
+    Live,
+    RevisionSettings,
+    ServiceSettings,
+    Share,
+)
+from registry.deployments.deployments import Slot
+from registry.errors import InvalidNameError
+from runtime.deployments.controller import only_controller
+from runtime.deployments.here import balancer_folder
+from runtime.deployments.logs import logs_of
+from runtime.errors import DeviceCommandError
+from runtime.shadow.counts import Counts
+from runtime.shadow.reading import read_counts
+from runtime.workspace_service.call import Call
+from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.roles import allows
+from runtime.workspace_service.route import Route
+
+PAGE = 1000
+_ONE = "/deployments/{name}"
+MAX_LINES = 5000
+
+
+def list_deployments(call: Call) -> list[Deployment]:
+    """List deployments, and how they are."""
+    return call.workspace.deployments.list()
+
+
+def get(call: Call, *, name: str) -> Deployment:
+    """Show a deployment: never its keys, and of secrets only the names."""
+    return call.workspace.deployments.get(name)
+
+
+def create(
+    call: Call,
+    *,
+    name: str,
+    image: str,
+    target: str = "local",
+    service: ServiceSettings | None = None,
+    settings: RevisionSettings | None = None,
+    secrets: dict[str, bytes] | None = None,
+) -> Deployment:
+    """Declare a deployment."""
+    _check_ours(call, ServiceSettings(), service)
+    return call.workspace.deployments.create(
+        name,
+        image,
+        actor=call.actor,
+        target=target,
+        service=service,
+        settings=settings,
+        secrets=secrets,
+    )
+
+
+def update(
+    call: Call,
+    *,
+    name: str,
+    image: str | None = None,
+    settings: RevisionSettings | None = None,
+    service: ServiceSettings | None = None,
+    shadow: float | None = None,
+) -> Deployment:
+    """Declare another image or other settings; with ``shadow`` the new revision gets a copy of so
+    many percent of the requests."""
+    deployments = call.workspace.deployments
+    _check_ours(call, deployments.get(name).service, service)
+    return deployments.update(
+        name, actor=call.actor, image=image, settings=settings, service=service, shadow=shadow
+    )
+
+
+def rollback(call: Call, *, name: str, to: str | None = None) -> Deployment:
+    """Go back to an earlier revision: by its number, image or digest; the one before the goal."""
+    return call.workspace.deployments.rollback(name, to, actor=call.actor)
+
+
+def set_traffic(call: Call, *, name: str, traffic: tuple[Share, ...], why: str = "") -> Deployment:
+    """Split the traffic between revisions; 100 percent in all, besides shadows."""
+    return call.workspace.deployments.set_traffic(name, traffic, actor=call.actor, why=why)
+
+
+def delete(call: Call, *, name: str) -> Deployment:
+    """Stop a deployment and forget it; its ledger stays."""
+    return call.workspace.deployments.delete(name, actor=call.actor)
+
+
+def drop_revision(call: Call, *, name: str, number: int) -> Deployment:
+    """Forget an old revision, which frees its image for deletion."""
+    return call.workspace.deployments.drop_revision(name, number, actor=call.actor)
+
+
+def set_secret(call: Call, *, name: str, key: str, value: bytes) -> None:
+    """Set a secret of a deployment (base64 in JSON); no route gives one back."""
+    call.workspace.deployments.set_secret(name, key, value, actor=call.actor)
+
+
+def remove_secret(call: Call, *, name: str, key: str) -> None:
+    """Remove a secret; refused while a revision in service has it."""
+    call.workspace.deployments.remove_secret(name, key, actor=call.actor)
+
+
+def keys(call: Call, *, name: str) -> dict[Slot, str]:
+    """Show the two keys that open a deployment."""
+    return call.workspace.deployments.keys(name)
+
+
+def renew_key(call: Call, *, name: str, slot: Slot) -> str:
+    """Make one of the two keys anew; the other one opens on."""
+    return call.workspace.deployments.renew_key(name, slot, actor=call.actor)
+
+
+def ledger(
+    call: Call, *, name: str | None = None, after: int = 0, limit: int = PAGE
+) -> list[Entry]:
+    """Say who changed what and when, also of deployments that are gone; ``after`` is the last id
+    of the page before."""
+    if not 0 < limit <= PAGE:
+        raise InvalidNameError(f"a page has 1 to {PAGE} entries, not {limit}")
+    return call.workspace.deployments.ledger(name, after=after, limit=limit)
+
+
+def live_at(call: Call, *, name: str, at: str) -> list[Live]:
+    """Say what got the traffic at a time (UTC, ISO 8601): one entry, or none."""
+    found = call.workspace.deployments.live_at(name, at)
+    return [] if found is None else [found]
+
+
+def logs(call: Call, *, name: str, replica: str, lines: int = 100) -> str:
+    """Read the last lines that a replica printed."""
+    if not 0 < lines <= MAX_LINES:
+        raise InvalidNameError(f"ask for 1 to {MAX_LINES} lines, not {lines}")
+    try:
+        with logs_of(call.workspace, name) as read:
+            return read(replica, lines)
+    except EdgeError as error:
+        raise DeviceCommandError(str(error)) from error
+
+
+def shadow_counts(call: Call, *, name: str) -> dict[str, Counts]:
+    """Say how the answers of a deployment's shadows compare, by version."""
+    call.workspace.deployments.get(name)
+    return read_counts(balancer_folder(call.workspace.root), name)
+
+
+def has_controller(call: Call) -> bool:
+    """Say whether an ``inferry up`` runs beside the service."""
+    with only_controller(call.workspace.root, wait_s=0) as is_free:
+        return not is_free
+
+
+def _check_ours(call: Call, before: ServiceSettings, after: ServiceSettings | None) -> None:
+    """Files and programs of this machine, and whom it calls, are an owner's to name. Raises Fault
+    403."""
+    if after is None or allows(call.who.role, "owner"):
+        return
+    for name in ("tls_certificate", "external_scale", "hooks"):
+        if getattr(before, name) != getattr(after, name):
+            raise Fault(
+                403,
+                "forbidden",
+                f"{name.replace('_', ' ')} is about the service's own machine: only an owner"
+                " may change it",
+            )
+
+
+ROUTES = (
+    Route("GET", "/deployments", "deployments.list", "reader", list_deployments),
+    Route("POST", "/deployments", "deployments.create", "contributor", create, status=201),
+    Route("GET", _ONE, "deployments.get", "reader", get),
+    Route("PATCH", _ONE, "deployments.update", "contributor", update),
+    Route("DELETE", _ONE, "deployments.delete", "contributor", delete),
+    Route("POST", f"{_ONE}/rollback", "deployments.rollback", "contributor", rollback),
+    Route("PUT", f"{_ONE}/traffic", "deployments.traffic", "contributor", set_traffic),
+    Route(
+        "DELETE",
+        f"{_ONE}/revisions/{{number}}",
+        "deployments.drop_revision",
+        "contributor",
+        drop_revision,
+    ),
+    Route("PUT", f"{_ONE}/secrets/{{key}}", "deployments.set_secret", "contributor", set_secret),
+    Route(
+        "DELETE",
+        f"{_ONE}/secrets/{{key}}",
+        "deployments.remove_secret",
+        "contributor",
+        remove_secret,
+    ),
+    Route("GET", f"{_ONE}/keys", "deployments.keys", "contributor", keys, is_audited=True),
+    Route("POST", f"{_ONE}/keys/{{slot}}", "deployments.renew_key", "contributor", renew_key),
+    Route("GET", f"{_ONE}/live", "deployments.live_at", "reader", live_at),
+    Route("GET", f"{_ONE}/logs", "deployments.logs", "reader", logs),
+    Route("GET", f"{_ONE}/shadows", "deployments.shadows", "reader", shadow_counts),
+    Route("GET", "/ledger", "deployments.ledger", "reader", ledger),
+    Route("GET", "/controller", "deployments.has_controller", "reader", has_controller),
+)
