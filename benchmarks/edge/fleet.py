@@ -32,7 +32,7 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[2]
 INFERRY = Path(sys.executable).with_name("inferry")
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 STOP_S = 20.0
 
 

@@ -71,7 +71,7 @@ def _with(scenario: Callable[[Desk], Awaitable[None]]) -> None:
 
 
 async def _answer(connection: Connection) -> Answer:
-    return await asyncio.wait_for(connection.answers.get(), 10)
+    return await asyncio.wait_for(connection.answers.get(), 45)
 
 
 def _fail(*_: Any) -> Any:

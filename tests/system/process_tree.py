@@ -40,7 +40,7 @@ def cpu_s(pid: int) -> float:
     return ticks * TICK_S
 
 
-def wait_until_idle(pid: int, *, idle_s: float = 0.3, patience_s: float = 30) -> None:
+def wait_until_idle(pid: int, *, idle_s: float = 0.3, patience_s: float = 60) -> None:
     """Return when the tree has used next to no CPU for ``idle_s``: all is done or held back."""
     deadline = time.monotonic() + patience_s
     used, since = cpu_s(pid), time.monotonic()

@@ -331,7 +331,7 @@ def wait_for(condition: Callable[[], T | None]) -> T:
     return found
 
 
-def ask(port: int | None, path: str | None = None, *, timeout_s: float = 10) -> Any:
+def ask(port: int | None, path: str | None = None, *, timeout_s: float = 45) -> Any:
     """What the module answers: to a GET of ``path``, else of its bundle."""
     assert port is not None
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)

@@ -115,7 +115,7 @@ def packed(message: msgspec.Struct) -> bytes:
     return codec.deflate(codec.encode(message))
 
 
-def wait_for(condition: Callable[[], T], within_s: float = 10.0) -> T:
+def wait_for(condition: Callable[[], T], within_s: float = 45.0) -> T:
     """What ``condition`` says once it is true."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):

@@ -74,7 +74,7 @@ def gaps(box: Outbox, stream: int = 1) -> list[Gap]:
     return [gap for batch in batches(box, stream) for gap in batch.gaps]
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 45.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

@@ -131,7 +131,7 @@ class Front:
         return self.balancer.apply(Balance((service,), threads=2)).how
 
     def ask(
-        self, path: str = "/score", headers: dict[str, str] | None = None, timeout_s: float = 15
+        self, path: str = "/score", headers: dict[str, str] | None = None, timeout_s: float = 45
     ) -> tuple[int, dict[str, Any]]:
         """Status and document of a new connection's one request."""
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)

@@ -108,7 +108,7 @@ def client_files(folder: Path, trusted: trustme.CA, issuer: trustme.CA) -> Path:
     return folder
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Raises AssertionError."""
     deadline = time.monotonic() + timeout_s
     while not is_so():

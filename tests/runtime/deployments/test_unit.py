@@ -51,7 +51,7 @@ class Ticking:
         self.unit, self.now_s = unit, 1000.0
 
     def until(
-        self, ask: Callable[[], object], timeout_s: float = 20.0, passed_s: float = 1.0
+        self, ask: Callable[[], object], timeout_s: float = 60.0, passed_s: float = 1.0
     ) -> None:
         """Ticks, until it is so."""
         deadline = time.monotonic() + timeout_s
@@ -322,7 +322,7 @@ def test_a_database_that_is_locked_for_a_while_loses_nothing_of_a_rollout(
             back = "running: revision 2 was taken back: wrong"
             for expected, then in ((back, [1]), ("running", [2])):
                 made.deployments.update("web", image="adder:2", actor="a")
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 60
                 while (unit.shown, live(made), len(web.states())) != (expected, then, 2):
                     assert time.monotonic() < deadline, unit.shown
                     with contextlib.suppress(WorkspaceBusyError):  # as the controller does
