@@ -14,6 +14,7 @@ import pytest
 pytest_plugins = ["tests.engine", "tests.broker"]
 STRICT = os.environ.get("INFERRY_STRICT") == "1"
 LONG_ID = 32
+LONGEST = ("tests/system/", "tests/runtime/deployments/", "tests/runtime/test_deploy.py")
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -36,6 +37,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whoever runs beside others (pytest-xdist) begins with what takes longest: a test of a minute
+    that is begun last is waited for by all."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
