@@ -15,7 +15,8 @@ from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.downloads import blob
 from runtime.workspace_service.route import Route
-from runtime.workspace_service.routes.uploads import SentFile, incoming_of
+from runtime.workspace_service.routes.uploads import incoming_of
+from runtime.workspace_service.sent_file import SentFile
 
 MAX_LOG_BYTES = 1024 * 1024
 """Of one answer."""
