@@ -174,7 +174,7 @@ class ExecStream:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         response: Any = getattr(self._raw, "_response", self._raw)
-        for each in (self._raw, response):
+        for each in (self._raw, response, self._socket):
             with suppress(Exception):  # of what has ended, many kinds
                 each.close()
 
