@@ -13,7 +13,20 @@ models.py, images.py, ...   each attribute's methods, with the signatures of its
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from runtime.remote.place import Place, is_url, parse_place
-from runtime.remote.workspace import RemoteWorkspace
+
+if TYPE_CHECKING:
+    from runtime.remote.workspace import RemoteWorkspace
 
 __all__ = ["Place", "RemoteWorkspace", "is_url", "parse_place"]
+
+
+def __getattr__(name: str) -> Any:
+    """A training script that only wants to know what a URL means does not load all the routes."""
+    if name == "RemoteWorkspace":
+        from runtime.remote.workspace import RemoteWorkspace
+
+        return RemoteWorkspace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
