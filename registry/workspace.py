@@ -12,6 +12,7 @@ from typing import Self
 
 from registry.activities import Activities
 from registry.aliases import Aliases
+from registry.audit import Audit
 from registry.blobs import BlobStore, disk_error
 from registry.cache_purge import purge_caches
 from registry.clock import Clock, utc_now
@@ -52,6 +53,7 @@ class Workspace:
         self.datastores = Datastores(self._paths, self._database, clock)
         self.tracking = Tracking(self._paths, self._database, self._store)
         self.lineage = Lineage(self._database)
+        self.audit = Audit(self._database, clock)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -41,7 +42,8 @@ def list_activities(
     kind: str | None, running: bool, limit: int, output: str, workspace_dir: str | None
 ) -> None:
     """List the activities, the newest first."""
-    found = _activities(workspace_dir).list(kind=kind, running_only=running, limit=limit)
+    with _activities(workspace_dir) as activities:
+        found = activities.list(kind=kind, running_only=running, limit=limit)
     rows = [record(item) for item in found]
     if output != "json":
         rows = [{**row, "progress": _progress(item)} for row, item in zip(rows, found, strict=True)]
@@ -54,7 +56,9 @@ def list_activities(
 @workspace_option
 def show(ref: str, output: str, workspace_dir: str | None) -> None:
     """Show all that is known of an activity."""
-    print_record(record(_activities(workspace_dir).get(ref)), output)
+    with _activities(workspace_dir) as activities:
+        found = activities.get(ref)
+    print_record(record(found), output)
 
 
 @activity.command()
@@ -62,7 +66,8 @@ def show(ref: str, output: str, workspace_dir: str | None) -> None:
 @workspace_option
 def log(ref: str, workspace_dir: str | None) -> None:
     """Print what an activity said so far."""
-    said = _activities(workspace_dir).log(ref).decode(errors="replace")
+    with _activities(workspace_dir) as activities:
+        said = activities.log(ref).decode(errors="replace")
     if said:
         click.echo(printable_lines(said))
 
@@ -72,7 +77,8 @@ def log(ref: str, workspace_dir: str | None) -> None:
 @workspace_option
 def cancel(ref: str, workspace_dir: str | None) -> None:
     """Ask for the end of an activity; it ends at the next point where it can."""
-    found = _activities(workspace_dir).cancel(ref)
+    with _activities(workspace_dir) as activities:
+        found = activities.cancel(ref)
     click.echo(f"Asked for the end of {found.id}; see inferry activity show {found.id}")
 
 
@@ -88,10 +94,11 @@ def watch(ctx: click.Context, ref: str, output: str, workspace_dir: str | None) 
     change and each line of the log."""
     viewer = _JsonViewer() if output == "json" else _Viewer()
     try:
-        for found, lines in follow(_activities(workspace_dir), ref):
-            for line in lines:
-                viewer.line(line)
-            viewer.change(found)
+        with _activities(workspace_dir) as activities:
+            for found, lines in follow(activities, ref):
+                for line in lines:
+                    viewer.line(line)
+                viewer.change(found)
     finally:
         viewer.close()
     if found.state != "succeeded":
@@ -176,6 +183,7 @@ def _progress(item: Activity) -> str:
     return amount(item.done, item.total)
 
 
-def _activities(workspace_dir: str | None) -> Activities:
+@contextmanager
+def _activities(workspace_dir: str | None) -> Iterator[Activities]:
     with open_workspace(workspace_dir) as workspace:
-        return workspace.activities
+        yield workspace.activities

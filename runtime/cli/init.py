@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from runtime.cli.workspace import DEFAULT_NAME
+from runtime.cli.workspace import DEFAULT_NAME, is_url
+from runtime.errors import BadValueError
 
 
 @click.command()
@@ -26,6 +27,8 @@ def init(directory: Path | None, base: str | None) -> None:
     other commands find from any folder below."""
     from registry import Workspace
 
+    if directory is None and is_url(os.environ.get("INFERRY_WORKSPACE")):
+        raise BadValueError("$INFERRY_WORKSPACE is a service's URL; name the folder to make")
     target = directory or Path(os.environ.get("INFERRY_WORKSPACE") or DEFAULT_NAME)
     with Workspace.init(target, base=base):
         click.echo(f"Workspace {target.resolve()}")

@@ -23,6 +23,7 @@ from runtime.cli.text import one_line
 
 COMMANDS = {
     "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
+    "audit": ("runtime.cli.audit:audit", "See who changed what through the service."),
     "backup": ("runtime.cli.backup:backup", "Back up the workspace while it is in use."),
     "bench": ("runtime.cli.bench:bench", "Test a deployment or server under load."),
     "datastore": (
@@ -42,6 +43,8 @@ COMMANDS = {
     "fpga": ("runtime.cli.fpga:fpga", "Compile models for an FPGA, and try them without one."),
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
     "init": ("runtime.cli.init:init", "Make a workspace."),
+    "login": ("runtime.cli.login:login", "Keep a token for a service."),
+    "logout": ("runtime.cli.login:logout", "Forget the token for a service."),
     "model": ("runtime.cli.model:model", "Register models and look after them."),
     "pipeline": (
         "runtime.cli.pipeline:pipeline",
@@ -61,6 +64,7 @@ COMMANDS = {
     "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
     "target": ("runtime.cli.target:target", "Name the places where deployments run."),
     "up": ("runtime.cli.up:up", "Keep the deployments of a workspace as they are declared."),
+    "whoami": ("runtime.cli.login:whoami", "Say whom a service takes you for."),
 }
 
 

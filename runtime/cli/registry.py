@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.output import output_option, print_record, print_records
-from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.cli.registry_formats import formats
+from runtime.cli.workspace import is_url, open_workspace, workspace_option
+from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
-    from registry.distribution import Distribution
-    from registry.distribution.tokens import Role, Token
+    from registry.distribution.tokens import Role, Token, Tokens
+    from runtime.remote.upkeep import RemoteTokens
 
 DAY_S = 86_400.0
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -52,6 +56,12 @@ def registry() -> None:
     show_default=True,
     help="At once, idle ones too; more are answered 503.",
 )
+@click.option(
+    "--allow-internal",
+    is_flag=True,
+    help="Contributors may send it to addresses that are not public, by the base of an image or a"
+    " Dockerfile.",
+)
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
 @click.option(
     "--workspace",
@@ -70,6 +80,7 @@ def serve(
     insecure_http: bool,
     public_host: tuple[str, ...],
     max_connections: int,
+    allow_internal: bool,
     access_log: bool,
     workspaces: tuple[str, ...],
 ) -> None:
@@ -94,7 +105,12 @@ def serve(
     if not workspaces:
         with open_workspace(None) as found:
             workspaces = (str(found.root),)
-    run(read_roots(workspaces), config, click.echo)
+    if any(is_url(given) for given in workspaces):
+        raise BadValueError("a service serves folders of its machine, and no other service")
+    run(read_roots(workspaces), config, click.echo, allows_internal=allow_internal)
+
+
+registry.add_command(formats)
 
 
 @registry.group()
@@ -131,7 +147,8 @@ def create(
     if expires_days is not None and not math.isfinite(expires_days):
         raise click.UsageError("--expires-days must be a number of days")
     lifetime_s = None if expires_days is None else expires_days * DAY_S
-    secret = _distribution(workspace_dir).tokens.create(name, role, lifetime_s)
+    with _tokens(workspace_dir) as tokens:
+        secret = tokens.create(name, role, lifetime_s)
     if output == "json":
         print_record({"name": name, "role": role, "token": secret}, output)
     else:
@@ -143,7 +160,8 @@ def create(
 @workspace_option
 def list_(output: str, workspace_dir: str | None) -> None:
     """List tokens, without their secrets."""
-    records = [_record(token) for token in _distribution(workspace_dir).tokens.list()]
+    with _tokens(workspace_dir) as tokens:
+        records = [_record(token) for token in tokens.list()]
     print_records(records, ["name", "role", "created_at", "expires_at", "revoked_at"], output)
 
 
@@ -152,15 +170,24 @@ def list_(output: str, workspace_dir: str | None) -> None:
 @workspace_option
 def revoke(name: str, workspace_dir: str | None) -> None:
     """Make a token useless, at once."""
-    _distribution(workspace_dir).tokens.revoke(name)
+    with _tokens(workspace_dir) as tokens:
+        tokens.revoke(name)
     click.echo(f"Revoked {name}")
 
 
-def _distribution(workspace_dir: str | None) -> Distribution:
+@contextmanager
+def _tokens(workspace_dir: str | None) -> Iterator[Tokens | RemoteTokens]:
+    """Those of a folder, or of a service, whose owners have them."""
+    if is_url(workspace_dir):
+        from runtime.remote import RemoteWorkspace
+
+        with RemoteWorkspace(str(workspace_dir)) as remote:
+            yield remote.tokens
+        return
     with open_workspace(workspace_dir) as workspace:
         from registry.distribution import Distribution
 
-        return Distribution.open(workspace.root)
+        yield Distribution.open(workspace.root).tokens
 
 
 def _record(token: Token) -> dict[str, str | None]:

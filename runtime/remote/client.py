@@ -34,7 +34,7 @@ from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import error_of
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.routes import TABLE
-from runtime.workspace_service.routes.workspaces import ServiceInfo, info
+from runtime.workspace_service.routes.workspaces import ServiceInfo, info, workspace_info
 from runtime.workspace_service.table import API, path_of
 
 CA, PLAIN = "INFERRY_CA", "INFERRY_INSECURE_HTTP"
@@ -93,14 +93,16 @@ class ServiceClient:
             raise BadValueError(f"${CA}: {error}") from None
 
     @classmethod
-    def of_user(cls, url: str, environment: Mapping[str, str]) -> ServiceClient:
-        """With the token and the authority that the environment and the user's files have. Raises
-        BadValueError."""
+    def of_user(
+        cls, url: str, environment: Mapping[str, str], *, token: str | None = None
+    ) -> ServiceClient:
+        """With the authority, and the token if none is given, that the environment and the user's
+        files have. Raises BadValueError."""
         place = parse_place(url)
         ca = environment.get(CA)
         return cls(
             place,
-            token=token_for(place, environment),
+            token=token_for(place, environment) if token is None else token,
             ca_file=Path(ca) if ca else None,
             may_be_plain=environment.get(PLAIN) == "1",
         )
@@ -128,6 +130,11 @@ class ServiceClient:
     def info(self) -> ServiceInfo:
         """What the service is, and whom it takes us for."""
         return self.ask(info)
+
+    def checked_info(self) -> ServiceInfo:
+        """The same; the token is good for this workspace, and there is such a one. Raises
+        ServiceError."""
+        return self.ask(workspace_info)
 
     def ask(
         self, function: Callable[Concatenate[Call, P], T], *args: P.args, **given: P.kwargs
@@ -191,6 +198,13 @@ class ServiceClient:
                 yield response
             finally:
                 response.close()
+
+    def read(self, function: Callable[..., Any], given: Mapping[str, object]) -> bytes:
+        """The bytes that a GET answers with, where it is no document; not many."""
+        route = _ROUTES[function]
+        return self._tried(
+            "GET", self._path(route, given), is_safe=True, params=_query(route, given)
+        ).content
 
     def _decoded(self, route: Route, response: Answer) -> Any:
         if route.answer is type(None):

@@ -35,6 +35,7 @@ class RemoteModels:
         properties: Mapping[str, str] | None = None,
         description: str = "",
         run: str | None = None,
+        allow_pickle: bool = False,
         on_progress: Progress | None = None,
     ) -> Model:
         """As Models.register: what the service does not have is uploaded first. The same again goes
@@ -50,6 +51,7 @@ class RemoteModels:
                 properties=dict(properties or {}),
                 description=description,
                 run=run,
+                allow_pickle=allow_pickle,
             )
 
         try:

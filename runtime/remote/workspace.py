@@ -12,9 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
+from registry.records import PurgeReport
 from runtime.errors import BadValueError
+from runtime.remote.activities import RemoteActivities
 from runtime.remote.client import ServiceClient
+from runtime.remote.datastores import RemoteDatastores
+from runtime.remote.deployments import RemoteDeployments
+from runtime.remote.images import RemoteImages
 from runtime.remote.models import RemoteAliases, RemoteModels
+from runtime.remote.targets import RemoteTargets
+from runtime.remote.tracking import RemoteTracking
+from runtime.remote.upkeep import RemoteAudit, RemoteLineage, RemoteSettings, RemoteTokens
+from runtime.workspace_service.routes import upkeep
 
 
 class RemoteWorkspace:
@@ -51,6 +60,66 @@ class RemoteWorkspace:
     def aliases(self) -> RemoteAliases:
         """As Workspace.aliases."""
         return RemoteAliases(self.client)
+
+    @cached_property
+    def images(self) -> RemoteImages:
+        """As Workspace.images."""
+        return RemoteImages(self.client)
+
+    @cached_property
+    def activities(self) -> RemoteActivities:
+        """As Workspace.activities."""
+        return RemoteActivities(self.client)
+
+    @cached_property
+    def lineage(self) -> RemoteLineage:
+        """As Workspace.lineage."""
+        return RemoteLineage(self.client)
+
+    @cached_property
+    def settings(self) -> RemoteSettings:
+        """As Workspace.settings."""
+        return RemoteSettings(self.client)
+
+    @cached_property
+    def tokens(self) -> RemoteTokens:
+        """Who may come in."""
+        return RemoteTokens(self.client)
+
+    @cached_property
+    def audit(self) -> RemoteAudit:
+        """Who changed what."""
+        return RemoteAudit(self.client)
+
+    def purge(self, *, dry_run: bool = False) -> PurgeReport:
+        """As Workspace.purge."""
+        return self.client.ask(upkeep.purge, dry_run=dry_run)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Of this user, for what is fetched to be used here."""
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(home) / "inferry"
+
+    @cached_property
+    def tracking(self) -> RemoteTracking:
+        """As Workspace.tracking."""
+        return RemoteTracking(self.client)
+
+    @cached_property
+    def deployments(self) -> RemoteDeployments:
+        """As Workspace.deployments."""
+        return RemoteDeployments(self.client)
+
+    @cached_property
+    def targets(self) -> RemoteTargets:
+        """As Workspace.targets."""
+        return RemoteTargets(self.client)
+
+    @cached_property
+    def datastores(self) -> RemoteDatastores:
+        """As Workspace.datastores."""
+        return RemoteDatastores(self.client)
 
     def _is_elsewhere(self) -> NoReturn:
         raise BadValueError(

@@ -12,10 +12,17 @@ from runtime.workspace_service.service import ServiceApp, print_line
 from runtime.workspace_service.site import Site
 
 
-def serve(roots: dict[str, Path], config: ServiceConfig, say: Callable[[str], None]) -> None:
-    """Serve the workspaces, by name, until SIGTERM or SIGINT; then finish what is under way. Raises
-    BadValueError when it must not or cannot listen there, and NoWorkspaceError."""
-    site = Site(roots)
+def serve(
+    roots: dict[str, Path],
+    config: ServiceConfig,
+    say: Callable[[str], None],
+    *,
+    allows_internal: bool = False,
+) -> None:
+    """Serve the workspaces, by name, until SIGTERM or SIGINT; then finish what is under way.
+    ``allows_internal``: see Site. Raises BadValueError when it must not or cannot listen there, and
+    NoWorkspaceError."""
+    site = Site(roots, allows_internal=allows_internal)
     app = ServiceApp(site, config, print_line if config.has_access_log else None)
     try:
         serve_app(

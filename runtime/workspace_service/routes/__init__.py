@@ -25,6 +25,7 @@ from runtime.workspace_service.table import Table
 TABLE = Table(
     of_service=workspaces.ROUTES,
     of_workspace=(
+        *workspaces.OF_WORKSPACE,
         *models.ROUTES,
         *images.ROUTES,
         *uploads.ROUTES,

@@ -29,4 +29,10 @@ def info(call: Call) -> ServiceInfo:
     )
 
 
+def workspace_info(call: Call) -> ServiceInfo:
+    """Say the same, of who asks for this workspace."""
+    return info(call)
+
+
 ROUTES = (Route("GET", "/info", "service.info", "reader", info),)
+OF_WORKSPACE = (Route("GET", "/info", "workspace.info", "reader", workspace_info),)

@@ -45,8 +45,9 @@ def serving(roots: Mapping[str, Path]) -> Iterator[Served]:
     for root in roots.values():
         Workspace.init(root, base="none")
     site = Site(roots)
+    app = ServiceApp(site, ServiceConfig())
     config = uvicorn.Config(
-        ServiceApp(site, ServiceConfig()),
+        app,
         host="127.0.0.1",
         port=0,
         loop="asyncio",
@@ -68,6 +69,7 @@ def serving(roots: Mapping[str, Path]) -> Iterator[Served]:
         server.should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+        app.close()
 
 
 def _port(server: uvicorn.Server) -> int:

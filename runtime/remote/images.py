@@ -1,0 +1,245 @@
+"""Images of a workspace elsewhere.
+
+One is made there, of files that are uploaded. What takes one out (push, export, unpack, verify) is
+done here, with its blobs and with this user's passwords: the service connects to nobody for it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from registry import image_transfer, tree
+from registry.activities import Activity, OnChange
+from registry.base.reference import Layout, RootArchive, parse_base
+from registry.errors import CancelledError, ImageFailedError, InvalidSourceError, NotFoundError
+from registry.images import made, unpack_image
+from registry.records import Image
+from registry.settings import NO_BASE
+from registry.source import read_code
+from registry.trust import Verified
+from runtime.errors import BadValueError
+from runtime.remote.activities import RemoteActivities
+from runtime.remote.client import ServiceClient
+from runtime.remote.image_store import FetchedStore
+from runtime.remote.transfers import Progress, Transfers
+from runtime.workspace_service.routes import images as routes
+from runtime.workspace_service.sent_file import SentFile
+
+if TYPE_CHECKING:
+    from registry.remote.pushing import PushReport
+
+Found = list[Image]
+
+
+class RemoteImages:
+    """As registry.images.Images."""
+
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+        self._transfers = Transfers(client)
+        self._activities = RemoteActivities(client)
+
+    def create(
+        self,
+        name: str,
+        *,
+        models: Sequence[str],
+        script: Path | str | None = None,
+        source: Path | str | None = None,
+        requirements: Path | str | None = None,
+        conda: Path | str | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        max_batch: int | None = None,
+        base: str | None = None,
+        platform: str | None = None,
+        dockerfile: Path | str | None = None,
+        wheelhouse: Path | str | None = None,
+        sample: Path | str | None = None,
+        golden: Path | str | None = None,
+        pull: bool = False,
+        relock: bool = False,
+        proof: bool = True,
+        only_public: bool = False,
+        on_change: OnChange | None = None,
+    ) -> Image:
+        """As Images.create; the base ``docker:NAME`` is one of the service's engine, and what is
+        asked ``only_public`` is what the service's operator said."""
+        path, code = self._code(script, source)
+        base, base_file = self._base(base)
+        begun = self._client.ask(
+            routes.create,
+            name=name,
+            models=tuple(models),
+            script=path,
+            source=code,
+            requirements=self._file(requirements),
+            conda=self._file(conda),
+            dockerfile=self._file(dockerfile),
+            wheelhouse=() if wheelhouse is None else self._wheels(Path(wheelhouse)),
+            sample=self._file(sample),
+            golden=self._file(golden),
+            base=base,
+            base_file=base_file,
+            tags=dict(tags or {}),
+            description=description,
+            max_batch=max_batch,
+            platform=platform,
+            pull=pull,
+            relock=relock,
+            proof=proof,
+        )
+        ended = self._activities.followed(begun, on_change)
+        if ended.state == "cancelled":
+            raise CancelledError(ended.cause or "cancelled on request")
+        if ended.state == "failed":
+            raise ImageFailedError(self._cause(ended))
+        return self.get(ended.subject)
+
+    def create_fpga(self, name: str, **_options: Any) -> NoReturn:
+        """It is compiled where the workspace is. Raises BadValueError."""
+        raise BadValueError(
+            "an FPGA image is compiled on the machine of its workspace: run it there, with"
+            " --workspace FOLDER"
+        )
+
+    def list(
+        self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
+    ) -> Found:
+        """As Images.list."""
+        return self._client.ask(routes.list_images, name=name, tags=tuple(tags), latest=latest)
+
+    def get(self, ref: str) -> Image:
+        """As Images.get."""
+        return self._client.ask(routes.get, ref=ref)
+
+    def annotations(self, ref: str) -> dict[str, str]:
+        """As Images.annotations."""
+        return self._client.ask(routes.said, ref=ref)
+
+    def tag(
+        self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
+    ) -> Image:
+        """As Images.tag."""
+        return self._client.ask(routes.tag, ref=ref, set=dict(set or {}), remove=tuple(remove))
+
+    def delete(self, ref: str) -> Image:
+        """As Images.delete."""
+        return self._client.ask(routes.delete, ref=ref)
+
+    def unpack(self, ref: str, target: Path | str) -> Path:
+        """As Images.unpack."""
+        with self._fetched(ref) as (image, store):
+            return unpack_image(store, image, Path(target))
+
+    def push(
+        self,
+        ref: str,
+        target: str,
+        *,
+        insecure: bool = False,
+        ca_file: Path | str | None = None,
+        on_progress: Progress | None = None,
+    ) -> PushReport:
+        """As Images.push, from here: what is not there is fetched and sent on."""
+        with self._fetched(ref) as (image, store):
+            return image_transfer.push(
+                store,
+                image,
+                made(image),
+                target,
+                insecure=insecure,
+                ca_file=None if ca_file is None else Path(ca_file),
+                on_progress=on_progress,
+            )
+
+    def export(
+        self,
+        ref: str,
+        target: Path | str,
+        *,
+        format: Literal["oci", "docker"] = "oci",
+        force: bool = False,
+        on_progress: Progress | None = None,
+    ) -> Path:
+        """As Images.export, to a file or folder here."""
+        with self._fetched(ref) as (image, store):
+            return image_transfer.export(
+                store,
+                image,
+                made(image),
+                Path(target),
+                form=format,
+                force=force,
+                on_progress=on_progress,
+            )
+
+    def verify(self, ref: str, *, keys: Sequence[str] = ()) -> Verified:
+        """As Images.verify: every byte is checked here. Without ``keys`` that of the service is
+        believed."""
+        trusted = list(keys) or [self._client.ask(routes.key)]
+        with self._fetched(ref) as (image, store):
+            return image_transfer.verify(store, store.paths, image, made(image), trusted)
+
+    @contextmanager
+    def _fetched(self, ref: str) -> Iterator[tuple[Image, FetchedStore]]:
+        """The image, and its blobs for as long as the block runs."""
+        image = self.get(ref)
+        made(image)
+        fetch: Callable[[str], Iterator[bytes]] = partial(self._fetch, image.reference)
+        with tempfile.TemporaryDirectory(prefix="inferry-image-") as folder:
+            yield image, FetchedStore(Path(folder), fetch)
+
+    def _fetch(self, ref: str, digest: str) -> Iterator[bytes]:
+        return self._transfers.fetch(routes.download, {"ref": ref, "digest": digest}, digest)
+
+    def _cause(self, ended: Activity) -> str:
+        """The record of the image has all of it, if there was room for a record."""
+        with suppress(NotFoundError):
+            if (cause := self.get(ended.subject).cause) is not None:
+                return cause
+        return ended.cause or "the image was not made"
+
+    def _code(
+        self, script: Path | str | None, source: Path | str | None
+    ) -> tuple[str | None, tuple[SentFile, ...]]:
+        """The script's path among the files that go along, chosen as for an image here."""
+        if script is None:
+            if source is not None:
+                raise InvalidSourceError("a source folder needs a script to start from")
+            return None, ()
+        code = read_code(Path(script), None if source is None else Path(source))
+        return code.script, tuple(self._transfers.send(code.files))
+
+    def _wheels(self, folder: Path) -> tuple[SentFile, ...]:
+        if not folder.is_dir():
+            raise InvalidSourceError(f"the wheelhouse '{folder.name}' is no folder")
+        files = tree.walk(
+            folder, is_wanted=lambda path, is_folder: not is_folder and path.endswith(".whl")
+        )
+        return tuple(self._transfers.send(files))
+
+    def _file(self, path: Path | str | None) -> SentFile | None:
+        if path is None:
+            return None
+        if Path(path).is_dir():
+            raise InvalidSourceError(f"'{path}' is a folder, not a file")
+        return self._transfers.send(tree.walk(Path(path)))[0]
+
+    def _base(self, base: str | None) -> tuple[str | None, SentFile | None]:
+        if base is None or base == NO_BASE:
+            return base, None
+        match parse_base(base):
+            case RootArchive(path):
+                return None, self._file(path)
+            case Layout():
+                raise BadValueError(
+                    "an OCI layout of this machine cannot be the base of an image that a service"
+                    " makes; push it to a registry, or give the tar of its root file system"
+                )
+        return base, None
