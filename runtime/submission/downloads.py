@@ -72,7 +72,7 @@ class Downloads:
 
     def again(self) -> None:
         """The connection is a new one: what was asked for on the old one does not come."""
-        self._close()
+        self._discard()
         self._waiting.extendleft(reversed(self._asked))
         self._asked.clear()
         self.ask_more()
@@ -82,7 +82,7 @@ class Downloads:
         if not self._asked:
             return
         if frame.letter == BEGIN_FRAME:
-            self._close()
+            self._discard()
             self._count += 1
             self._place = self._folder / str(self._count)
             self._file = self._place.open("xb")
@@ -94,13 +94,14 @@ class Downloads:
             self.ask_more()
 
     def close(self) -> None:
-        """What is half done is left."""
-        self._close()
+        """What is half done goes."""
+        self._discard()
 
     def _end(self, item: _Item, error: str | None) -> None:
         job = item.job
         if self._file is None or error is not None:
             job.failed[item.key] = error or "it did not come"
+            self._discard()
         else:
             size = self._file.tell()
             job.found[item.key] = SourceFile(self._place.name, self._folder, size)
@@ -112,6 +113,11 @@ class Downloads:
             finally:
                 for file in job.found.values():
                     (file.root / file.path).unlink(missing_ok=True)
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            self._place.unlink(missing_ok=True)
+        self._close()
 
     def _close(self) -> None:
         if self._file is not None:

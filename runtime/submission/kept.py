@@ -238,6 +238,7 @@ class Kept:
                 tags=wanted["tags"],
                 properties=wanted["properties"],
                 description=wanted["description"] or "",
+                allow_pickle=facts.get("allow_pickle") is True,
             )
 
 

@@ -37,7 +37,6 @@ sys.dont_write_bytecode = True
 from runtime.submitted.main import main
 main(HERE)
 """
-CODE_ZIP, CLIENT_ZIP = "code.zip", "client.zip"
 PACKAGES = ("runtime/submitted", "runtime/tracking", "registry/tracking")
 MODULES = (
     "runtime/__init__.py",

@@ -27,8 +27,9 @@ from runtime.submission.following import Following, Outcome
 from runtime.submission.kept import Kept, Said
 from runtime.submission.opening import check_fits, open_place
 from runtime.submission.order import input_variables, order_of, passed_variables
-from runtime.submission.package import CLIENT_ZIP, CODE_ZIP, client_zip, package
+from runtime.submission.package import client_zip, package
 from runtime.submission.places.port import Place
+from runtime.submitted.layout import CLIENT_ZIP, CODE_ZIP
 from runtime.tracking import environment
 
 Inputs = Mapping[str, Mapping[str, SourceFile]]

@@ -27,6 +27,8 @@ ORDER, LOG, STATE, LEASE = "order.json", "log", "state.json", "lease"
 ALIVE, HEARD = "alive", "heard"
 CODE, CLIENT, AZUREML, RUN = "code", "client", "azureml", "run"
 INPUTS, OUTPUTS = "inputs", "outputs"
+CODE_ZIP, CLIENT_ZIP = "code.zip", "client.zip"
+"""For Spark's executors."""
 JOURNAL, FILES, ANSWERS, CANCEL = "journal", "files", "answers", "cancel"
 """Below RUN."""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from registry.deployments import Target
 from runtime.submission.config import SparkConfig
 from runtime.submission.errors import PlaceError
-from runtime.submission.package import CLIENT_ZIP, CODE_ZIP
 from runtime.submission.places.local import TRAITS, LocalPlace
 from runtime.submission.places.port import Traits
+from runtime.submitted.layout import CLIENT_ZIP, CODE_ZIP
 
 MASTER = "local[*]"
 PROGRAM = "spark-submit"
