@@ -115,7 +115,7 @@ def test_a_collector_that_does_not_answer_holds_nobody_up(
                 assert running.score(GOOD).json() == GOOD_ANSWER
             stopped = time.monotonic()
         assert running.process.returncode == 0
-        assert time.monotonic() - stopped < 10
+        assert time.monotonic() - stopped < 30
 
 
 def test_a_server_without_the_packages_says_what_to_install(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.runtime.balance.load import Load, Result, wait_until
 pytestmark = pytest.mark.slow
 
 KEY = "k" * 40
-HEARD_S = 0.1
+HEARD_S = 0.3
 """Until HAProxy has heard of the end of a connection, on a busy machine."""
 
 
