@@ -162,8 +162,9 @@ def _go(
     output: str,
 ) -> None:
     from runtime.pipelines.errors import PipelineFailedError
-    from runtime.pipelines.here import drive, raise_if_failed
+    from runtime.pipelines.here import check_resumable, drive, raise_if_failed
 
+    check_resumable(workspace, run)
     if detach:
         _detach(workspace, run, parallel, no_reuse)
         click.echo(f"{run.reference} goes on in the background; see inferry pipeline show"
@@ -186,21 +187,19 @@ def _go(
 
 def _detach(workspace: Workspace, run: RunRecord, parallel: int | None, no_reuse: bool) -> None:
     """In a session of its own, which no terminal ends. What happens is in the run's log."""
-    from runtime.pipelines.here import check_resumable
-
-    check_resumable(workspace, run)
     command = [sys.executable, "-m", "runtime.cli.main", "pipeline", "resume", run.id]
     command += ["--workspace", str(workspace.root)]
     command += [] if parallel is None else ["--parallel", str(parallel)]
     command += ["--no-reuse"] if no_reuse else []
-    subprocess.Popen(
-        command,
+    subprocess.run(
+        ["/bin/sh", "-c", '"$@" &', "sh", *command],  # a shell that ends leaves no child of ours
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd="/",
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=True,
     )
 
 

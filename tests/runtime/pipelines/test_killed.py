@@ -40,6 +40,7 @@ def test_a_killed_runner_loses_no_finished_step_and_repeats_none(tmp_path: Path)
         ), kill
         for earlier, later in (("before", "between"), ("between", "after")):
             assert kill[earlier].items() <= kill[later].items(), kill
-        assert (kill["models"], kill["images"]) == (["m:1"], ["i:1"]), kill
-        assert kill["lineage"] == ["model m:1", "image i:1"], kill
+        (image,) = kill["images"]  # one, though a version number may be left out
+        assert kill["models"] == ["m:1"], kill
+        assert kill["lineage"] == ["model m:1", f"image {image}"], kill
     assert any(0 < len(kill["before"]) < 5 for kill in resumed)
