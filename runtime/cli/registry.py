@@ -19,6 +19,7 @@ from runtime.errors import BadValueError
 if TYPE_CHECKING:
     from registry.distribution.tokens import Role, Token, Tokens
     from runtime.remote.upkeep import RemoteTokens
+    from runtime.workspace_service.service import MakePart
 
 DAY_S = 86_400.0
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -107,7 +108,25 @@ def serve(
             workspaces = (str(found.root),)
     if any(is_url(given) for given in workspaces):
         raise BadValueError("a service serves folders of its machine, and no other service")
-    run(read_roots(workspaces), config, click.echo, allows_internal=allow_internal)
+    run(
+        read_roots(workspaces),
+        config,
+        click.echo,
+        allows_internal=allow_internal,
+        portal=_portal(),
+    )
+
+
+def _portal() -> MakePart | None:
+    """The pages at /ui; None where their extra is not installed."""
+    try:
+        from runtime.portal.app import PortalApp
+    except ModuleNotFoundError as error:
+        if error.name not in ("jinja2", "markupsafe"):
+            raise
+        click.echo("There are no pages at /ui: install inferry[portal]", err=True)
+        return None
+    return PortalApp
 
 
 registry.add_command(formats)

@@ -8,7 +8,7 @@ from pathlib import Path
 from registry.distribution import Distribution
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.server import serve as serve_app
-from runtime.workspace_service.service import ServiceApp, print_line
+from runtime.workspace_service.service import MakePart, ServiceApp, print_line
 from runtime.workspace_service.site import Site
 
 
@@ -18,12 +18,14 @@ def serve(
     say: Callable[[str], None],
     *,
     allows_internal: bool = False,
+    portal: MakePart | None = None,
 ) -> None:
     """Serve the workspaces, by name, until SIGTERM or SIGINT; then finish what is under way.
-    ``allows_internal``: see Site. Raises BadValueError when it must not or cannot listen there, and
-    NoWorkspaceError."""
+    ``allows_internal``: see Site; ``portal``: see ServiceApp. Raises BadValueError when it must not
+    or cannot listen there, and NoWorkspaceError."""
     site = Site(roots, allows_internal=allows_internal)
-    app = ServiceApp(site, config, print_line if config.has_access_log else None)
+    log = print_line if config.has_access_log else None
+    app = ServiceApp(site, config, log, portal=portal)
     try:
         serve_app(
             app,

@@ -13,6 +13,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,10 +30,31 @@ from runtime.workspace_service.site import Site
 Log = Callable[[str], None]
 
 
-class ServiceApp:
-    """Serves one site; ``log`` gets a line for each answer."""
+class Part(Protocol):
+    """An ASGI application that can end."""
 
-    def __init__(self, site: Site, config: ServiceConfig, log: Log | None = None) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    def close(self) -> None:
+        """Nothing is asked for any more."""
+
+
+MakePart = Callable[[Site, ServiceConfig], Part]
+
+
+class ServiceApp:
+    """Serves one site; ``log`` gets a line for each answer. ``portal`` makes what answers at /ui:
+    runtime/portal stands on this package, so whoever has both brings it along; None: there are no
+    pages."""
+
+    def __init__(
+        self,
+        site: Site,
+        config: ServiceConfig,
+        log: Log | None = None,
+        *,
+        portal: MakePart | None = None,
+    ) -> None:
         self._site = site
         self._log = log
         self._registries: Mapping[str, ASGIApp] = {
@@ -41,6 +63,7 @@ class ServiceApp:
         }
         self._api = ApiApp(site, config, TABLE)
         self._mlflow = MlflowDoor(site, config)
+        self._portal = None if portal is None else portal(site, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -63,6 +86,8 @@ class ServiceApp:
 
     def _part(self, scope: Scope) -> ASGIApp:
         path = str(scope["path"])
+        if self._portal is not None and (path in ("/", "/ui") or path.startswith("/ui/")):
+            return self._portal
         if path in ("/v2", "/v2/"):
             return self._registries[self._known_to(scope)]
         if path == "/healthz" or path.startswith("/v2/"):
@@ -73,6 +98,8 @@ class ServiceApp:
     def close(self) -> None:
         """Finish what clients were told is kept."""
         self._mlflow.close()
+        if self._portal is not None:
+            self._portal.close()
 
     def _known_to(self, scope: Scope) -> str:
         """``docker login`` asks for no workspace: the first that knows the token may answer."""

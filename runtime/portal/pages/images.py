@@ -1,0 +1,73 @@
+"""Images: what they are made of, how they were built, and who runs them."""
+
+from __future__ import annotations
+
+import shlex
+
+from registry.errors import NotFoundError
+from registry.records import Image
+from runtime.portal.answers import Answer, Commands, Page
+from runtime.portal.ask import Ask
+from runtime.portal.links import linked
+from runtime.portal.paths import url
+from runtime.portal.place import Place
+
+PAGE = 100
+LOG_CHARS = 200_000
+
+
+def images(ask: Ask) -> Answer:
+    """All versions, the newest of each name first."""
+    sought = ask.text("q", limit=200).strip().lower()
+    found = [i for i in reversed(ask.workspace.images.list()) if sought in i.name.lower()]
+    found.sort(key=lambda image: image.name)
+    start = ask.number("from", 0, 0, 10**9)
+    return Page(
+        "images.html",
+        "Images",
+        {
+            "images": found[start : start + PAGE],
+            "sought": sought,
+            "count": len(found),
+            "later": start + PAGE if len(found) > start + PAGE else None,
+            "earlier": max(0, start - PAGE) if start else None,
+        },
+        section="images",
+        commands=Commands("inferry image list", "Workspace.open(folder).images.list()"),
+    )
+
+
+def image(ask: Ask) -> Answer:
+    """One version."""
+    found = of_path(ask)
+    lines = ask.workspace.lineage.of_image(found.reference)
+    return Page(
+        "image.html",
+        found.reference,
+        {
+            "image": found,
+            "layers": found.details.layers,
+            "layers_bytes": sum(layer.size_bytes for layer in found.details.layers),
+            "lock": (found.details.lock or "").splitlines()[:2000],
+            "log": found.log[-LOG_CHARS:],
+            "came_from": linked(ask, lines.came_from),
+            "used_by": linked(ask, lines.used_by),
+        },
+        section="images",
+        trail=(("Images", url("images", workspace=ask.workspace_name)),),
+        commands=Commands(
+            f"inferry image show {shlex.quote(found.reference)}",
+            f"Workspace.open(folder).images.get({found.reference!r})",
+        ),
+    )
+
+
+def of_path(ask: Ask) -> Image:
+    """The image that the path names. Raises NotFoundError."""
+    name, version = ask.arguments["name"], ask.arguments["version"]
+    if not (version.isascii() and version.isdigit() and len(version) < 10):
+        raise NotFoundError("there is no such version of the image")
+    return ask.workspace.images.get(f"{name}:{version}")
+
+
+PLACES = (Place("GET", "images", "reader", images), Place("GET", "image", "reader", image))

@@ -1,0 +1,61 @@
+"""Models: their names, and the versions of one."""
+
+from __future__ import annotations
+
+import shlex
+
+from registry.errors import NotFoundError
+from runtime.portal.answers import Answer, Commands, Page
+from runtime.portal.ask import Ask
+from runtime.portal.paths import url
+from runtime.portal.place import Place
+
+PAGE = 100
+
+
+def models(ask: Ask) -> Answer:
+    """The newest version of each name."""
+    sought = ask.text("q", limit=200).strip().lower()
+    found = [m for m in ask.workspace.models.list(latest=True) if sought in m.name.lower()]
+    start = ask.number("from", 0, 0, 10**9)
+    return Page(
+        "models.html",
+        "Models",
+        {
+            "models": found[start : start + PAGE],
+            "sought": sought,
+            "count": len(found),
+            "later": start + PAGE if len(found) > start + PAGE else None,
+            "earlier": max(0, start - PAGE) if start else None,
+        },
+        section="models",
+        commands=Commands(
+            "inferry model list --latest", "Workspace.open(folder).models.list(latest=True)"
+        ),
+    )
+
+
+def model(ask: Ask) -> Answer:
+    """All versions of one name."""
+    name = ask.arguments["name"]
+    found = ask.workspace.model_names.get(name)
+    if not found.versions:
+        raise NotFoundError(f"the model {name} has no version yet")
+    return Page(
+        "model.html",
+        name,
+        {
+            "found": found,
+            "versions": [*reversed(found.versions)][:500],
+            "history": ask.workspace.aliases.history(name)[-50:][::-1],
+        },
+        section="models",
+        trail=(("Models", url("models", workspace=ask.workspace_name)),),
+        commands=Commands(
+            f"inferry model list {shlex.quote(name)}",
+            f"Workspace.open(folder).models.list(name={name!r})",
+        ),
+    )
+
+
+PLACES = (Place("GET", "models", "reader", models), Place("GET", "model", "reader", model))

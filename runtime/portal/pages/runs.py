@@ -1,0 +1,244 @@
+"""One run: what it measured, what it was given, what it wrote, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from registry.errors import InvalidNameError, NotFoundError
+from registry.tracking import RunRecord, RunValue
+from runtime.portal.answers import Answer, Commands, Go, Page, Part
+from runtime.portal.ask import Ask
+from runtime.portal.chart import POINTS, Line, chart, points_of
+from runtime.portal.links import linked
+from runtime.portal.paths import url
+from runtime.portal.place import Place
+
+CHARTS = 12
+LOG_BYTES = 24 * 1024
+FILES = 500
+CHILDREN = 200
+VALUES = 20
+ROWS = 100
+CELL_CHARS = 200
+
+
+def run(ask: Ask) -> Answer:
+    """All of one."""
+    tracking = ask.workspace.tracking
+    found = tracking.runs.get(ask.arguments["id"])
+    lines = ask.workspace.lineage.of_run(found.id)
+    files = tracking.files.list(found.id)
+    children = tracking.runs.children(found.id)
+    parent = None
+    if found.parent is not None:
+        parent = _get(ask, found.parent)
+    start = ask.number("charts", 0, 0, 10**6)
+    keys = sorted(found.metrics)
+    values = tracking.metrics.values(found.id)
+    return Page(
+        "run.html",
+        found.reference,
+        {
+            "run": found,
+            "parent": parent,
+            "charts": _charts(ask, found, keys[start : start + CHARTS]),
+            "charts_from": start,
+            "charts_shown": CHARTS,
+            "metrics": [found.metrics[key] for key in keys],
+            "values": [shown_value(value) for value in values[:VALUES]],
+            "values_left": max(0, len(values) - VALUES),
+            "files": files[:FILES],
+            "files_left": max(0, len(files) - FILES),
+            "size_bytes": sum(file.size_bytes for file in files),
+            "children": children[:CHILDREN],
+            "children_left": max(0, len(children) - CHILDREN),
+            "used_by": linked(ask, lines.used_by),
+            "ref": ask.arguments["id"],
+            **_live_values(ask, found),
+        },
+        section="experiments",
+        trail=(
+            ("Experiments", url("experiments", workspace=ask.workspace_name)),
+            (
+                found.experiment,
+                url("experiment", workspace=ask.workspace_name, id=found.experiment_id),
+            ),
+        ),
+        commands=Commands(
+            f"inferry run show {shlex.quote(found.reference)}", f"Run.get({found.reference!r})"
+        ),
+    )
+
+
+def live(ask: Ask) -> Answer:
+    """What changes while it runs: its state, its latest values, the end of its log."""
+    found = ask.workspace.tracking.runs.get(ask.arguments["id"])
+    return Part("run_live.html", _live_values(ask, found), is_over=found.has_ended)
+
+
+def log(ask: Ask) -> Answer:
+    """The whole log, as text."""
+    from runtime.portal.answers import File
+
+    tracking = ask.workspace.tracking
+    found = tracking.runs.get(ask.arguments["id"])
+    data = tracking.log(found.id)
+    return File(f"{found.experiment}-{found.number}.log", len(data), iter([data]))
+
+
+def environment(ask: Ask) -> Answer:
+    """What was installed where it ran."""
+    tracking = ask.workspace.tracking
+    found = tracking.runs.get(ask.arguments["id"])
+    text = None if found.environment is None else tracking.runs.environment(found.environment)
+    if text is None:
+        raise NotFoundError(f"the run {found.reference} has no environment")
+    document = json.loads(text)
+    return Page(
+        "run_environment.html",
+        "Environment",
+        {"run": found, "document": document if isinstance(document, dict) else {"": document}},
+        section="experiments",
+        trail=(
+            ("Experiments", url("experiments", workspace=ask.workspace_name)),
+            (found.reference, url("run", workspace=ask.workspace_name, id=found.id)),
+        ),
+        commands=Commands(
+            f"inferry run show {shlex.quote(found.reference)} --environment",
+            f"Run.get({found.reference!r}).record.environment",
+        ),
+    )
+
+
+def tag(ask: Ask) -> Answer:
+    """Set one tag, or remove one."""
+    found = ask.workspace.tracking.runs.get(ask.arguments["id"])
+    remove = ask.form.get("remove", ())
+    key = ask.text("key", limit=500).strip()
+    if not key and not remove:
+        raise InvalidNameError("a tag needs a name")
+    ask.workspace.tracking.runs.tag(
+        found.id, set={key: ask.text("value")} if key else {}, remove=list(remove)
+    )
+    return _back(ask, found, "tagged")
+
+
+def cancel(ask: Ask) -> Answer:
+    """Ask for its end."""
+    found = ask.workspace.tracking.runs.cancel(ask.arguments["id"])
+    return _back(ask, found, "cancelling")
+
+
+def delete(ask: Ask) -> Answer:
+    """Hide it."""
+    return _back(ask, ask.workspace.tracking.runs.delete(ask.arguments["id"]), "deleted")
+
+
+def restore(ask: Ask) -> Answer:
+    """Show it again."""
+    return _back(ask, ask.workspace.tracking.runs.restore(ask.arguments["id"]), "restored")
+
+
+def shown_value(value: RunValue) -> dict[str, Any]:
+    """A value that is no number, as a table where it is one, else as text."""
+    try:
+        document = json.loads(value.document)
+    except (ValueError, RecursionError):
+        document = value.document
+    made: dict[str, Any] = {"key": value.key, "kind": value.kind, "at_ms": value.at_ms}
+    made |= {"columns": None, "rows": [], "left": 0, "text": "", "picture": ""}
+    if value.kind == "image" and isinstance(document, dict):
+        return {**made, "picture": str(document.get("artifact") or document.get("path") or "")}
+    table = _table(value.kind, document)
+    if table is None:
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        return {**made, "text": text[:20_000]}
+    columns, rows = table
+    return {
+        **made,
+        "columns": [_cell(each) for each in columns],
+        "rows": [[_cell(each) for each in row] for row in rows[:ROWS]],
+        "left": max(0, len(rows) - ROWS),
+    }
+
+
+def _table(kind: str, document: Any) -> tuple[list[Any], list[list[Any]]] | None:
+    """Columns and rows."""
+    if kind == "confusion_matrix" and isinstance(document, dict):
+        data = document.get("data", {})
+        labels, matrix = data.get("class_labels"), data.get("matrix")
+        if isinstance(labels, list) and isinstance(matrix, list):
+            rows = [[label, *row] for label, row in zip(labels, matrix, strict=False)]
+            return ["true \\ predicted", *labels], rows
+    if kind == "list" and isinstance(document, list):
+        return ["number", "value"], [[number, each] for number, each in enumerate(document)]
+    if kind in ("row", "table") and isinstance(document, dict):
+        columns = {
+            key: each if isinstance(each, list) else [each] for key, each in document.items()
+        }
+        most = max((len(each) for each in columns.values()), default=0)
+        rows = [
+            [each[number] if number < len(each) else "" for each in columns.values()]
+            for number in range(min(most, 100_000))
+        ]
+        return [*columns], rows
+    return None
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= CELL_CHARS else f"{text[: CELL_CHARS - 1]}…"
+
+
+def _charts(ask: Ask, found: RunRecord, keys: list[str]) -> list[dict[str, Any]]:
+    metrics = ask.workspace.tracking.metrics
+    made = []
+    for key in keys:
+        metric = found.metrics[key]
+        if metric.count < 2:
+            continue
+        dots = points_of(metrics.chart(found.id, key, POINTS))
+        made.append({"key": key, "drawing": chart([Line(key, dots)], title=key), "metric": metric})
+    return made
+
+
+def _live_values(ask: Ask, found: RunRecord) -> dict[str, Any]:
+    data = ask.workspace.tracking.log(found.id)
+    tail = data[-LOG_BYTES:].decode(errors="replace")
+    if len(data) > LOG_BYTES:
+        tail = tail.partition("\n")[2]
+    end = ask.now_s * 1000 if found.ended_ms is None else found.ended_ms
+    return {
+        "run": found,
+        "workspace": ask.workspace_name,
+        "tail": tail,
+        "is_cut": len(data) > LOG_BYTES,
+        "log_bytes": len(data),
+        "lasted_s": int(max(0, end - found.started_ms)) / 1000,
+        "latest": [found.metrics[key] for key in sorted(found.metrics)[:CHARTS]],
+    }
+
+
+def _get(ask: Ask, id: str) -> RunRecord | None:
+    try:
+        return ask.workspace.tracking.runs.get(id)
+    except NotFoundError:
+        return None
+
+
+def _back(ask: Ask, found: RunRecord, note: str) -> Go:
+    return Go(url("run", workspace=ask.workspace_name, id=found.id), note)
+
+
+PLACES = (
+    Place("GET", "run", "reader", run),
+    Place("GET", "run.live", "reader", live, is_live=True),
+    Place("GET", "run.log", "reader", log),
+    Place("GET", "run.environment", "reader", environment),
+    Place("POST", "run.tag", "contributor", tag),
+    Place("POST", "run.cancel", "contributor", cancel),
+    Place("POST", "run.delete", "contributor", delete),
+    Place("POST", "run.restore", "contributor", restore),
+)
