@@ -16,16 +16,25 @@ import msgspec
 from registry.blobs import file_chunks
 from registry.tree import SourceFile
 from runtime.pipelines.port import Done
-from runtime.pipelines.steps import AnyStep, ImageStep, RegisterStep, ScriptStep, Source
+from runtime.pipelines.steps import (
+    FILES,
+    AnyStep,
+    ImageStep,
+    RegisterStep,
+    ScriptStep,
+    Source,
+)
 
 VERSION = 1
 HOW = ("name", "needs", "retries", "reuse")
 """Fields that say how it is run, not what it does."""
+WHERE = ("folder", "inputs", "files", *FILES["image"])
+"""Fields that say where something is; what it is, is among the facts or what it gets."""
 
 
 def key_of(step: AnyStep, facts: Any, before: Mapping[str, Done]) -> str:
     """``before``: what the steps that it needs left."""
-    written = {k: v for k, v in msgspec.to_builtins(step).items() if k not in HOW}
+    written = {k: v for k, v in msgspec.to_builtins(step).items() if k not in (*HOW, *WHERE)}
     document = {
         "version": VERSION,
         "kind": step.kind,
