@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -28,16 +28,21 @@ from registry.errors import (
     WorkspaceDamagedError,
 )
 from registry.folders import added_files, new_folder, write_file
+from registry.formats import FormatReport, check_formats
 from registry.model_origins import Origin
 from registry.names import Reference
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
 from registry.records import Model, Signature, StoredFile
+from registry.settings import Settings
 from registry.tracking import run_rows
+from registry.tree import SourceFile, shown
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
 Found = list[Model]
+PICKLE = "inferry.pickle"
+"""The property of a model that has files which can run code: which, and what they are."""
 
 
 class Models:
@@ -60,19 +65,24 @@ class Models:
         properties: Mapping[str, str] | None = None,
         description: str = "",
         run: str | None = None,
+        allow_pickle: bool = False,
         on_progress: Progress | None = None,
     ) -> Model:
         """Store the file or folder ``path`` as the next version of ``name``. ``run`` is the id of
         the run that made it, which then cannot be removed for good while the model is there.
+        ``allow_pickle``: files that can run code when they are opened are taken, and the model says
+        so in the property PICKLE; without it they are refused (registry/formats), unless the
+        workspace allows them.
 
         Nothing is recorded before all of it is stored, so a failure leaves nothing, and a crash no
         half model, only blobs that purge frees. Raises InvalidNameError, InvalidSourceError,
         StoreFullError."""
         checked = _checked(name, tags, properties, description)
         files = tree.walk(Path(path))
+        self._check_formats(files, allow_pickle)  # before gigabytes are copied
         with publishing(self._paths, self._database, self._store) as store:
             stored = _store_files(store, files, on_progress)
-            return self._record(store, checked, stored, run, None)
+            return self._record(store, checked, stored, run, None, allow_pickle)
 
     def register_stored(
         self,
@@ -84,6 +94,7 @@ class Models:
         description: str = "",
         run: str | None = None,
         origin: Origin | None = None,
+        allow_pickle: bool = False,
     ) -> Model:
         """As ``register``, of files that the workspace's store has already, such as a run's: no
         byte is copied, and each is verified. Raises DamagedBlobError, too."""
@@ -95,7 +106,7 @@ class Models:
                 if not store.renew(digest):
                     raise DamagedBlobError(digest)
             stored = tuple(sorted(files, key=lambda file: file.path))
-            return self._record(store, checked, stored, run, origin)
+            return self._record(store, checked, stored, run, origin, allow_pickle)
 
     def _record(
         self,
@@ -104,8 +115,11 @@ class Models:
         stored: tuple[StoredFile, ...],
         run: str | None,
         origin: Origin | None,
+        allow_pickle: bool,
     ) -> Model:
         """Files that are in the store, as the next version."""
+        blobs = [(file.path, self._paths.blob(file.digest)) for file in stored]
+        new = _with_code(new, self._check_formats(blobs, allow_pickle))
         signature, entry = self._read_onnx(stored)
         digest = _store_manifest(store, stored)
         with self._database.write() as connection:
@@ -255,6 +269,16 @@ class Models:
             connection.execute("DELETE FROM model_versions WHERE name = ? AND version = ?", key)
         return model
 
+    def _check_formats(
+        self, files: Iterable[SourceFile | tuple[str, Path]], allow_pickle: bool
+    ) -> FormatReport:
+        policy = Settings(self._database).formats
+        return check_formats(
+            files,
+            allow_pickle=allow_pickle or policy.allows_pickle,
+            refuse_unknown=not policy.allows_unknown,
+        )
+
     def _read_onnx(self, files: Sequence[StoredFile]) -> tuple[Signature | None, str | None]:
         """Checks every .onnx file; the signature and path of the only one."""
         siblings = {file.path for file in files}
@@ -277,6 +301,14 @@ class _New:
     tags: Mapping[str, str]
     properties: Mapping[str, str]
     description: str
+
+
+def _with_code(new: _New, report: FormatReport) -> _New:
+    if not report.code:
+        return new
+    said = "; ".join(f"{shown(path)}: {why}" for path, why in report.code)
+    said = said if len(said) <= names.MAX_VALUE_CHARS else f"{said[: names.MAX_VALUE_CHARS - 3]}..."
+    return replace(new, properties={**new.properties, PICKLE: said})
 
 
 def _checked(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from registry import names
 from registry.database import Database
 from registry.errors import InvalidNameError
@@ -10,6 +12,15 @@ DEFAULT_BASE = "python:3.11-slim"
 NO_BASE = "none"
 """The base of an image that is a bundle only: ``inferry serve`` runs it, no container engine."""
 MAX_REFERENCE_CHARS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FormatPolicy:
+    """Which files models may have (registry/formats): whether any that can run code, without a word
+    each time, and whether any of no known format."""
+
+    allows_pickle: bool = False
+    allows_unknown: bool = True
 
 
 class Settings:
@@ -35,4 +46,28 @@ class Settings:
                 "INSERT INTO settings (key, value) VALUES ('base', ?)"
                 " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 (reference,),
+            )
+
+    @property
+    def formats(self) -> FormatPolicy:
+        """Which files models may have."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT key, value FROM settings WHERE key IN ('formats.pickle', 'formats.unknown')"
+            ).fetchall()
+        found = {row["key"]: row["value"] == "allow" for row in rows}
+        default = FormatPolicy()
+        return FormatPolicy(
+            found.get("formats.pickle", default.allows_pickle),
+            found.get("formats.unknown", default.allows_unknown),
+        )
+
+    def set_formats(self, policy: FormatPolicy) -> None:
+        """For models that are registered from now on."""
+        wanted = {"pickle": policy.allows_pickle, "unknown": policy.allows_unknown}
+        with self._database.write() as connection:
+            connection.executemany(
+                "INSERT INTO settings (key, value) VALUES (?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [(f"formats.{name}", "allow" if is_ else "refuse") for name, is_ in wanted.items()],
             )

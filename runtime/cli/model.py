@@ -41,6 +41,11 @@ def model() -> None:
     help="Can never change; may repeat.",
 )
 @click.option("--description", default="", help="What it is, for people.")
+@click.option(
+    "--allow-pickle",
+    is_flag=True,
+    help="Also files that can run code when they are opened; the model says so from then on.",
+)
 @output_option
 @workspace_option
 def register(
@@ -49,6 +54,7 @@ def register(
     tags: tuple[str, ...],
     properties: tuple[str, ...],
     description: str,
+    allow_pickle: bool,
     output: str,
     workspace_dir: str | None,
 ) -> None:
@@ -60,6 +66,7 @@ def register(
             tags=pairs(tags, "tag"),
             properties=pairs(properties, "property"),
             description=description,
+            allow_pickle=allow_pickle,
             on_progress=shown,
         )
         lines = workspace.lineage.of_model(made.reference)

@@ -30,6 +30,8 @@ from runtime.mlflow_service.requests import (
     pairs,
 )
 
+ALLOW_PICKLE = "inferry.allow_pickle"
+"""The tag with which a client takes files that can run code."""
 PAGE = 10_000
 MAX_PAGE = 200_000
 ATTRIBUTES: Attributes = {
@@ -87,6 +89,7 @@ def create(desk: Desk, asked: VersionCreate) -> Json:
         description=asked.description or "",
         run=run,
         origin=Origin(asked.source, desk.who, now_ms(), logged),
+        allow_pickle=ALLOW_PICKLE in pairs(asked.tags),  # MLflow's API has no other word for it
     )
     return _answer(desk, made.name, made.version)
 

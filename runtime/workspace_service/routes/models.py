@@ -40,12 +40,19 @@ def register(
     properties: dict[str, str] | None = None,
     description: str = "",
     run: str | None = None,
+    allow_pickle: bool = False,
 ) -> Model:
     """Register files that were uploaded as the next version of a model."""
     incoming = incoming_of(call)
     stored = incoming.stored(call.actor, [(file.path, file.digest) for file in files])
     made = call.workspace.models.register_stored(
-        stored, name=name, tags=tags, properties=properties, description=description, run=run
+        stored,
+        name=name,
+        tags=tags,
+        properties=properties,
+        description=description,
+        run=run,
+        allow_pickle=allow_pickle,
     )
     incoming.release(call.actor, {file.digest for file in stored})
     return made

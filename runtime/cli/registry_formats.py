@@ -1,0 +1,47 @@
+"""``inferry registry formats``: which files models may have."""
+
+from __future__ import annotations
+
+import click
+
+from runtime.cli.output import output_option, print_record
+from runtime.cli.workspace import is_url, open_workspace, workspace_option
+from runtime.errors import BadValueError
+
+_KINDS = click.Choice(["pickle", "unknown"])
+
+
+@click.command()
+@click.option("--allow", "allowed", type=_KINDS, multiple=True, help="From now on; may repeat.")
+@click.option("--refuse", "refused", type=_KINDS, multiple=True, help="From now on; may repeat.")
+@output_option
+@workspace_option
+def formats(
+    allowed: tuple[str, ...], refused: tuple[str, ...], output: str, workspace_dir: str | None
+) -> None:
+    """See or change which files models may have.
+
+    ``pickle``: files that can run code when they are opened; refused unless --allow-pickle is said
+    each time. ``unknown``: files of no format that is known; allowed."""
+    from registry.settings import FormatPolicy
+
+    if set(allowed) & set(refused):
+        raise click.UsageError("one of them is to be allowed and refused")
+    if is_url(workspace_dir):
+        raise BadValueError("only the owner of the folder changes that; run it where that is")
+    with open_workspace(workspace_dir) as workspace:
+        before = workspace.settings.formats
+        policy = FormatPolicy(
+            allows_pickle=_wanted("pickle", allowed, refused, before.allows_pickle),
+            allows_unknown=_wanted("unknown", allowed, refused, before.allows_unknown),
+        )
+        if policy != before:
+            workspace.settings.set_formats(policy)
+    words = {True: "allowed", False: "refused"}
+    print_record(
+        {"pickle": words[policy.allows_pickle], "unknown": words[policy.allows_unknown]}, output
+    )
+
+
+def _wanted(kind: str, allowed: tuple[str, ...], refused: tuple[str, ...], before: bool) -> bool:
+    return kind in allowed or (before and kind not in refused)

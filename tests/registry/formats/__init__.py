@@ -1,0 +1,1 @@
+"""Which files models may have."""
