@@ -1,5 +1,5 @@
-"""The port behind a run: who keeps what it says. A local workspace (local.py), or nobody
-(offline.py, which prints it).
+"""The port behind a run: who keeps what it says. A workspace on this machine (local.py), one behind
+a service (remote.py), a journal (journal.py), or nobody (offline.py, which prints it).
 
 Each method raises an error of ``AWAY`` where the keeper is away for now, and other RegistryErrors
 where the script asked for what cannot be.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from registry.errors import (
     NoWorkspaceError,
@@ -19,6 +19,7 @@ from registry.errors import (
 )
 from registry.tracking import Point, RunRecord, Status, Value
 from registry.tree import SourceFile
+from runtime.errors import ServiceError
 
 Pairs = Literal["param", "tag", "property"]
 AWAY = (
@@ -26,6 +27,7 @@ AWAY = (
     WorkspaceBusyError,
     WorkspaceDamagedError,
     NoWorkspaceError,
+    ServiceError,
     OSError,
 )
 """The workspace is away or its disk is: no fault of the script, and no reason to end it."""
@@ -84,4 +86,22 @@ class Keeper(Protocol):
 
     def end(self, status: Status, cause: str | None, ended_ms: int) -> None:
         """How it ended. A run that is not this process's own is left as it is."""
+        ...
+
+
+Batch = tuple[Sequence[Point], Sequence[Value]]
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """A keeper that may be away for a while, after which it takes what was held for it."""
+
+    end_wait_s: float
+    """How long the end of a script waits for it."""
+
+    def leave(
+        self, batches: Sequence[Batch], status: Status, cause: str | None, ended_ms: int
+    ) -> str | None:
+        """The end, instead of ``end``; ``batches`` could not be written. Where all that it does
+        not take now is kept, in words; None: it took everything."""
         ...

@@ -8,8 +8,9 @@
         run.register_model("digits", "outputs/model.onnx")
 
 A run lives in the workspace that is named, else in $INFERRY_WORKSPACE, else in the nearest .inferry
-folder. Where there is none, or it cannot be written, the run is printed and the script goes on,
-unless ``allow_offline`` is False. A mistake in a call (a name that is not allowed, a param that
+folder. It may be a service's URL: while that is away, what the run says is held. Where there is no
+workspace, or it cannot be written, the run is printed and the script goes on, unless
+``allow_offline`` is False. A mistake in a call (a name that is not allowed, a param that
 changes) raises in any case.
 """
 
@@ -20,6 +21,7 @@ import io
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +34,8 @@ from registry.tracking import RunRecord, Status, Value, words
 from registry.tree import SourceFile
 from runtime.tracking import outputs, pictures, sources, values
 from runtime.tracking.clock import RunClock
-from runtime.tracking.keeper import AWAY, Keeper, Pairs
+from runtime.tracking.keeper import AWAY, Keeper, Pairs, Patient
+from runtime.tracking.spool import Spool
 from runtime.tracking.starting import (
     context_keeper,
     known_keeper,
@@ -46,6 +49,7 @@ from runtime.tracking.writer import Writer
 
 OUTPUTS = "outputs"
 END_TIMEOUT_S = 60.0
+END_RETRY_S = 0.5
 FLUSH_TIMEOUT_S = 300.0
 MAX_CAUSE_CHARS = 500
 
@@ -100,7 +104,13 @@ class Run:
         self._outputs = None if folder is None else Path(folder).absolute()
         self._before = {} if self._outputs is None else outputs.look(self._outputs)
         self.experiment = keeper.experiment
-        self._writer = Writer(keeper.write, first=keeper.describe, beat=self._beat, say=say)
+        self._writer = Writer(
+            keeper.write,
+            first=keeper.describe,
+            beat=self._beat,
+            say=say,
+            spool=Spool(lambda: None) if isinstance(keeper, Patient) else None,
+        )
         self._writer.start()
         _open_runs.add(self)
 
@@ -136,11 +146,11 @@ class Run:
     ) -> list[RunRecord]:
         """The newest runs, or those that the filter names, such as ``metrics.loss < 0.1``, with
         their params, tags and latest metrics. Raises InvalidNameError, NotFoundError."""
-        tracking = tracking_at(workspace)
-        found = None if experiment is None else [tracking.experiments.get(experiment).id]
-        page = tracking.runs.search(
-            experiments=found, filter=filter, order_by=order_by, limit=limit
-        )
+        with tracking_at(workspace) as tracking:
+            found = None if experiment is None else [tracking.experiments.get(experiment).id]
+            page = tracking.runs.search(
+                experiments=found, filter=filter, order_by=order_by, limit=limit
+            )
         return list(page.runs)
 
     @property
@@ -312,12 +322,20 @@ class Run:
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
         description: str = "",
+        allow_pickle: bool = False,
     ) -> Any:
         """Register a file or folder as the next version of a model, which says that it comes from
         this run; ``model_path`` is on this machine, or one of the run's files, and by default
-        ``outputs``. Returns the registry's Model; None of an offline run."""
+        ``outputs``. ``allow_pickle``: also files that can run code when they are opened. Returns
+        the registry's Model; None of an offline run."""
         given = OUTPUTS if model_path is None else str(model_path)
-        facts = {"tags": tags, "properties": properties, "description": description}
+        facts: dict[str, Any] = {
+            "tags": tags,
+            "properties": properties,
+            "description": description,
+        }
+        if allow_pickle:
+            facts["allow_pickle"] = True
         if Path(given).exists() or self.is_offline:
             return self._keeper.register_model(model_name, Path(given), facts)
         place = words.check_folder(given)
@@ -357,6 +375,8 @@ class Run:
         _open_runs.discard(self)
         ended_ms = self._clock()
         is_whole = self._collect() if self._outputs is not None else True
+        if isinstance(self._keeper, Patient):
+            return self._leave(self._keeper, status, cause, ended_ms) and is_whole
         if not self._writer.close(END_TIMEOUT_S):
             is_whole = False
             say(f"{self._writer.lost} logged values of run {self.id} are lost")
@@ -370,6 +390,27 @@ class Run:
         if not is_whole and not self._allow_offline and self._writer.error is not None:
             raise self._writer.error
         return is_whole
+
+    def _leave(self, keeper: Patient, status: Status, cause: str | None, ended_ms: int) -> bool:
+        """As ``end``, of a keeper that may be away."""
+        began = time.monotonic()
+        while not self._writer.flush(max(0.0, began + END_TIMEOUT_S - time.monotonic())):
+            is_away = self._writer.error is not None
+            if time.monotonic() - began >= (keeper.end_wait_s if is_away else END_TIMEOUT_S):
+                break
+            time.sleep(END_RETRY_S)
+        lost = self._writer.lost
+        left = [] if self._writer.close(END_RETRY_S) else self._writer.left()
+        where = keeper.leave(left, status, cause, ended_ms)
+        if lost:
+            say(f"{lost} logged values of run {self.id} are lost")
+        if where is not None:
+            count = sum(len(points) + len(values) for points, values in left)
+            what = f"{count} logged values" if count else "the end"
+            say(f"{what} of run {self.id} could not be sent, {where}")
+        if where is not None and not self._allow_offline and self._writer.error is not None:
+            raise self._writer.error
+        return where is None and not lost
 
     def complete(self) -> bool:
         """It succeeded."""

@@ -1,9 +1,12 @@
-"""Where a run begins: in a workspace, as the run that a script was submitted as, or offline."""
+"""Where a run begins: in a workspace here or behind a URL, as the run that a script was submitted
+as, or offline."""
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry.errors import NotFoundError
@@ -28,6 +31,11 @@ def new_keeper(
     try:
         if workspace is None and given.run is not None and given.journal is not None:
             return _of_submitted(open_journal(given.journal, given.run, say), name)
+        url = _url(workspace or given.workspace)
+        if url is not None:
+            return _at_service(
+                url, experiment, name, None if workspace else given.run, allow_offline
+            )
         tracking = open_tracking(workspace or given.workspace)
         if given.run is None or workspace is not None:
             return begin(tracking, experiment, name), True
@@ -50,6 +58,8 @@ def context_keeper(allow_offline: bool) -> Keeper:
         keeper: Keeper
         if given.journal is not None:
             keeper = open_journal(given.journal, given.run, say)
+        elif (url := _url(given.workspace)) is not None:
+            keeper = _attached_at(url, given.run)
         else:
             keeper = attach(open_tracking(given.workspace), given.run)
     except AWAY as error:
@@ -62,12 +72,21 @@ def context_keeper(allow_offline: bool) -> Keeper:
 
 def known_keeper(ref: str, workspace: Path | str | None) -> Keeper:
     """Of a run that is there. Raises NotFoundError."""
-    return attach(tracking_at(workspace), ref)
+    if (url := _url(workspace or context().workspace)) is not None:
+        return _attached_at(url, ref)
+    return attach(open_tracking(workspace or context().workspace), ref)
 
 
-def tracking_at(workspace: Path | str | None) -> Tracking:
+@contextmanager
+def tracking_at(workspace: Path | str | None) -> Iterator[Tracking]:
     """That of this workspace, else of the one that the environment names, else of the nearest."""
-    return open_tracking(workspace or context().workspace)
+    if (url := _url(workspace or context().workspace)) is not None:
+        from runtime.tracking.remote import open_remote
+
+        with open_remote(url) as found:
+            yield found.tracking
+        return
+    yield open_tracking(workspace or context().workspace)
 
 
 def offline(experiment: str, name: str = "", why: str | None = None) -> OfflineKeeper:
@@ -94,3 +113,28 @@ def _of_submitted(keeper: Keeper, name: str) -> tuple[Keeper, bool]:
         _attached.add(keeper.id)
         return keeper, False
     return keeper.child(name, RunClock()()), True
+
+
+def _url(workspace: Path | str | None) -> str | None:
+    """Of a service; None for a folder."""
+    text = str(workspace)
+    return text if text.lower().startswith(("http://", "https://")) else None
+
+
+def _at_service(
+    url: str, experiment: str, name: str, run: str | None, allow_offline: bool
+) -> tuple[Keeper, bool]:
+    from runtime.tracking import remote  # 50 ms that a workspace on this machine does not pay
+    from runtime.tracking.service import Service
+
+    service = Service.of_user(url, os.environ)
+    if run is not None:
+        return _of_submitted(remote.attach(service, run, say), name)
+    return remote.begin(service, experiment, name, say, may_wait=allow_offline), True
+
+
+def _attached_at(url: str, ref: str) -> Keeper:
+    from runtime.tracking import remote
+    from runtime.tracking.service import Service
+
+    return remote.attach(Service.of_user(url, os.environ), ref, say)

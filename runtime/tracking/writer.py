@@ -3,7 +3,8 @@
 A value is safe once ``flush`` or ``close`` returned True: before, it is in this process's memory.
 The queue is bounded. Full, it makes the run wait while writing gets on, for ``patience_s`` at most;
 what then finds no room is lost, counted, and said. Writing that fails is tried again, ever less
-often, and keeps what it has.
+often, and keeps what it has. Where there is a spool, a full queue goes on in a file (spool.py), and
+nobody waits.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from weakref import WeakSet
 
 from registry.errors import ImmutableError
 from registry.tracking import Point, Value
+from runtime.tracking.keeper import Batch
+from runtime.tracking.spool import Item, Spool
 
 Write = Callable[[Sequence[Point], Sequence[Value]], None]
-Item = Point | Value
 CAPACITY = 200_000
 BATCH = 20_000
 WAKE_AT = 2_000
@@ -50,6 +52,7 @@ class Writer:
         every_s: float = EVERY_S,
         beat_s: float = BEAT_S,
         patience_s: float = PATIENCE_S,
+        spool: Spool | None = None,
     ) -> None:
         self._write = write
         self._first = first
@@ -59,6 +62,7 @@ class Writer:
         self._every_s = every_s
         self._beat_s = beat_s
         self._patience_s = patience_s
+        self._spool = spool
         self.lost = 0
         self._changed = threading.Condition(threading.Lock())
         self._queue: deque[Item] = deque()
@@ -72,6 +76,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._is_urgent = False
         self._is_closing = False
+        self._is_given_up = False
         self._is_forked = False
         _writers.add(self)
 
@@ -92,10 +97,15 @@ class Writer:
         with self._changed:
             if self._is_closing:
                 raise ImmutableError("the run has ended; what is logged now cannot be kept")
-            if self._is_full(size) and not self._wait_for_room(size):
+            if self._spool is not None and (self._spool or self._is_full(size)):
+                if not self._spool.put(item):
+                    self._lose()
+                    return False
+            elif self._is_full(size) and not self._wait_for_room(size):
                 return False
-            self._queue.append(item)
-            self._chars += size
+            else:
+                self._queue.append(item)
+                self._chars += size
             self._accepted += 1
             if self._thread is None:
                 self._start()
@@ -141,6 +151,21 @@ class Writer:
         _writers.discard(self)
         return self.lost == 0
 
+    def left(self) -> list[Batch]:
+        """After ``close``: what was not written, in order, the batch first that may have been
+        written without our knowledge. It is somebody else's from now on."""
+        with self._changed:
+            self._is_given_up = True
+            batches = [self._batch]
+            while True:
+                count = min(len(self._queue), BATCH)
+                batches.append([self._queue.popleft() for _ in range(count)])
+                if not batches[-1]:
+                    break
+                self._refill()
+            self._batch = []
+        return [_split(batch) for batch in batches if batch]
+
     @property
     def error(self) -> Exception | None:
         """Why writing fails at present."""
@@ -152,6 +177,8 @@ class Writer:
         self._changed = threading.Condition(threading.Lock())
         self._queue.clear()
         self._batch = []
+        if self._spool is not None:
+            self._spool.forget()
         self._chars = self._accepted = self._written = self._failures = 0
         self._error = self._thread = None
         self._is_urgent = False
@@ -177,17 +204,27 @@ class Writer:
         while self._is_full(size):
             left = deadline - time.monotonic()
             if self._error is not None or left <= 0 or self._thread is None:
-                self.lost += 1
-                if self.lost == 1:
-                    self._say(
-                        "more is logged than can be written: values are lost from now on"
-                        f" ({_reason(self._error)})"
-                    )
+                self._lose()
                 return False
             self._is_urgent = True
             self._changed.notify_all()
             self._changed.wait(left)
         return True
+
+    def _lose(self) -> None:
+        self.lost += 1
+        if self.lost == 1:
+            self._say(
+                "more is logged than can be written: values are lost from now on"
+                f" ({_reason(self._error)})"
+            )
+
+    def _refill(self) -> None:
+        """From the spool, in the order in which they came."""
+        while self._spool and len(self._queue) < BATCH:
+            for item in self._spool.take():
+                self._queue.append(item)
+                self._chars += len(item[3]) if _is_text(item) else 0
 
     def _work(self) -> None:
         with suppress(Exception):
@@ -197,6 +234,8 @@ class Writer:
             with self._changed:
                 if not (self._is_urgent or self._is_closing or len(self._queue) >= WAKE_AT):
                     self._changed.wait(self._pause_s())
+                if self._is_given_up:
+                    return
                 if self._is_closing and not self._queue and not self._batch:
                     return
                 has_failed_at_close = self._is_closing and self._error is not None
@@ -219,6 +258,7 @@ class Writer:
             if not self._batch:
                 count = min(len(self._queue), BATCH)
                 self._batch = [self._queue.popleft() for _ in range(count)]
+                self._refill()
             batch = self._batch
             if not self._queue:
                 self._is_urgent = False
@@ -267,8 +307,9 @@ def _flush_at_end(writer: Writer) -> None:
         util.Finalize(writer, writer.flush, args=(10.0,), exitpriority=10)
 
 
-def _split(batch: Sequence[Item]) -> tuple[list[Point], list[Value]]:
-    points, values = [], []
+def _split(batch: Sequence[Item]) -> Batch:
+    points: list[Point] = []
+    values: list[Value] = []
     for item in batch:
         if _is_text(item):
             values.append(item)
