@@ -60,6 +60,11 @@ class Service:
     def __repr__(self) -> str:
         return f"Service({str(self.place)!r})"
 
+    def __del__(self) -> None:
+        """A run that was only looked at has no end that would do it."""
+        with suppress(Exception):
+            self._hang_up()
+
     @classmethod
     def of_user(cls, url: str, environment: Mapping[str, str]) -> Service:
         """With the token and the authority that the environment and the user's files have. Raises

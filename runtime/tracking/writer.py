@@ -148,6 +148,8 @@ class Writer:
         with self._changed:
             self.lost += self._accepted - self._written
             self._accepted = self._written
+            if self._spool is not None and not self._spool:
+                self._spool.forget()
         _writers.discard(self)
         return self.lost == 0
 
@@ -164,6 +166,8 @@ class Writer:
                     break
                 self._refill()
             self._batch = []
+            if self._spool is not None:
+                self._spool.forget()
         return [_split(batch) for batch in batches if batch]
 
     @property
