@@ -24,7 +24,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from registry.errors import RemoteError
+from registry.errors import InvalidNameError, RemoteError
+from registry.names import check_name
 from registry.remote.failures import trusted
 from runtime.errors import BadValueError, ServiceError
 from runtime.remote.logins import token_for
@@ -234,6 +235,7 @@ class ServiceClient:
         )
 
     def _path(self, route: Route, given: Mapping[str, object]) -> str:
+        _check_path(route, given)
         below = path_of(route, given)
         if route in TABLE.of_service:
             return API + below
@@ -302,6 +304,15 @@ class ServiceClient:
             raise ServiceError(f"{root} cut the connection; try again", is_passing=True) from None
         except httpx.InvalidURL as error:
             raise BadValueError(f"{self.place} is no URL of a service: {error}") from None
+
+
+def _check_path(route: Route, given: Mapping[str, object]) -> None:
+    """What would be another path, or none, is refused as the workspace itself refuses it."""
+    for name in route.path_names:
+        text = str(given[name])
+        if not text or ("/" in text and "{" + name + "}" in route.path):
+            check_name(text.partition(":")[0], f"{route.noun.removesuffix('s')} name")
+            raise InvalidNameError(f"{text!a} is no {name}")
 
 
 def _not_connected(root: str, error: httpx.ConnectError) -> ServiceError:

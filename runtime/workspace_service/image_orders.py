@@ -12,7 +12,7 @@ from pathlib import Path
 
 from registry import Workspace, tree
 from registry.activities import OnChange
-from registry.base.reference import RegistryImage, parse_base, parse_registry_image
+from registry.base.reference import parse_base, parse_registry_image
 from registry.blobs import BlobStore
 from registry.errors import InvalidSourceError
 from registry.folders import write_file
@@ -90,10 +90,10 @@ def check_base(text: str) -> str:
         return text
     image = parse_registry_image(text.removeprefix("docker://"))
     # A file of that name in the folder where the service runs must not become the base.
-    found = parse_base(str(image))
-    if not isinstance(found, RegistryImage):
-        raise InvalidSourceError("the base is no image of a registry")
-    return str(image)
+    for name in (text, str(image)):
+        if parse_base(name) == image:
+            return name
+    raise InvalidSourceError("the base is no image of a registry")
 
 
 def made(

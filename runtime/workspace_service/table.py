@@ -75,6 +75,14 @@ def path_of(route: Route, arguments: Mapping[str, object]) -> str:
     path = route.path
     for name in route.path_names:
         is_deep = "{" + name + ":path}" in path
-        text = quote(str(arguments[name]), safe="/" if is_deep else "")
+        text = "/".join(
+            map(_quoted, str(arguments[name]).split("/") if is_deep else [arguments[name]])
+        )
         path = path.replace("{" + name + (":path" if is_deep else "") + "}", text)
     return path
+
+
+def _quoted(part: object) -> str:
+    """Clients resolve dots of their own accord."""
+    text = quote(str(part), safe="")
+    return text.replace(".", "%2e") if text in (".", "..") else text
