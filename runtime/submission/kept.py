@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ from registry.tracking.words import check_id, check_path
 from registry.tree import SourceFile
 from runtime.submission.downloads import Downloads, Failed, Found
 from runtime.submitted.layout import CODE, FILES, OUTPUTS, RUN
+from runtime.tracking.keeper import AWAY
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_CHILDREN = 10_000
+RETRY_S = 1.0
 OPEN_CAUSE = "the script ended without ending it"
 Say = Callable[[str], None]
 """A line for the run's log."""
@@ -46,14 +50,23 @@ class Kept:
     """Of one submitted run and the child runs that it makes."""
 
     def __init__(
-        self, workspace: Workspace, run: RunRecord, downloads: Downloads, ask: Ask, say: Say
+        self,
+        workspace: Workspace,
+        run: RunRecord,
+        downloads: Downloads,
+        *,
+        ask: Ask,
+        say: Say,
+        patience_s: float,
     ) -> None:
+        """``patience_s``: for a workspace that is away, as while its disk is full."""
         self._workspace = workspace
         self._tracking = workspace.tracking
         self._run = run
         self._downloads = downloads
         self._ask = ask
         self._say = say
+        self._patience_s = patience_s
         self._children: dict[str, Life] = {}
         self._known = {run.id}
         self._rest = b""
@@ -98,7 +111,7 @@ class Kept:
             record = json.loads(line.decode("utf-8", "surrogatepass"))
             run, kind = record["run"], record["kind"]
             if kind == "begin":
-                self._begin(run, record)
+                self._patiently(lambda: self._begin(run, record))
                 return
             if run not in self._known:
                 raise ValueError("of a run that is not known")
@@ -106,7 +119,8 @@ class Kept:
                 self._points.setdefault(run, []).extend(map(_point, record["points"]))
                 return
             self._write_points()
-            _KINDS[kind](self, run, record)
+            keep = _KINDS[kind]
+            self._patiently(lambda: keep(self, run, record))
         except RegistryError as error:
             if not _is_mistake(error):
                 raise
@@ -114,11 +128,29 @@ class Kept:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._say(f"what the script says is left out: {type(error).__name__}: {error}"[:300])
 
+    def _patiently(self, act: Callable[[], object]) -> None:
+        """Again and again while the workspace is away, but for ``patience_s``: the script should
+        not be ended for a disk that is full for a while. What fails has changed nothing."""
+        deadline = time.monotonic() + self._patience_s
+        is_said = False
+        while True:
+            try:
+                act()
+                return
+            except AWAY as error:
+                if time.monotonic() > deadline:
+                    raise
+                if not is_said:
+                    is_said = True
+                    self._say(f"what the script says cannot be kept now: {error}")
+            self._ask({"do": "lease"})
+            time.sleep(RETRY_S)
+
     def _write_points(self) -> None:
         points, self._points = self._points, {}
         for run, each in points.items():
             try:
-                self._tracking.runs.log(run, points=each)
+                self._patiently(partial(self._tracking.runs.log, run, points=each))
             except RegistryError as error:
                 if not _is_mistake(error):
                     raise
@@ -186,7 +218,7 @@ class Kept:
                 self._say(f"left out of the run: {path!a}: {why}")
             try:
                 if found:
-                    self._tracking.files.add(run, found)
+                    self._patiently(lambda: self._tracking.files.add(run, found))
             except RegistryError as error:
                 if not _is_mistake(error):
                     raise
@@ -255,8 +287,6 @@ _KINDS: Mapping[str, Callable[[Kept, str, Mapping[str, Any]], None]] = {
 
 def _is_mistake(error: RegistryError) -> bool:
     """Whether the script asked for what cannot be; else the workspace is away."""
-    from runtime.tracking.keeper import AWAY
-
     return not isinstance(error, AWAY)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from registry import Workspace
 from registry.deployments import Target
@@ -16,7 +19,7 @@ from runtime.submission.places.port import Place
 
 KINDS = ("local", "docker", "ssh", "spark")
 """Kinds of targets that run scripts."""
-RUNS, WORK = "runs", ".work"
+RUNS, WORK, FETCHED = "runs", ".work", ".fetched"
 
 
 def check_fits(config: RunConfig, target: Target) -> None:
@@ -33,6 +36,7 @@ def check_fits(config: RunConfig, target: Target) -> None:
 
 def open_place(workspace: Workspace, config: RunConfig, target: Target, run: str) -> Place:
     """The place of the run with this id; it is reached now. Raises PlaceError."""
+    sweep(workspace)
     match target.kind:
         case "docker":
             from runtime.submission.places.docker import DockerPlace
@@ -43,7 +47,6 @@ def open_place(workspace: Workspace, config: RunConfig, target: Target, run: str
             from runtime.submission.places.ssh import SshPlace
 
             return SshPlace(config, target, run)
-    sweep(workspace)
     folder = workspace.root / RUNS / f"{run}{WORK}"
     if target.kind == "spark":
         from runtime.submission.places.spark import spark_place
@@ -60,9 +63,21 @@ def is_over(workspace: Workspace, run: str) -> bool:
         return False
 
 
+@contextmanager
+def fetched_folder(workspace: Workspace, run: str) -> Iterator[Path]:
+    """For what comes from the target, until it is kept."""
+    folder = workspace.root / RUNS / f"{run}{FETCHED}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sweep(workspace: Workspace) -> None:
-    """Folders of runs here that have ended without removing them: submitter and supervisor were
-    killed at once."""
-    for folder in (workspace.root / RUNS).glob(f"*{WORK}"):
-        if is_over(workspace, folder.name.removesuffix(WORK)):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Folders of runs that have ended without removing them: submitter, and here supervisor too,
+    were killed."""
+    for suffix in (WORK, FETCHED):
+        for folder in (workspace.root / RUNS).glob(f"*{suffix}"):
+            if is_over(workspace, folder.name.removesuffix(suffix)):
+                shutil.rmtree(folder, ignore_errors=True)

@@ -3,16 +3,14 @@ that out. A target needs nothing but Python."""
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from registry.tracking import RunRecord
 from registry.tracking.snapshots import Snapshot, SnapshotFile, Submission
+from runtime.submission.client import client_files, shim_files
 from runtime.submission.places.port import Traits
 from runtime.submitted.layout import (
     ANSWERS,
@@ -27,8 +25,6 @@ from runtime.submitted.layout import (
 )
 from runtime.tracking.journal import CONTEXT
 
-TOP = Path(__file__).resolve().parents[2]
-SHIM = Path(__file__).parent / "shim"
 AGENT = """\
 import os, sys
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -37,21 +33,6 @@ sys.dont_write_bytecode = True
 from runtime.submitted.main import main
 main(HERE)
 """
-PACKAGES = ("runtime/submitted", "runtime/tracking", "registry/tracking")
-MODULES = (
-    "runtime/__init__.py",
-    *(f"registry/{name}.py" for name in ("__init__", "blobs", "database", "errors", "folders")),
-    *(
-        f"registry/{name}.py"
-        for name in ("git_revision", "ignore_file", "ignore_pattern", "leases")
-    ),
-    *(
-        f"registry/{name}.py"
-        for name in ("media_types", "names", "never_packed", "paths", "publishing")
-    ),
-    *(f"registry/{name}.py" for name in ("purge", "records", "selection", "tree")),
-)
-"""What runtime.tracking stands on; a test imports it with nothing else there."""
 Open = Callable[[SnapshotFile], Iterable[bytes]]
 _BLOCK = 512
 
@@ -85,30 +66,6 @@ def package(
         yield from _snapshot(tar, f"{CODE}/{INPUTS}/{name}", snapshot, chunks)
     yield from tar.file(ORDER, json.dumps(order).encode(), mode=0o600)
     yield bytes(2 * _BLOCK)
-
-
-def client_files() -> dict[str, bytes]:
-    """What a script's ``from runtime.tracking import Run`` needs, by path."""
-    found = {path: (TOP / path).read_bytes() for path in MODULES}
-    for package in PACKAGES:
-        for file in sorted((TOP / package).glob("*.py")):
-            found[f"{package}/{file.name}"] = file.read_bytes()
-    return found
-
-
-def shim_files() -> dict[str, bytes]:
-    """azureml.core.Run, by path."""
-    files = sorted((SHIM / "azureml").rglob("*.py"))
-    return {file.relative_to(SHIM).as_posix(): file.read_bytes() for file in files}
-
-
-def client_zip() -> bytes:
-    """The same, for Spark's executors."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in client_files().items():
-            archive.writestr(zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0)), data)
-    return buffer.getvalue()
 
 
 def context_of(run: RunRecord) -> dict[str, Any]:

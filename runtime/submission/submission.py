@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -21,13 +21,14 @@ from registry.tracking.snapshot_folder import MB, FolderFiles, SnapshotLimits, r
 from registry.tracking.words import check_experiment, check_path
 from registry.tree import SourceFile
 from runtime.errors import BadValueError, InferryError
+from runtime.submission.client import client_zip
 from runtime.submission.config import RunConfig
 from runtime.submission.downloads import Downloads
 from runtime.submission.following import Following, Outcome
 from runtime.submission.kept import Kept, Said
-from runtime.submission.opening import check_fits, open_place
+from runtime.submission.opening import check_fits, fetched_folder, open_place
 from runtime.submission.order import input_variables, order_of, passed_variables
-from runtime.submission.package import client_zip, package
+from runtime.submission.package import package
 from runtime.submission.places.port import Place
 from runtime.submitted.layout import CLIENT_ZIP, CODE_ZIP
 from runtime.tracking import environment
@@ -36,6 +37,7 @@ Inputs = Mapping[str, Mapping[str, SourceFile]]
 """By name, and then by path below ``inputs/NAME``."""
 TARGET = "inferry.target"
 """The property that says where a run was."""
+BLOCK_BYTES = 256 * 1024
 LAST_LINES = 3
 MAX_LINE_CHARS = 160
 _SIGNALS = {9: "SIGKILL: out of memory?", 11: "SIGSEGV", 6: "SIGABRT", 15: "SIGTERM"}
@@ -202,9 +204,9 @@ class _Work:
 
     def _counted(self, chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
         done = 0
-        for chunk in chunks:
-            yield chunk
-            done += len(chunk)
+        for block in _blocks(chunks):
+            yield block
+            done += len(block)
             self._progress("Copy", min(done, total), total)
 
     def _progress(self, phase: str, done: int, total: int) -> None:
@@ -224,11 +226,16 @@ class _Work:
             say=self._say,
             patience_s=self.config.patience_s,
         )
-        with tempfile.TemporaryDirectory(
-            prefix=f"{self.run.id}.", dir=self.workspace.root / "runs"
-        ) as folder:
-            downloads = Downloads(Path(folder), following.ask)
-            self._kept = Kept(self.workspace, self.run, downloads, following.ask, self._say)
+        with fetched_folder(self.workspace, self.run.id) as folder:
+            downloads = Downloads(folder, following.ask)
+            self._kept = Kept(
+                self.workspace,
+                self.run,
+                downloads,
+                ask=following.ask,
+                say=self._say,
+                patience_s=self.config.patience_s,
+            )
             following.attach(downloads, self._kept)
             try:
                 return following.run()
@@ -245,6 +252,17 @@ class _Work:
     def _say(self, line: str) -> None:
         self._log.add(f"inferry: {line}")
         self.hearing.note(line)
+
+
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in larger parts: a tar has many small ones."""
+    waiting = bytearray()
+    for chunk in chunks:
+        waiting += chunk
+        if len(waiting) >= BLOCK_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
 
 
 def meaning(outcome: Outcome, said: Said | None, last: list[str]) -> tuple[Status, str | None]:

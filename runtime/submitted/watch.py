@@ -29,11 +29,13 @@ class Watch:
         self._seen: int | None = None
         self._since = time.monotonic()
         self._left = threading.Event()
+        self._is_attached = False
         self._signal: int | None = None
 
     def begin(self, *, is_attached: bool) -> None:
         """``is_attached``: whoever started this process holds the other end of standard input, and
-        the run ends with it."""
+        the run ends with it; one who is just stopped may take as long as it likes."""
+        self._is_attached = is_attached
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -55,13 +57,15 @@ class Watch:
 
     def is_lost(self) -> bool:
         """Whether nobody follows any more."""
+        if self._is_attached:
+            return self._left.is_set()
         try:
             now: int | None = os.stat(self._folder.at(LEASE)).st_mtime_ns
         except OSError:
             now = None
         if now != self._seen:
             self._seen, self._since = now, time.monotonic()
-        return self._left.is_set() or time.monotonic() - self._since > self._patience_s
+        return time.monotonic() - self._since > self._patience_s
 
     def _note(self, number: int, _frame: object) -> None:
         self._signal = number

@@ -11,15 +11,16 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry import Workspace
-from registry.errors import InvalidSourceError, NotFoundError
-from registry.tracking import RunRecord
+from registry.errors import InvalidSourceError, NotFoundError, StoreFullError
+from registry.tracking import RunRecord, Runs
 from registry.tree import SourceFile
 from runtime.errors import BadValueError
-from runtime.submission import make_config, rerun, submit
+from runtime.submission import kept, make_config, rerun, submit
 from tests.runtime.datastores.servers import wait_until
 from tests.runtime.submission.conftest import Submit
 
@@ -417,17 +418,28 @@ def test_the_record_is_json_and_a_failure_is_exit_code_1(
 def test_a_workspace_that_fills_up_meanwhile_is_the_cause_of_the_end(
     run_script: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from registry.errors import StoreFullError
-    from registry.tracking import Runs
-
     def full(*_: object, **__: object) -> None:
         raise StoreFullError("no space is left for the workspace; free some and try again")
 
+    log = Runs.log
     monkeypatch.setattr(Runs, "log", full)
     began = time.monotonic()
     run = run_script(
         "import time\nfrom runtime.tracking import Run\nRun.get_context().log('a', 1)\n"
-        "Run.get_context().flush()\ntime.sleep(600)"
+        "Run.get_context().flush()\ntime.sleep(600)",
+        {"patience_s": 0.1},
     )
     assert (run.status, "no space" in str(run.cause)) == ("failed", True)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 100
+    calls: list[object] = []
+
+    def full_at_first(*given: Any, **named: Any) -> None:
+        calls.append(named)
+        if len(calls) < 3:
+            full()
+        log(*given, **named)
+
+    monkeypatch.setattr(Runs, "log", full_at_first)
+    monkeypatch.setattr(kept, "RETRY_S", 0.01)
+    run = run_script("from runtime.tracking import Run\nRun.get_context().log('a', 1)")
+    assert (run.status, run.metrics["a"].count) == ("finished", 1)

@@ -14,9 +14,10 @@ import pytest
 from registry import Workspace
 from registry.tracking.snapshot_folder import read_folder
 from runtime.errors import BadValueError
+from runtime.submission.client import client_files, shim_files
 from runtime.submission.config import make_config
 from runtime.submission.order import input_variables, order_of, script_argument
-from runtime.submission.package import client_files, package, shim_files
+from runtime.submission.package import package
 from runtime.submission.places.port import Traits
 from tests.engine import ROOT
 
@@ -45,11 +46,8 @@ def test_the_client_stands_on_the_standard_library_alone(tmp_path: Path) -> None
     write_client(tmp_path)
     said = bare(
         tmp_path,
-        "import importlib, json, pathlib, pkgutil, os\n"
-        "import runtime.tracking, registry.tracking, runtime.submitted, azureml.core.run\n"
-        "for package in (registry.tracking, runtime.submitted):\n"
-        "    for each in pkgutil.iter_modules(package.__path__):\n"
-        "        importlib.import_module(f'{package.__name__}.{each.name}')\n"
+        "import json, pathlib, os\n"
+        "import runtime.submitted.main, azureml.core.run\n"
         "os.makedirs('run/files'); os.environ.update(INFERRY_RUN='0' * 32, INFERRY_JOURNAL='run')\n"
         "facts = {'experiment': 'e', 'number': 1, 'name': '', 'started_ms': 0}\n"
         "pathlib.Path('run/context.json').write_text(json.dumps(facts))\n"
