@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from registry import image_transfer, tree
+from registry import tree
 from registry.activities import Activity, OnChange
 from registry.base.reference import Layout, RootArchive, parse_base
 from registry.errors import CancelledError, ImageFailedError, InvalidSourceError, NotFoundError
@@ -21,7 +21,6 @@ from registry.images import made, unpack_image
 from registry.records import Image
 from registry.settings import NO_BASE
 from registry.source import read_code
-from registry.trust import Verified
 from runtime.errors import BadValueError
 from runtime.remote.activities import RemoteActivities
 from runtime.remote.client import ServiceClient
@@ -32,6 +31,7 @@ from runtime.workspace_service.sent_file import SentFile
 
 if TYPE_CHECKING:
     from registry.remote.pushing import PushReport
+    from registry.trust import Verified
 
 Found = list[Image]
 
@@ -147,6 +147,8 @@ class RemoteImages:
         on_progress: Progress | None = None,
     ) -> PushReport:
         """As Images.push, from here: what is not there is fetched and sent on."""
+        from registry import image_transfer  # cryptography: 0.1 s
+
         with self._fetched(ref) as (image, store):
             return image_transfer.push(
                 store,
@@ -168,6 +170,8 @@ class RemoteImages:
         on_progress: Progress | None = None,
     ) -> Path:
         """As Images.export, to a file or folder here."""
+        from registry import image_transfer
+
         with self._fetched(ref) as (image, store):
             return image_transfer.export(
                 store,
@@ -182,6 +186,8 @@ class RemoteImages:
     def verify(self, ref: str, *, keys: Sequence[str] = ()) -> Verified:
         """As Images.verify: every byte is checked here. Without ``keys`` that of the service is
         believed."""
+        from registry import image_transfer
+
         trusted = list(keys) or [self._client.ask(routes.key)]
         with self._fetched(ref) as (image, store):
             return image_transfer.verify(store, store.paths, image, made(image), trusted)

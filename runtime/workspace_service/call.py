@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from runtime.registry_service.request_body import RequestBody
 from runtime.workspace_service.roles import Who
-from runtime.workspace_service.site import Site
 
 if TYPE_CHECKING:
     from registry import Workspace
+    from runtime.workspace_service.site import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,8 @@ from registry.deployments import (
 )
 from registry.deployments.deployments import Slot
 from registry.errors import InvalidNameError
-from runtime.deployments.controller import only_controller
-from runtime.deployments.here import balancer_folder
-from runtime.deployments.logs import logs_of
 from runtime.errors import DeviceCommandError
 from runtime.shadow.counts import Counts
-from runtime.shadow.reading import read_counts
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.roles import allows
@@ -145,6 +141,8 @@ def logs(call: Call, *, name: str, replica: str, lines: int = 100) -> str:
     if not 0 < lines <= MAX_LINES:
         raise InvalidNameError(f"ask for 1 to {MAX_LINES} lines, not {lines}")
     try:
+        from runtime.deployments.logs import logs_of  # 0.2 s that a client does not pay
+
         with logs_of(call.workspace, name) as read:
             return read(replica, lines)
     except EdgeError as error:
@@ -154,11 +152,16 @@ def logs(call: Call, *, name: str, replica: str, lines: int = 100) -> str:
 def shadow_counts(call: Call, *, name: str) -> dict[str, Counts]:
     """Say how the answers of a deployment's shadows compare, by version."""
     call.workspace.deployments.get(name)
+    from runtime.deployments.here import balancer_folder  # 0.8 s that a client does not pay
+    from runtime.shadow.reading import read_counts
+
     return read_counts(balancer_folder(call.workspace.root), name)
 
 
 def has_controller(call: Call) -> bool:
     """Say whether an ``inferry up`` runs beside the service."""
+    from runtime.deployments.controller import only_controller  # 0.2 s
+
     with only_controller(call.workspace.root, wait_s=0) as is_free:
         return not is_free
 

@@ -11,11 +11,9 @@ from registry.errors import NotFoundError
 from registry.lineage import Lines
 from registry.paths import WorkspacePaths
 from registry.records import Image
-from registry.trust import WorkspaceKey
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.downloads import blob
-from runtime.workspace_service.image_orders import ImageFiles, check_base, check_order, made
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.routes.uploads import incoming_of
 from runtime.workspace_service.sent_file import SentFile
@@ -80,6 +78,8 @@ def create(
 ) -> Activity:
     """Make an image of models and uploaded files; the activity says how it goes. ``script`` is one
     of the files of ``source``."""
+    from runtime.workspace_service.image_orders import ImageFiles, check_base, check_order, made
+
     files = ImageFiles(
         script, source, requirements, conda, dockerfile, wheelhouse, sample, golden, base_file
     )
@@ -119,6 +119,8 @@ async def download(call: Call, *, ref: str, digest: str) -> Response:
 
 def key(call: Call) -> str:
     """Give the public key that the workspace's images are signed with."""
+    from registry.trust import WorkspaceKey  # 0.1 s that a client does not pay
+
     folder = WorkspacePaths(call.workspace.root).keys
     if not folder.exists():
         raise NotFoundError("the workspace has no key yet: it has signed nothing")

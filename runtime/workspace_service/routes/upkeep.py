@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from registry.records import PurgeReport
 from runtime.workspace_service.call import Call
-from runtime.workspace_service.image_orders import check_base
 from runtime.workspace_service.route import Route
 
 
@@ -26,6 +25,8 @@ def get_settings(call: Call) -> SettingsRecord:
 
 def set_base(call: Call, *, base: str) -> None:
     """Change what images start from that say nothing else."""
+    from runtime.workspace_service.image_orders import check_base  # 0.1 s
+
     call.workspace.settings.set_base(check_base(base))
 
 
