@@ -36,6 +36,7 @@ MIGRATIONS = (
     "aliases.sql",
     "logged_models.sql",
     "log_batches.sql",
+    "activity_events.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -104,6 +104,13 @@ class Activities:
             raise ImmutableError(f"activity {found.id} has ended already: {found.state}")
         return found
 
+    def settle(self) -> None:
+        """Make it a fact that activities of dead processes have failed, which readers see anyway:
+        for whoever is told of changes."""
+        with self._database.write() as connection:
+            settled = self._settle(connection)
+        self._files.remove_lifelines(settled)
+
     def _begin(self, kind: str, subject: str) -> tuple[Activity, Lifeline]:
         """Within one write transaction, so that nobody sees a row before its lifeline is held, or
         takes a lifeline without a row for one that was left behind."""

@@ -136,6 +136,7 @@ def _missing(made: Path, database: Database) -> tuple[str, ...]:
             *(f"secrets of deployment {row[0]}" for row in connection.execute(_SECRETS)),
             *(f"keys of deployment {row[0]}" for row in connection.execute(_KEYS)),
             *(f"credentials of datastore {row[0]}" for row in connection.execute(_CREDENTIALS)),
+            *(f"secret of activity hook {row[0]}" for row in connection.execute(_HOOKS)),
         ]
         [has_images] = connection.execute("SELECT count(*) FROM image_versions").fetchone()
     lines = []
@@ -150,6 +151,7 @@ def _missing(made: Path, database: Database) -> tuple[str, ...]:
 
 _SECRETS = "SELECT DISTINCT deployment FROM deployment_secrets ORDER BY 1"
 _KEYS = "SELECT DISTINCT deployment FROM deployment_keys ORDER BY 1"
+_HOOKS = "SELECT id FROM activity_hooks ORDER BY 1"
 _CREDENTIALS = "SELECT DISTINCT datastore FROM datastore_secrets ORDER BY 1"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtime.cli.activity_hook import hook
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import PhaseBar, amount, phase_lines
 from runtime.cli.text import printable, printable_lines
@@ -28,6 +29,9 @@ def activity() -> None:
     """See what takes long, follow it, cancel it.
 
     An activity is known by its id, or by as much of its beginning as says which."""
+
+
+activity.add_command(hook)
 
 
 @activity.command("list")
