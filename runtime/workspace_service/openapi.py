@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.table import Table
 
+_NAME = re.compile(r"\{(\w+)\}")
 REFERENCES = "#/components/schemas/{name}"
 ERROR = {
     "type": "object",
@@ -38,11 +40,15 @@ def document(table: Table) -> dict[str, Any]:
         zip(filter(_is_document, table.routes), schemas[len(table.routes) :], strict=True)
     )
     paths: dict[str, dict[str, Any]] = {}
+    templates: dict[str, str] = {}
     for route in table.routes:
         template = table.template(route).replace(":path}", "}")
+        # Of /runs/{id} and /runs/{ref} a document has one, under the name that came first.
+        shown = templates.setdefault(_NAME.sub("{}", template), template)
+        names = dict(zip(_NAME.findall(template), _NAME.findall(shown), strict=True))
         found = _resolved(arguments[route], components)
-        paths.setdefault(template, {})[route.method.lower()] = _operation(
-            table, route, found, answers.get(route)
+        paths.setdefault(shown, {})[route.method.lower()] = _operation(
+            route, found, answers.get(route), names
         )
     return {
         "openapi": "3.1.0",
@@ -68,7 +74,10 @@ def _resolved(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Mappi
 
 
 def _operation(
-    table: Table, route: Route, arguments: Mapping[str, Any], answer: Any
+    route: Route,
+    arguments: Mapping[str, Any],
+    answer: Any,
+    names: Mapping[str, str],
 ) -> dict[str, Any]:
     properties: Mapping[str, Any] = arguments.get("properties", {})
     required = set(arguments.get("required", ()))
@@ -78,7 +87,7 @@ def _operation(
         "summary": route.summary,
         "tags": [route.noun],
         "x-role": route.role,
-        "parameters": list(_parameters(table, route, properties, required, in_query)),
+        "parameters": list(_parameters(route, properties, required, names, in_query)),
         "responses": {**_answered(route, answer), "4XX": _refused(), "5XX": _refused()},
     }
     rest = {name: each for name, each in properties.items() if name not in route.path_names}
@@ -105,13 +114,17 @@ def _operation(
 
 
 def _parameters(
-    table: Table, route: Route, properties: Mapping[str, Any], required: set[str], in_query: bool
+    route: Route,
+    properties: Mapping[str, Any],
+    required: set[str],
+    names: Mapping[str, str],
+    in_query: bool,
 ) -> Iterator[dict[str, Any]]:
-    if route in table.of_workspace:
+    if "workspace" in names:
         yield {"name": "workspace", "in": "path", "required": True, "schema": {"type": "string"}}
     for name, schema in properties.items():
         if name in route.path_names:
-            yield {"name": name, "in": "path", "required": True, "schema": schema}
+            yield {"name": names[name], "in": "path", "required": True, "schema": schema}
         elif in_query:
             yield {"name": name, "in": "query", "required": name in required, "schema": schema}
 
