@@ -1,7 +1,7 @@
 """Tells webhooks how activities go: signed, each at least once, later and later where it fails.
 
     deliver_due(workspace)                                  # once, what is due
-    deliver_until(closing, [workspace])                     # for a process that runs anyway
+    work = deliveries(workspace, closing)                   # for a process that runs anyway
 
 A webhook is one POST as runtime/hooks sends it: no redirect, no proxy, bounded in time and size.
 """
@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from registry.activities.hooks import ActivityHooks
 from registry.clock import utc_now
 from registry.database import Database
-from registry.errors import RegistryError
 from registry.paths import WorkspacePaths
 from runtime.hooks import webhook
 from runtime.hooks.answer import Result
@@ -70,32 +69,22 @@ def deliver_due(
     return taken
 
 
-def deliver_until(
-    closing: threading.Event,
-    workspaces: Iterable[Workspace],
-    *,
-    told: Callable[[str], object] = lambda line: None,
-    every_s: float = LOOK_EVERY_S,
-) -> None:
-    """For a thread of a process that runs anyway; also settles what died. What goes wrong is said
-    once, until it goes well."""
-    found, said = list(workspaces), dict[str, str]()
+def deliveries(workspace: Workspace, closing: threading.Event) -> Callable[[], float]:
+    """Work for a process that runs anyway: each call tells what is due, and says after how many
+    seconds it is to be called again. Now and then it settles what died, so that this is told too.
+    Raises RegistryError."""
     next_settle_s = 0.0
-    while not closing.wait(every_s):
-        is_settling = time.monotonic() >= next_settle_s
-        if is_settling:
+
+    def deliver() -> float:
+        nonlocal next_settle_s
+        if time.monotonic() >= next_settle_s:
             next_settle_s = time.monotonic() + SETTLE_EVERY_S
-        for workspace in found:
-            key = str(workspace.root)
-            try:
-                if is_settling and hooks_of(workspace).list():
-                    workspace.activities.settle()
-                deliver_due(workspace, is_ending=closing.is_set)
-                said.pop(key, None)
-            except RegistryError as error:
-                if said.get(key) != str(error):
-                    told(f"webhooks of activities: {error}")
-                said[key] = str(error)
+            if hooks_of(workspace).list():
+                workspace.activities.settle()
+        deliver_due(workspace, is_ending=closing.is_set)
+        return LOOK_EVERY_S
+
+    return deliver
 
 
 def random_bytes(count: int) -> bytes:

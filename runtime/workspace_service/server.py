@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from registry.distribution import Distribution
+from runtime.activity_hooks import deliveries
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.server import serve as serve_app
 from runtime.workspace_service.service import MakePart, ServiceApp, print_line
@@ -32,7 +33,10 @@ def serve(
             config,
             say,
             has_tokens=site.needs_tokens(),
-            work=[_expiry(each) for each in site.distributions.values()],
+            work=[
+                *(_expiry(each) for each in site.distributions.values()),
+                *(deliveries(site.workspace(name), site.closing) for name in site.names),
+            ],
             closing=site.closing.set,
         )
     finally:
