@@ -47,12 +47,12 @@ def test_a_driver_has_its_run_and_executors_the_modules_of_the_folder(
     (folder / "shapes.py").write_text("def area(n):\n    return n * n\n")
     hostile = ["a b", "$(touch x)", "`id`", "it's", "--conf", "*"]
     run = run_script(
-        "import sys\nfrom pyspark.sql import SparkSession\nfrom runtime.tracking import Run\n"
-        "import shapes\nspark = SparkSession.builder.getOrCreate()\n"
-        "total = spark.sparkContext.parallelize(range(10), 4).map(shapes.area).sum()\n"
+        "import sys\nfrom pyspark import SparkContext\nfrom runtime.tracking import Run\n"
+        "import shapes\nspark = SparkContext.getOrCreate()\n"
+        "total = spark.parallelize(range(10), 2).map(shapes.area).sum()\n"
         "run = Run.get_context()\nrun.log('total', total)\n"
         "open('outputs/total.txt', 'w').write(str(total))\n"
-        "print('said', sys.argv[1:], spark.conf.get('spark.words'), spark.sparkContext.master)\n"
+        "print('said', sys.argv[1:], spark.getConf().get('spark.words'), spark.master)\n"
         "spark.stop()\n",
         {
             "target": cluster,
