@@ -20,7 +20,7 @@ from registry.tracking import ChartPoint
 from runtime.portal.words import number
 
 WIDTH, HEIGHT = 400.0, 220.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 36.0
 COLOURS = 8
 POINTS = 300
 """Enough for the width; more would only make the page longer."""
@@ -184,9 +184,9 @@ def _grid(across: Axis, up: Axis, x_name: str) -> str:
         )
     for tick in across.ticks:
         x, _ = _place(tick, up.least, across, up)
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 12:g}">{number(tick, 4)}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 20:g}">{number(tick, 4)}</text>')
     parts.append(
-        f'<text x="{WIDTH - RIGHT:g}" y="{HEIGHT - 1:g}" class="left">{escape(x_name)}</text></g>'
+        f'<text x="{WIDTH - RIGHT:g}" y="{HEIGHT - 4:g}" class="left">{escape(x_name)}</text></g>'
     )
     return "".join(parts)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -23,8 +24,8 @@ from runtime.workspace_service.site import Site
 LIFETIME_S = 12 * 3600.0
 IDLE_S = 2 * 3600.0
 MOST = 10_000
-WORD_CHARS = 43
-"""Of 32 random bytes, as token_urlsafe has them."""
+_WORD = re.compile(r"[A-Za-z0-9_-]{43}")
+"""32 random bytes, as token_urlsafe has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Sessions:
 
     def find(self, word: str) -> Session:
         """The session that a browser means: one that is signed in, or nobody's."""
-        if len(word) != WORD_CHARS or not word.replace("-", "").replace("_", "").isalnum():
+        if _WORD.fullmatch(word) is None:
             return Session(secrets.token_urlsafe(32), is_new=True)
         now = self._clock()
         with self._lock:

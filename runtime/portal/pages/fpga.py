@@ -8,14 +8,13 @@ import msgspec
 
 from fpga.report import MOST_BYTES, Report
 from registry.errors import DamagedBlobError, NotFoundError
+from registry.fpga_artifact import REPORT
 from registry.records import Image
 from runtime.portal.answers import Answer, Commands, Page
 from runtime.portal.ask import Ask
-from runtime.portal.pages.images import of_path
+from runtime.portal.pages.images import layers_of, of_path
 from runtime.portal.paths import url
 from runtime.portal.place import Place
-
-REPORT = "fpga/report.json"
 
 
 def fpga(ask: Ask) -> Answer:
@@ -68,13 +67,14 @@ def report(ask: Ask) -> Answer:
 
 
 def _report(ask: Ask, image: Image) -> Report:
+    """Of the layer that holds it (registry/fpga_artifact.py)."""
     store = ask.site.distributions[ask.workspace_name].store
-    for layer in image.details.layers:
-        if layer.title == REPORT and layer.size_bytes <= MOST_BYTES:
+    for layer in layers_of(ask, image):
+        if layer.media_type == REPORT.media_type and layer.size_bytes <= MOST_BYTES:
             try:
                 return msgspec.json.decode(store.read(layer.digest), type=Report)
             except msgspec.MsgspecError:
-                raise NotFoundError("the report of this image cannot be read") from None
+                break
     raise NotFoundError(f"the image {image.reference} has no report of an FPGA compiler")
 
 

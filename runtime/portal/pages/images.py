@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from dataclasses import dataclass
 
 from registry.errors import NotFoundError
+from registry.fpga_artifact import TITLE
 from registry.records import Image
 from runtime.portal.answers import Answer, Commands, Page
 from runtime.portal.ask import Ask
@@ -40,14 +43,14 @@ def images(ask: Ask) -> Answer:
 def image(ask: Ask) -> Answer:
     """One version."""
     found = of_path(ask)
-    lines = ask.workspace.lineage.of_image(found.reference)
+    lines, layers = ask.workspace.lineage.of_image(found.reference), layers_of(ask, found)
     return Page(
         "image.html",
         found.reference,
         {
             "image": found,
-            "layers": found.details.layers,
-            "layers_bytes": sum(layer.size_bytes for layer in found.details.layers),
+            "layers": layers,
+            "layers_bytes": sum(layer.size_bytes for layer in layers),
             "lock": (found.details.lock or "").splitlines()[:2000],
             "log": found.log[-LOG_CHARS:],
             "came_from": linked(ask, lines.came_from),
@@ -60,6 +63,40 @@ def image(ask: Ask) -> Answer:
             f"Workspace.open(folder).images.get({found.reference!r})",
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer as the image's manifest has it."""
+
+    kind: str
+    title: str
+    digest: str
+    size_bytes: int
+    media_type: str = ""
+
+
+def layers_of(ask: Ask, image: Image) -> list[Layer]:
+    """As they are recorded; of an FPGA image, as its manifest says. Raises DamagedBlobError."""
+    if image.details.layers:
+        return [
+            Layer(each.kind, each.title, each.digest, each.size_bytes)
+            for each in image.details.layers
+        ]
+    if image.digest is None or image.details.kind != "fpga":
+        return []
+    store = ask.site.distributions[ask.workspace_name].store
+    manifest = json.loads(store.read(image.digest))
+    return [
+        Layer(
+            "part",
+            str(each.get("annotations", {}).get(TITLE, "")),
+            str(each["digest"]),
+            int(each["size"]),
+            str(each["mediaType"]),
+        )
+        for each in manifest.get("layers", [])
+    ]
 
 
 def of_path(ask: Ask) -> Image:
