@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
-from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.cli.workspace import is_url, open_workspace, workspace_option
 
 if TYPE_CHECKING:
     from registry.activities.hooks import ActivityHook, ActivityHooks
+    from runtime.remote.activity_hooks import RemoteActivityHooks
 
 COLUMNS = ("id", "url", "kinds", "on", "waiting", "said")
 
@@ -53,9 +56,8 @@ def add(
 
     given = None if secret is None else secret_file("secret", Path(secret))
     wanted = [state.strip() for state in states.split(",") if state.strip()]
-    made, signs = _hooks(workspace_dir).add(
-        url, kinds=kinds, states=wanted, secret=given, random=random_bytes
-    )
+    with _hooks(workspace_dir) as hooks:
+        made, signs = hooks.add(url, kinds=kinds, states=wanted, secret=given, random=random_bytes)
     shown = signs.decode() if given is None else None
     if output == "json":
         print_record({**record(made), "secret": shown}, output)
@@ -70,7 +72,9 @@ def add(
 @workspace_option
 def list_hooks(output: str, workspace_dir: str | None) -> None:
     """List them, with how many each has not been told yet, and why not."""
-    print_records([record(each) for each in _hooks(workspace_dir).list()], COLUMNS, output)
+    with _hooks(workspace_dir) as hooks:
+        found = hooks.list()
+    print_records([record(each) for each in found], COLUMNS, output)
 
 
 @hook.command()
@@ -78,7 +82,8 @@ def list_hooks(output: str, workspace_dir: str | None) -> None:
 @workspace_option
 def delete(id: int, workspace_dir: str | None) -> None:
     """Delete one, with what it has not been told yet."""
-    gone = _hooks(workspace_dir).delete(id)
+    with _hooks(workspace_dir) as hooks:
+        gone = hooks.delete(id)
     click.echo(f"Deleted hook {gone.id}, which told {gone.url}")
 
 
@@ -86,12 +91,12 @@ def delete(id: int, workspace_dir: str | None) -> None:
 @workspace_option
 def deliver(workspace_dir: str | None) -> None:
     """Send now what is due, where no service runs."""
-    from runtime.activity_hooks import deliver_due
+    from runtime.activity_hooks import deliver_due, hooks_of
 
     with open_workspace(workspace_dir) as workspace:
         workspace.activities.settle()
         taken = deliver_due(workspace)
-        waiting = sum(each.waiting for each in _hooks(workspace_dir).list())
+        waiting = sum(each.waiting for each in hooks_of(workspace).list())
     click.echo(f"Delivered {taken}; {waiting} wait")
 
 
@@ -108,8 +113,16 @@ def record(found: ActivityHook) -> Record:
     }
 
 
-def _hooks(workspace_dir: str | None) -> ActivityHooks:
+@contextmanager
+def _hooks(workspace_dir: str | None) -> Iterator[ActivityHooks | RemoteActivityHooks]:
+    """Those of a folder, or of a service, whose owners have them."""
+    if is_url(workspace_dir):
+        from runtime.remote import RemoteWorkspace
+
+        with RemoteWorkspace(str(workspace_dir)) as remote:
+            yield remote.activity_hooks
+        return
     from runtime.activity_hooks import hooks_of
 
     with open_workspace(workspace_dir) as workspace:
-        return hooks_of(workspace)
+        yield hooks_of(workspace)

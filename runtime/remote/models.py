@@ -10,10 +10,12 @@ from registry.aliases import AliasChange
 from registry.bundle_file import write_model_bundle
 from registry.errors import DamagedBlobError, InvalidSourceError, NotFoundError
 from registry.folders import added_files, new_folder, write_file
+from registry.formats import check_formats
 from registry.records import Model, StoredFile
 from runtime.remote.client import ServiceClient
 from runtime.remote.transfers import Progress, Transfers
 from runtime.workspace_service.routes import models as routes
+from runtime.workspace_service.routes.upkeep import get_settings
 
 Found = list[Model]
 Changes = list[AliasChange]
@@ -41,6 +43,12 @@ class RemoteModels:
         """As Models.register: what the service does not have is uploaded first. The same again goes
         on where it was cut."""
         files = tree.walk(Path(path))
+        policy = self._client.ask(get_settings).formats
+        check_formats(  # before gigabytes are sent; the service checks, too
+            files,
+            allow_pickle=allow_pickle or policy.allows_pickle,
+            refuse_unknown=not policy.allows_unknown,
+        )
 
         def registered(*, again: bool) -> Model:
             return self._client.ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from registry.audit import AuditEntry
 from registry.distribution.tokens import Role, Token
 from registry.lineage import Lines
+from registry.settings import FormatPolicy
 from runtime.remote.client import ServiceClient
 from runtime.workspace_service.routes import audit, images, lineage, models, tokens, upkeep
 
@@ -22,6 +23,11 @@ class RemoteSettings:
     def base(self) -> str:
         """As Settings.base."""
         return self._client.ask(upkeep.get_settings).base
+
+    @property
+    def formats(self) -> FormatPolicy:
+        """As Settings.formats."""
+        return self._client.ask(upkeep.get_settings).formats
 
     def set_base(self, reference: str) -> None:
         """As Settings.set_base; no file of the service can be named."""

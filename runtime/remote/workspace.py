@@ -15,6 +15,7 @@ from typing import NoReturn, Self
 from registry.records import PurgeReport
 from runtime.errors import BadValueError
 from runtime.remote.activities import RemoteActivities
+from runtime.remote.activity_hooks import RemoteActivityHooks
 from runtime.remote.client import ServiceClient
 from runtime.remote.datastores import RemoteDatastores
 from runtime.remote.deployments import RemoteDeployments
@@ -70,6 +71,11 @@ class RemoteWorkspace:
     def activities(self) -> RemoteActivities:
         """As Workspace.activities."""
         return RemoteActivities(self.client)
+
+    @cached_property
+    def activity_hooks(self) -> RemoteActivityHooks:
+        """Whom the workspace tells of its activities."""
+        return RemoteActivityHooks(self.client)
 
     @cached_property
     def lineage(self) -> RemoteLineage:

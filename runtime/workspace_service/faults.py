@@ -87,7 +87,7 @@ def document_of(error: Exception, hidden: Mapping[str, str] | None = None) -> di
     for secret, shown in (hidden or {}).items():
         message = message.replace(secret, shown)
     told: dict[str, Any] = {
-        "code": code_of(type(error)),
+        "code": _known_code(error),
         "message": one_line(message, MAX_MESSAGE_CHARS),
     }
     if isinstance(error, InUseError):
@@ -108,6 +108,12 @@ def error_of(told: Mapping[str, Any]) -> Exception:
         if name in told:
             setattr(error, name, tuple(told[name]) if name == "users" else told[name])
     return error
+
+
+def _known_code(error: Exception) -> str:
+    """Of the nearest class that a client knows."""
+    codes = map(code_of, type(error).__mro__)
+    return next((code for code in codes if code in KINDS), "inferry")
 
 
 def _kinds() -> Iterator[type[Exception]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.workspace_service.routes import (
     activities,
+    activity_hooks,
     audit,
     datastores,
     deployments,
@@ -30,6 +31,7 @@ TABLE = Table(
         *images.ROUTES,
         *uploads.ROUTES,
         *activities.ROUTES,
+        *activity_hooks.ROUTES,
         *lineage.ROUTES,
         *upkeep.ROUTES,
         *experiments.ROUTES,

@@ -11,10 +11,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from registry.activities import Activity
+from registry.activities.events import Change
 from registry.errors import InvalidNameError, NotFoundError
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
-from runtime.workspace_service.events import Event, Stream
+from runtime.workspace_service.events import Stream
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.route import Route
 
@@ -81,7 +82,7 @@ class _Following(StreamingResponse):
             self._held.close()
 
 
-async def _sent(stream: Stream, before: list[Event], id: str | None) -> AsyncIterator[bytes]:
+async def _sent(stream: Stream, before: list[Change], id: str | None) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
     for event in before:
         if id in (None, event.activity.id):
@@ -99,9 +100,9 @@ async def _sent(stream: Stream, before: list[Event], id: str | None) -> AsyncIte
             yield _text(found)
 
 
-def _text(event: Event) -> bytes:
-    data = msgspec.json.encode(event.activity)
-    return b"id: %s\nevent: activity\ndata: %s\n\n" % (event.id.encode(), data)
+def _text(change: Change) -> bytes:
+    data = msgspec.json.encode(change.activity)
+    return b"id: %d\nevent: activity\ndata: %s\n\n" % (change.cursor, data)
 
 
 ROUTES = (

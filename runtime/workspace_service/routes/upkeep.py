@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry.records import PurgeReport
+from registry.settings import FormatPolicy
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.route import Route
 
@@ -12,15 +13,17 @@ from runtime.workspace_service.route import Route
 @dataclass(frozen=True, slots=True)
 class SettingsRecord:
     """``base``: what images start from that say nothing else. A file of the service's machine is
-    not named."""
+    not named. ``formats``: which files models may have."""
 
     base: str
+    formats: FormatPolicy
 
 
 def get_settings(call: Call) -> SettingsRecord:
     """Show what the workspace has decided for all its images."""
     base = call.workspace.settings.base
-    return SettingsRecord("(a file of the service)" if base.startswith(("/", "oci:")) else base)
+    shown = "(a file of the service)" if base.startswith(("/", "oci:")) else base
+    return SettingsRecord(shown, call.workspace.settings.formats)
 
 
 def set_base(call: Call, *, base: str) -> None:

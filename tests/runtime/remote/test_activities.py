@@ -107,7 +107,7 @@ def test_events_tell_of_changes_and_resume_where_a_client_was(served: Served) ->
             again = Told(response)
             found = again.until(second.id, "succeeded")
             assert {each["id"] for each in found} == {second.id}  # nothing that it had
-        for last_id in ("", "x-7", "nonsense", f"{told.last_id.partition('-')[0]}-99999999"):
+        for last_id in ("", "-7", "nonsense", "99999999", "9" * 40):
             headers = {**ACCEPT, "Last-Event-ID": last_id}
             with client.stream("GET", _events(served), headers=headers) as response:
                 found = Told(response).until(second.id, "succeeded")

@@ -26,6 +26,7 @@ READING = (
     ("image", "show", "adder:1"),
     ("activity", "list"),
     ("activity", "list", "--kind", "image", "--limit", "1"),
+    ("activity", "hook", "list"),
     ("registry", "token", "list"),
     ("audit", "list"),
     ("purge", "--dry-run"),
@@ -113,6 +114,11 @@ def test_models_and_images_are_made_changed_and_removed_by_url(
     assert both("image", "delete", "new:1").code == 0
     assert both("model", "delete", "new:1").code == 0
     assert both("purge").stdout.startswith("Freed ")
+    made = both("activity", "hook", "add", "https://hook.example/x", "--on", "failed")
+    assert made.stdout.startswith("Hook 1 tells https://hook.example/x\nIts secret"), made.stderr
+    assert both("activity", "hook", "delete", "1").code == 0
+    assert_refused(both("activity", "hook", "delete", "1"), "there is no hook 1")
+    assert both("purge").code == 0
     said = json.loads(both("audit", "list", "--limit", "1", "-o", "json").stdout)
     assert said[0]["route"] == "upkeep.purge"
 

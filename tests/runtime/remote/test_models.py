@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registry import Workspace
+from registry import Workspace, tree
 from registry.errors import (
     DamagedBlobError,
     ImmutableError,
@@ -24,10 +25,11 @@ from registry.errors import (
     NotFoundError,
     TargetExistsError,
 )
-from registry.models import Models
+from registry.models import PICKLE, Models
 from registry.paths import WorkspacePaths
 from runtime.remote import RemoteWorkspace
 from runtime.remote.models import RemoteModels
+from runtime.remote.transfers import Transfers
 from runtime.workspace_service.routes import models as routes
 from runtime.workspace_service.sent_file import SentFile
 from tests.registry.onnx_files import adder
@@ -148,6 +150,27 @@ def test_tags_and_descriptions_change(
     assert remote.models.describe("tagged", "two\nlines").description == "two\nlines"
     assert remote.models.list(tags=["b=2"]) == local.models.list(tags=["b=2"])
     assert remote.models.list(name="tagged", latest=True)[0].name == "tagged"
+
+
+def test_a_pickle_is_refused_before_it_is_sent_unless_that_is_said(
+    remote: RemoteWorkspace, local: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": 1}))
+    assert (
+        PICKLE
+        in remote.models.register(tmp_path / "m.pkl", name="pickled", allow_pickle=True).properties
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "runtime.remote.transfers.Transfers.send", lambda *_, **__: pytest.fail("it was sent")
+        )
+        with pytest.raises(InvalidSourceError, match="pickle"):
+            remote.models.register(tmp_path / "m.pkl", name="pickled")
+    # One who does not ask is refused by the service.
+    sent = tuple(Transfers(remote.client).send(tree.walk(tmp_path / "m.pkl")))
+    with pytest.raises(InvalidSourceError, match="pickle"):
+        remote.client.ask(routes.register, name="pickled", files=sent)
+    assert len(local.models.list(name="pickled")) == 1
 
 
 def test_nothing_is_sent_twice(
