@@ -79,10 +79,11 @@ def run_pipeline(
 
     Whatever ends this process, inferry pipeline resume goes on where it was."""
     from runtime.pipelines.here import prepare
-    from runtime.pipelines.reading import read_pipeline
+    from runtime.pipelines.reading import read_spec
 
-    read = read_pipeline(file, pairs(values, "parameter"))
+    read = read_spec(file, pairs(values, "parameter"))
     with open_workspace(workspace_dir) as workspace:
+        _require_folder(workspace)
         made = prepare(workspace, read)
         _go(ctx, workspace, made, parallel, no_reuse, detach, output)
 
@@ -104,6 +105,7 @@ def resume(
 ) -> None:
     """Go on with a run that was killed, cancelled or has failed; what is done stays done."""
     with open_workspace(workspace_dir) as workspace:
+        _require_folder(workspace)
         found = workspace.tracking.runs.get(ref)
         _go(ctx, workspace, found, parallel, no_reuse, detach, output)
 
@@ -150,6 +152,11 @@ def cancel(ref: str, workspace_dir: str | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         found = cancel_run(workspace, ref)
     click.echo(f"Asked for the end of {found.reference}")
+
+
+def _require_folder(workspace: Workspace) -> None:
+    """Raises BadValueError for the workspace of a service: steps are run where the folder is."""
+    assert workspace.root
 
 
 def _go(

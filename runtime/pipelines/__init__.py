@@ -10,8 +10,8 @@ runner that is killed at any moment is resumed by another.
 
 from runtime.pipelines.errors import BadPipelineError, PipelineError, PipelineFailedError
 from runtime.pipelines.event import Event
-from runtime.pipelines.reading import read_pipeline
-from runtime.pipelines.steps import DeployStep, ImageStep, Pipeline, RegisterStep, ScriptStep
+from runtime.pipelines.pipeline import Pipeline, read_pipeline
+from runtime.pipelines.steps import DeployStep, ImageStep, RegisterStep, ScriptStep
 from runtime.pipelines.view import PipelineView, StepView, pipeline_view
 from runtime.submission.config import RunConfig
 

@@ -21,7 +21,7 @@ from runtime.pipelines.steps import (
     AnyStep,
     DeployStep,
     ImageStep,
-    Pipeline,
+    PipelineSpec,
     RegisterStep,
     ScriptStep,
     Source,
@@ -39,7 +39,7 @@ DEPLOYS = ("local", "docker", "fpga", "edge")
 """Kinds of targets that run deployments."""
 
 
-def graph_of(pipeline: Pipeline) -> Graph:
+def graph_of(pipeline: PipelineSpec) -> Graph:
     """The order of its steps. Raises BadPipelineError for all that is wrong with what is written
     down: names, what does not exist, circles."""
     _said("the pipeline", lambda: _check_head(pipeline))
@@ -58,7 +58,7 @@ def graph_of(pipeline: Pipeline) -> Graph:
     )
 
 
-def check_surroundings(pipeline: Pipeline, workspace: Workspace) -> None:
+def check_surroundings(pipeline: PipelineSpec, workspace: Workspace) -> None:
     """Files, targets, and models and images of the workspace that steps name are there. Raises
     BadPipelineError."""
     names = frozenset(step.name for step in pipeline.steps)
@@ -77,7 +77,7 @@ def _said(where: str, check: Callable[[], object]) -> None:
         raise BadPipelineError(f"{where}: {error}") from error
 
 
-def _check_head(pipeline: Pipeline) -> None:
+def _check_head(pipeline: PipelineSpec) -> None:
     check_name(pipeline.name, "name")
     if pipeline.experiment:
         check_experiment(pipeline.experiment)

@@ -23,9 +23,11 @@ from runtime.pipelines.event import Event, What
 from runtime.pipelines.plan import DONE, Standing, plan
 from runtime.pipelines.port import Done, Job
 from runtime.pipelines.records import ROUND, STEP, StepRun, round_of, step_runs
-from runtime.pipelines.steps import Pipeline, needs_of, steps_by_name
+from runtime.pipelines.steps import PipelineSpec, needs_of, steps_by_name
 
 LOOK_EVERY_S = 0.5
+MAX_UNHEARD = 10_000
+"""Messages; a script that prints faster than lines can be shown waits then."""
 OnEvent = Callable[[Event], None]
 Message = Event | tuple[str, Tried | BaseException]
 
@@ -36,7 +38,7 @@ class Engine:
     def __init__(
         self,
         tracking: Tracking,
-        pipeline: Pipeline,
+        pipeline: PipelineSpec,
         run: RunRecord,
         attempts: Attempts,
         *,
@@ -52,7 +54,7 @@ class Engine:
         self._states: dict[str, Standing] = {}
         self._done: dict[str, Done] = {}
         self._threads: dict[str, threading.Thread] = {}
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._messages: queue.Queue[Message] = queue.Queue(MAX_UNHEARD)
         self._running: dict[str, str] = {}
         """Ids of runs by step."""
         self._failed: list[tuple[str, Tried]] = []
@@ -237,5 +239,9 @@ class Engine:
             self._tracking.runs.cancel(id)
 
     def _join(self) -> None:
+        """Hears nothing any more, but lets nobody wait to be heard."""
         for thread in self._threads.values():
+            while thread.is_alive():
+                with suppress(queue.Empty):
+                    self._messages.get(timeout=0.05)
             thread.join()

@@ -1,6 +1,6 @@
 """Pipelines are run by this process: made ready, begun, resumed, cancelled.
 
-    run = prepare(workspace, read_pipeline("pipeline.yaml"))
+    run = prepare(workspace, read_spec("pipeline.yaml"))
     view = drive(workspace, run.id)
 
 Made ready is written down whole before anything runs, so whatever happens then can be resumed.
@@ -28,7 +28,7 @@ from runtime.pipelines.event import Event
 from runtime.pipelines.own_run import cause_of
 from runtime.pipelines.reading import with_parameters
 from runtime.pipelines.records import FILE, PIPELINE, ROUND, is_pipeline, read_kept, round_of
-from runtime.pipelines.steps import Pipeline
+from runtime.pipelines.steps import PipelineSpec
 from runtime.pipelines.view import PipelineView, pipeline_view
 from runtime.tracking.environment import user
 
@@ -53,14 +53,14 @@ def runners_of(workspace: Workspace) -> Runners:
 
 def run_here(
     workspace: Workspace | Path | str,
-    pipeline: Pipeline,
+    pipeline: PipelineSpec,
     *,
     parameters: Mapping[str, str],
     parallel: int | None,
     reuse: bool,
     on_event: OnEvent,
 ) -> PipelineView:
-    """As ``Pipeline.run``."""
+    """Raises BadPipelineError before anything has run, and PipelineFailedError."""
     opened = workspace if isinstance(workspace, Workspace) else Workspace.open(workspace)
     run = prepare(opened, with_parameters(pipeline, parameters))
     view = drive(opened, run.id, parallel=parallel, reuse=reuse, on_event=on_event)
@@ -68,7 +68,7 @@ def run_here(
     return view
 
 
-def prepare(workspace: Workspace, pipeline: Pipeline) -> RunRecord:
+def prepare(workspace: Workspace, pipeline: PipelineSpec) -> RunRecord:
     """Look for all that is wrong, and write it down as a run that is yet to begin. Raises
     BadPipelineError."""
     graph_of(pipeline)
@@ -76,7 +76,7 @@ def prepare(workspace: Workspace, pipeline: Pipeline) -> RunRecord:
     return keep(workspace, pipeline)
 
 
-def keep(workspace: Workspace, pipeline: Pipeline) -> RunRecord:
+def keep(workspace: Workspace, pipeline: PipelineSpec) -> RunRecord:
     """Write it down."""
     tracking = workspace.tracking
     run = tracking.runs.create(
@@ -132,7 +132,7 @@ def drive(
     return pipeline_view(workspace, run.id)
 
 
-def check_resumable(workspace: Workspace, run: RunRecord) -> Pipeline:
+def check_resumable(workspace: Workspace, run: RunRecord) -> PipelineSpec:
     """What it runs. Raises PipelineError where it has finished, or is no pipeline's."""
     pipeline = read_kept(workspace.tracking, run)
     if run.status == "finished":

@@ -26,7 +26,7 @@ from runtime.pipelines.steps import (
     AnyStep,
     DeployStep,
     ImageStep,
-    Pipeline,
+    PipelineSpec,
     RegisterStep,
     ScriptStep,
 )
@@ -45,7 +45,7 @@ CONFIG_KEYS = RunConfig.__struct_fields__
 Tree = dict[str, Any]
 
 
-def read_pipeline(path: Path | str, given: Mapping[str, str] | None = None) -> Pipeline:
+def read_spec(path: Path | str, given: Mapping[str, str] | None = None) -> PipelineSpec:
     """The pipeline of a file, with the parameters ``given`` and its own defaults in their places.
     Its folder is the file's. Raises BadPipelineError."""
     path = Path(path)
@@ -67,7 +67,7 @@ def read_pipeline(path: Path | str, given: Mapping[str, str] | None = None) -> P
     return _made({**tree, "folder": str(folder)}, given or {})
 
 
-def with_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> Pipeline:
+def with_parameters(pipeline: PipelineSpec, given: Mapping[str, str]) -> PipelineSpec:
     """A pipeline that was made in Python, with its parameters in their places. Raises
     BadPipelineError, also for a value of the wrong kind."""
     if pipeline.is_filled:
@@ -81,7 +81,7 @@ def with_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> Pipeline:
     return _made({**tree, "folder": str(Path(pipeline.folder).resolve())}, given)
 
 
-def _made(tree: Tree, given: Mapping[str, str]) -> Pipeline:
+def _made(tree: Tree, given: Mapping[str, str]) -> PipelineSpec:
     """``tree["steps"]`` is a list."""
     defaults = shaped({"values": tree.get("parameters", "")}, _Defaults, "parameters").values
     try:
@@ -92,7 +92,7 @@ def _made(tree: Tree, given: Mapping[str, str]) -> Pipeline:
         raise BadPipelineError("steps must be a list")
     steps = tuple(_shaped_step(step, values) for step in tree["steps"])
     rest = {k: v for k, v in tree.items() if k not in ("steps", "parameters")}
-    head = shaped({**rest, "steps": [], "parameters": values}, Pipeline, "the pipeline")
+    head = shaped({**rest, "steps": [], "parameters": values}, PipelineSpec, "the pipeline")
     return msgspec.structs.replace(head, steps=steps, is_filled=True)
 
 

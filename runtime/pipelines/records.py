@@ -27,7 +27,7 @@ from registry.tracking import RunFile, RunRecord, Tracking
 from runtime.pipelines.errors import PipelineError
 from runtime.pipelines.plan import Graph, Standing, State
 from runtime.pipelines.port import Done
-from runtime.pipelines.steps import Pipeline
+from runtime.pipelines.steps import PipelineSpec
 
 PIPELINE, ROUND = "inferry.pipeline", "inferry.round"
 STEP, KEY, REUSED, OUTPUTS = "inferry.step", "inferry.key", "inferry.reused", "inferry.outputs"
@@ -66,12 +66,12 @@ def round_of(run: RunRecord) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def read_kept(tracking: Tracking, run: RunRecord) -> Pipeline:
+def read_kept(tracking: Tracking, run: RunRecord) -> PipelineSpec:
     """The pipeline of a run. Raises PipelineError where it has none."""
     if not is_pipeline(run):
         raise PipelineError(f"run {run.reference} is no pipeline's; see inferry pipeline list")
     try:
-        return msgspec.json.decode(tracking.files.read(run.id, FILE), type=Pipeline)
+        return msgspec.json.decode(tracking.files.read(run.id, FILE), type=PipelineSpec)
     except (NotFoundError, msgspec.MsgspecError) as error:
         raise PipelineError(
             f"run {run.reference} has no {FILE} that can be read, so it cannot be resumed; run the"

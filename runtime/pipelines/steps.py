@@ -13,21 +13,14 @@ this machine). ``${name}`` in any text is a parameter, ``$${`` is ``${`` itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from registry.deployments import RevisionSettings, ServiceSettings
 from runtime.submission.config import RunConfig
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from registry import Workspace
-    from runtime.pipelines.event import Event
-    from runtime.pipelines.view import PipelineView
 
 PARALLEL = 4
 Kind = Literal["script", "register", "image", "deploy"]
@@ -140,7 +133,7 @@ FILES: Mapping[Kind, tuple[str, ...]] = {
 """Fields that are paths of this machine."""
 
 
-class Pipeline(Named, frozen=True, forbid_unknown_fields=True):
+class PipelineSpec(Named, frozen=True, forbid_unknown_fields=True):
     """Steps that make one thing out of another. ``parameters`` have defaults; one whose default is
     "" must be given. ``experiment``: what its runs belong to (default: the name). ``folder``: what
     paths are relative to. ``parallel``: how many steps run at once. ``is_filled``: the parameters
@@ -157,28 +150,6 @@ class Pipeline(Named, frozen=True, forbid_unknown_fields=True):
         """A list is as good; it cannot change the pipeline later."""
         if isinstance(self.steps, list):
             msgspec.structs.force_setattr(self, "steps", tuple(self.steps))
-
-    def run(
-        self,
-        workspace: Workspace | Path | str,
-        *,
-        parameters: Mapping[str, str] | None = None,
-        parallel: int | None = None,
-        reuse: bool = True,
-        on_event: Callable[[Event], None] = lambda event: None,
-    ) -> PipelineView:
-        """Run it here until it has ended, and say how. Raises BadPipelineError before anything has
-        run, and PipelineFailedError."""
-        from runtime.pipelines.here import run_here  # steps know nothing of how they are run
-
-        return run_here(
-            workspace,
-            self,
-            parameters=parameters or {},
-            parallel=parallel,
-            reuse=reuse,
-            on_event=on_event,
-        )
 
 
 def needs_of(step: AnyStep, names: frozenset[str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from runtime.pipelines.records import (
     round_of,
     step_runs,
 )
-from runtime.pipelines.steps import AnyStep, Kind, Pipeline, steps_by_name, target_of
+from runtime.pipelines.steps import AnyStep, Kind, PipelineSpec, steps_by_name, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def pipeline_view(workspace: Workspace, ref: str) -> PipelineView:
 
 
 def view_of(
-    pipeline: Pipeline,
+    pipeline: PipelineSpec,
     run: RunRecord,
     children: Sequence[RunRecord],
     references: Mapping[str, str],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -187,15 +188,22 @@ def waiting(cli: Cli, tmp_path: Path) -> Path:
     return path
 
 
-def start(file: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [str(BIN / "inferry"), "pipeline", "run", str(file), *options]
-    return subprocess.Popen(
-        command,
+@contextmanager
+def started(file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``inferry pipeline run`` in a process of its own, which has begun the step that waits."""
+    process = subprocess.Popen(
+        [str(BIN / "inferry"), "pipeline", "run", str(file)],
         cwd=file.parent,
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+    try:
+        eventually(lambda: begun(file, 1)() or process.poll() is not None)
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
 
 
 def begun(file: Path, times: int) -> Callable[[], bool]:
@@ -209,10 +217,9 @@ def view_of(file: Path) -> PipelineView:
 
 @pytest.mark.slow
 def test_a_killed_process_is_resumed_without_what_was_done(cli: Cli, waiting: Path) -> None:
-    with start(waiting) as process:
-        eventually(begun(waiting, 1))
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+    with started(waiting) as process:
+        process.kill()
+        process.wait(timeout=60)
     view = view_of(waiting)
     assert (view.status, view.step("write").state) == ("failed", "finished")
     (waiting.parent / "go").touch()
@@ -229,13 +236,12 @@ def test_a_killed_process_is_resumed_without_what_was_done(cli: Cli, waiting: Pa
 def test_sigterm_ends_the_script_too_and_a_second_runner_is_refused(
     cli: Cli, waiting: Path
 ) -> None:
-    with start(waiting) as process:
-        eventually(begun(waiting, 1))
+    with started(waiting) as process:
         refused = cli("pipeline", "resume", "p:1")
         assert (refused.code, "run by another process" in refused.stderr) == (1, True)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, b"Traceback" in err) == (1, False)
+        assert (process.returncode, b"Traceback" in err) == (1, False)
     view = view_of(waiting)
     assert (view.status, view.cause) == ("killed", "cancelled on request")
     assert [step.state for step in view.steps] == ["finished", "cancelled", "skipped"]
