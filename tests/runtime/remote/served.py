@@ -40,8 +40,11 @@ class Served:
 
 
 @contextmanager
-def serving(roots: Mapping[str, Path]) -> Iterator[Served]:
-    """The workspaces at these folders, which are made if they are not there."""
+def serving(
+    roots: Mapping[str, Path], *, cert: Path | None = None, key: Path | None = None
+) -> Iterator[Served]:
+    """The workspaces at these folders, which are made if they are not there. With ``cert`` and
+    ``key``, over TLS."""
     for root in roots.values():
         Workspace.init(root, base="none")
     site = Site(roots)
@@ -58,12 +61,15 @@ def serving(roots: Mapping[str, Path]) -> Iterator[Served]:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="served")
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{_port(server)}", site)
+        scheme = "http" if cert is None else "https"
+        yield Served(f"{scheme}://127.0.0.1:{_port(server)}", site)
     finally:
         site.closing.set()
         server.should_exit = True

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+import trustme
 
 import registry.errors
 from registry.errors import InvalidNameError, NotFoundError, WorkspaceBusyError
@@ -21,7 +22,7 @@ from runtime.remote.client import WAITS_S, ServiceClient
 from runtime.remote.logins import Logins, token_for
 from runtime.workspace_service.faults import document_of
 from tests.ports import free_port
-from tests.runtime.remote.served import Served
+from tests.runtime.remote.served import Served, serving
 
 MODEL = Model("m", 1, "", "2026-01-01T00:00:00Z", "sha256:" + "0" * 64, 0)
 Answering = Callable[[httpx.Request], httpx.Response]
@@ -121,15 +122,23 @@ def test_what_is_no_service_is_said() -> None:
 
 
 def test_every_error_comes_back_as_the_class_that_it_was() -> None:
-    for kind in vars(registry.errors).values():
-        if isinstance(kind, type) and issubclass(kind, registry.errors.RegistryError):
-            error = kind.__new__(kind)
-            Exception.__init__(error, "the words")
-            for name, value in {"what": "model m:1", "users": ("i:1",), "digest": "d"}.items():
-                setattr(error, name, value)
-            with pytest.raises(registry.errors.RegistryError, match="the words") as raised:
-                Fake(_error(400, error)).workspace().models.get("m")
-            assert type(raised.value) is kind
+    kinds = [
+        kind
+        for kind in vars(registry.errors).values()
+        if isinstance(kind, type) and issubclass(kind, registry.errors.RegistryError)
+    ]
+    answers = []
+    for kind in kinds:
+        error = kind.__new__(kind)
+        Exception.__init__(error, "the words")
+        for name, value in {"what": "model m:1", "users": ("i:1",), "digest": "d"}.items():
+            setattr(error, name, value)
+        answers.append(_error(400, error))
+    remote = Fake(*answers).workspace()
+    for kind in kinds:
+        with pytest.raises(registry.errors.RegistryError, match="the words") as raised:
+            remote.models.get("m")
+        assert type(raised.value) is kind
 
 
 def test_one_who_is_not_let_in_is_told_to_log_in() -> None:
@@ -221,6 +230,32 @@ def test_a_service_that_hangs_up_is_one_line() -> None:
         client._http.timeout = httpx.Timeout(0.2)
         with client, pytest.raises(ServiceError, match=r"cut|stopped"):
             client.info()
+
+
+def test_only_the_authority_that_is_named_is_trusted(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    cert, key, ca = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    certificate.cert_chain_pems[0].write_to_path(cert)
+    certificate.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(ca)
+    home = {"HOME": str(tmp_path)}
+    with serving({"default": tmp_path / "ws"}, cert=cert, key=key) as served:
+        with ServiceClient.of_user(served.url, {**home, "INFERRY_CA": str(ca)}) as client:
+            assert client.checked_info().role == "owner"
+        with (
+            ServiceClient.of_user(served.url, home) as client,
+            pytest.raises(ServiceError, match=r"not trusted.*INFERRY_CA"),
+        ):
+            client.info()
+        plain = served.url.replace("https:", "http:")
+        with (
+            ServiceClient(parse_place(plain), wait=lambda _: None) as client,
+            pytest.raises(ServiceError),
+        ):
+            client.info()
+    with pytest.raises(BadValueError, match="INFERRY_CA"):
+        ServiceClient.of_user("https://host", {**home, "INFERRY_CA": str(tmp_path / "none")})
 
 
 def test_roles_reach_the_client_as_they_are(served: Served) -> None:
