@@ -69,7 +69,7 @@ def _ssh(target: Target, known_hosts: Path, is_asked: bool) -> tuple[Mapping[str
         done = connection.run([python, "-c", FACTS])
     finally:
         connection.close()
-    words = done.out.split()
+    words = done.out.strip().rpartition("\n")[2].split()  # the user's shell may print too
     if done.code != 0 or len(words) != 3:
         raise PlaceError(f"there is no {python} on the target; say --set python=PATH")
     version = tuple(int(part) for part in words[0].split(".")[:2])

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runtime.submission.errors import LostError
-from runtime.submitted.layout import HEADER, HEADER_BYTES, MAX_FRAME_BYTES
+from runtime.submitted.layout import HEADER, HEADER_BYTES, MAGIC, MAX_FRAME_BYTES
 
 MAX_LINE_BYTES = 4096
+MAX_NOISE_BYTES = 64 * 1024
 MAX_LIST_BYTES = 64 * 1024 * 1024
 """Of the frame that lists the outputs."""
 
@@ -26,10 +27,13 @@ class Frames:
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._is_begun = False
 
     def take(self, data: bytes) -> Iterator[Frame]:
         """Those that are complete now. Raises LostError for what is none."""
         self._rest += data
+        if not self._is_begun and not self._begin():
+            return
         while len(self._rest) >= HEADER_BYTES:
             letter, size = struct.unpack_from(HEADER, self._rest)
             if letter not in b"LJSOBDEH" or size > (
@@ -41,6 +45,20 @@ class Frames:
                 return
             yield Frame(letter, bytes(self._rest[HEADER_BYTES:end]))
             del self._rest[:end]
+
+    def _begin(self) -> bool:
+        """Whether the first frame is to come next; what was said before it goes."""
+        at = self._rest.find(MAGIC)
+        if at < 0:
+            if len(self._rest) > MAX_NOISE_BYTES:
+                raise LostError(
+                    "the target says something else than what happens there; do its shell's files"
+                    " print?"
+                )
+            return False
+        del self._rest[: at + len(MAGIC)]
+        self._is_begun = True
+        return True
 
 
 class Lines:

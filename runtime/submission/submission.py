@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from registry import Workspace
 from registry.activities.log import ActivityLog
 from registry.clock import utc_now
-from registry.errors import RegistryError
+from registry.errors import CancelledError, RegistryError
 from registry.git_revision import git_revision
 from registry.tracking import Life, RunRecord, Status
 from registry.tracking.snapshot_folder import MB, FolderFiles, SnapshotLimits, read_folder
@@ -39,6 +40,7 @@ TARGET = "inferry.target"
 """The property that says where a run was."""
 BLOCK_BYTES = 256 * 1024
 LAST_LINES = 3
+LOOK_S = 0.5
 MAX_LINE_CHARS = 160
 _SIGNALS = {9: "SIGKILL: out of memory?", 11: "SIGSEGV", 6: "SIGABRT", 15: "SIGTERM"}
 
@@ -118,6 +120,7 @@ class _Work:
     _log: ActivityLog = field(init=False)
     _kept: Kept | None = None
     _said: tuple[str, int] = ("", 0)
+    _next_look: float = 0
 
     def carry_out(
         self, folder: Path, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]
@@ -136,6 +139,8 @@ class _Work:
             status, cause = meaning(outcome, said, list(self._last))
         except KeyboardInterrupt:
             status, cause = "killed", "interrupted"
+        except CancelledError:
+            status, cause = "killed", "cancelled"
         except (RegistryError, InferryError) as error:
             cause = str(error)
         except OSError as error:
@@ -210,7 +215,11 @@ class _Work:
             self._progress("Copy", min(done, total), total)
 
     def _progress(self, phase: str, done: int, total: int) -> None:
-        """Now and then: a folder has many small files."""
+        """Now and then: a folder has many small files. Raises CancelledError."""
+        if time.monotonic() > self._next_look:
+            self._next_look = time.monotonic() + LOOK_S
+            if self.workspace.tracking.runs.is_cancelled(self.run.id):
+                raise CancelledError("cancelled")
         percent = 100 * done // max(1, total)
         if self._said != (phase, percent):
             self._said = (phase, percent)

@@ -29,6 +29,7 @@ from runtime.submitted.layout import (
     LEASE,
     LOG,
     LOG_FRAME,
+    MAGIC,
     OUTPUTS_FRAME,
     RUN,
     STATE,
@@ -132,6 +133,7 @@ class Follower:
     def _obey(self, request: dict[str, Any]) -> None:
         what = request["do"]
         if what == "follow":
+            self._write(MAGIC)
             self._log_at, self._journal_at = request["log"], request["journal"]
             self._folder.touch(LEASE)
         elif what == "lease":
@@ -179,7 +181,10 @@ class Follower:
             os.close(handle)
 
     def _frame(self, letter: bytes, data: bytes) -> None:
-        left = memoryview(struct.pack(HEADER, letter, len(data)) + data)
+        self._write(struct.pack(HEADER, letter, len(data)) + data)
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
         while left:
             left = left[os.write(1, left) :]
 

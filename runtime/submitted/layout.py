@@ -35,6 +35,8 @@ JOURNAL, FILES, ANSWERS, CANCEL = "journal", "files", "answers", "cancel"
 LOG_FRAME, JOURNAL_FRAME, STATE_FRAME, OUTPUTS_FRAME = b"L", b"J", b"S", b"O"
 BEGIN_FRAME, DATA_FRAME, END_FRAME, ALIVE_FRAME = b"B", b"D", b"E", b"H"
 """What ``follow`` says: a letter, the length in 4 bytes (big endian), and the bytes."""
+MAGIC = b"\0inferry frames\n"
+"""Goes before the first: what a shell's own files print on the way is no part of it."""
 HEADER = ">cI"
 HEADER_BYTES = 5
 MAX_FRAME_BYTES = 1 << 20

@@ -60,7 +60,7 @@ class SshPlace:
         done = self._connected().run([self._python, "-c", UNPACK, self._wanted], chunks)
         if done.code != 0:
             raise PlaceError(f"the folder cannot be made on the target: {done.said or done.code}")
-        self._folder = done.out.strip()
+        self._folder = done.out.strip().splitlines()[-1]  # the user's shell may print too
 
     def start(self) -> None:
         """In a session of its own."""

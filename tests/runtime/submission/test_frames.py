@@ -18,6 +18,7 @@ from runtime.submission.following import Outcome
 from runtime.submission.frames import Frame, Frames, Lines
 from runtime.submission.kept import Said
 from runtime.submission.submission import meaning
+from runtime.submitted.layout import MAGIC
 
 FRAME = st.tuples(st.sampled_from([b"L", b"J", b"S", b"D"]), st.binary(max_size=50))
 
@@ -30,7 +31,7 @@ def packed(letter: bytes, data: bytes) -> bytes:
 def test_frames_come_whole_wherever_the_bytes_are_cut(
     frames: list[tuple[bytes, bytes]], cuts: list[int]
 ) -> None:
-    data = b"".join(packed(*frame) for frame in frames)
+    data = b"welcome\n" + MAGIC + b"".join(packed(*frame) for frame in frames)
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     reader = Frames()
     found = [frame for start, end in pairwise(edges) for frame in reader.take(data[start:end])]
@@ -40,7 +41,12 @@ def test_frames_come_whole_wherever_the_bytes_are_cut(
 @pytest.mark.parametrize("data", [b"HTTP/1.1 200", packed(b"X", b""), b"L\xff\xff\xff\xff"])
 def test_what_is_no_frame_ends_the_connection(data: bytes) -> None:
     with pytest.raises(LostError):
-        list(Frames().take(data))
+        list(Frames().take(MAGIC + data))
+
+
+def test_a_server_that_says_something_else_is_not_heard_for_ever() -> None:
+    with pytest.raises(LostError, match="do its shell's files print"):
+        list(Frames().take(b"x" * 70_000))
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))

@@ -215,6 +215,13 @@ def test_cancel_ends_the_script_and_all_that_it_has_started(
     assert not [pid for pid in pids(lines) if alive(pid)]
 
 
+def test_a_run_that_is_cancelled_before_its_script_began_begins_none(
+    run_script: Submit, workspace: Workspace, lines: list[str]
+) -> None:
+    run = run_script("print(1)", on_begin=lambda run: workspace.tracking.runs.cancel(run.id))
+    assert (run.status, run.cause, lines) == ("killed", "cancelled", [])
+
+
 def test_what_a_script_leaves_behind_ends_with_it(run_script: Submit, lines: list[str]) -> None:
     run = run_script(
         "import subprocess, sys\nchild = [sys.executable, '-c', 'import time; time.sleep(600)']\n"

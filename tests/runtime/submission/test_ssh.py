@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from registry import Workspace
+from registry.errors import InvalidNameError
 from registry.tracking import RunRecord
 from registry.tree import SourceFile
+from runtime.cli.main import run as command
 from runtime.errors import BadValueError
 from runtime.submission import following
 from runtime.submission.attaching import checked
@@ -193,7 +196,35 @@ def test_a_server_that_nobody_knows_is_not_attached(
 ) -> None:
     settings = {"host": "127.0.0.1", "port": str(sshd.port), "user": sshd.user}
     wanted = workspace.targets.checked("gpu", "ssh", settings)
-    with pytest.raises(BadValueError, match=f"is not known.*{sshd.fingerprint[:20]}"):
+    with pytest.raises(BadValueError, match=f"is not known.*{re.escape(sshd.fingerprint)}"):
         checked(wanted, is_asked=True, known_hosts=tmp_path / "none")
     with pytest.raises(BadValueError, match="host_key"):
         checked(wanted, is_asked=False)
+
+
+def test_the_command_line_attaches_targets_for_scripts_and_no_deployment_goes_there(
+    workspace: Workspace, sshd: Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(sshd.private_key)
+    key.chmod(0o600)
+    settings = [
+        *("host=127.0.0.1", f"port={sshd.port}", f"user={sshd.user}", f"key={key}"),
+        f"host_key={sshd.fingerprint}",
+    ]
+    options = [word for setting in settings for word in ("--set", setting)]
+    where = ["-w", str(workspace.root)]
+    assert command(["target", "attach", "gpu", "--kind", "ssh", *options, *where]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Attached gpu: Python 3.")
+    assert "inferry run submit --target gpu" in said
+    assert workspace.targets.get("gpu").settings["host_key"] == sshd.host_key
+    assert command(["target", "attach", "gpu", "--kind", "docker", "--no-check", *where]) == 1
+    assert "there is a target 'gpu' already" in capsys.readouterr().err
+    assert command(["target", "attach", "b", "--kind", "ssh", "--set", "host=a;b", *where]) == 1
+    assert "the setting host cannot be" in capsys.readouterr().err
+    with pytest.raises(InvalidNameError, match="runs scripts but no deployments"):
+        workspace.deployments.create("web", "none:1", actor="me", target="gpu")
+    assert [each.name for each in workspace.targets.list()] == ["gpu", "local"]
+    assert command(["target", "detach", "gpu", *where]) == 0
+    assert [each.name for each in workspace.targets.list()] == ["local"]
