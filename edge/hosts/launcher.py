@@ -244,13 +244,18 @@ class Log:
                 self._is_listening = True
                 self._answers(port)
         with contextlib.suppress(OSError):
+            for start in range(0, len(data), self._limit_bytes):
+                self._put(data[start : start + self._limit_bytes])
+
+    def _put(self, data: bytes) -> None:
+        """Of no more bytes than one file may have."""
+        file = self._opened()
+        if self._size + len(data) > self._limit_bytes:
+            os.replace(self._path, f"{self._path}.1")
+            os.close(file)
+            self._file = None
             file = self._opened()
-            if self._size + len(data) > self._limit_bytes:
-                os.replace(self._path, f"{self._path}.1")
-                os.close(file)
-                self._file = None
-                file = self._opened()
-            self._size += os.write(file, data)
+        self._size += os.write(file, data)
 
     def _opened(self) -> int:
         if self._file is None:

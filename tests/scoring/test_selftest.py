@@ -220,15 +220,15 @@ def test_init_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path
         "    time.sleep(300)\n"
         "def run(raw):\n    pass\n"
     )
-    done = selftest(script(tmp_path, text), "--timeout-s", "3")
-    assert done.cause.startswith("the server was not ready after 3 s")
+    done = selftest(script(tmp_path, text), "--timeout-s", "6")  # its init() has begun by then
+    assert done.cause.startswith("the server was not ready after 6 s")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
 
 
 @pytest.mark.slow
 def test_run_that_does_not_end_is_said(tmp_path: Path) -> None:
     text = "import time\ndef init():\n    pass\ndef run(raw):\n    time.sleep(300)\n"
-    done = selftest(script(tmp_path, text), "--sample-json", "{}", "--timeout-s", "3")
+    done = selftest(script(tmp_path, text), "--sample-json", "{}", "--timeout-s", "6")
     assert done.cause == "the sample was not answered in time"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +23,14 @@ def test_a_long_chain_of_processes_is_followed_to_its_end(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(launcher, "_children", children)
     assert list(launcher._descendants(1)) == list(range(1, 5001))
+
+
+def test_much_that_comes_at_once_is_bounded_on_disk_too(tmp_path: Path) -> None:
+    log = launcher.Log(str(tmp_path / "log"), 1000, lambda port: None)
+    for _ in range(3):
+        log.write(bytes(range(250)) * 37)
+    kept = [path.read_bytes() for path in (tmp_path / "log.1", tmp_path / "log")]
+    assert [len(each) <= 1000 for each in kept] == [True, True]
+    assert (bytes(range(250)) * 37).endswith(b"".join(kept)[-1000:])
+    assert log._file is not None
+    os.close(log._file)
