@@ -50,14 +50,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """One consistent view. Raises RegistryErrors only."""
-        with _translated(), closing(self._connect()) as connection:
+        with _translated(), self._connection() as connection:
             connection.execute("BEGIN")
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: committed at the end, undone when the block raises."""
-        with _translated(), closing(self._connect()) as connection:
+        with _translated(), self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -106,8 +106,19 @@ class Database:
         with self.read() as connection:
             return _user_version(connection) == len(MIGRATIONS)
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """For one transaction, which is over when it is given back."""
+        with closing(self._connect()) as connection:
+            yield connection
+
+    def _connect(self, *, is_of_thread: bool = True) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=is_of_thread,
+        )
         connection.row_factory = sqlite3.Row
         try:
             connection.execute("PRAGMA synchronous = FULL")

@@ -14,6 +14,9 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from registry import Workspace
+from registry.blobs import BlobStore
+from registry.kept_database import KeptDatabase
+from registry.paths import WorkspacePaths
 from registry.tracking import Tracking
 from registry.tracking.entries import write_all
 from runtime.mlflow_service import artifacts
@@ -43,12 +46,13 @@ class MlflowApp:
     def __init__(self, workspace: Workspace, *, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._workspace = workspace
-        self._tracking = Tracking.open(workspace.root)
-        self._tracking.keep()
+        paths = WorkspacePaths(workspace.root)
+        self._database = KeptDatabase(paths.database)
+        self._tracking = Tracking(paths, self._database, BlobStore(paths))
         self._threads = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="mlflow")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="mlflow-log")
         self._ledger = Ledger(
-            partial(write_all, self._tracking.database), self._writer, self._limits.waiting
+            partial(write_all, self._database), self._writer, self._limits.waiting
         )
         self._transfers = Transfers(self._limits, self._threads)
         self._finder = Finder()
@@ -61,7 +65,7 @@ class MlflowApp:
         """Let go of the database and the threads; what is asked meanwhile is finished first."""
         self._threads.shutdown()
         self._writer.shutdown()
-        self._tracking.let_go()
+        self._database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
