@@ -22,6 +22,8 @@ from runtime.portal.words import number
 WIDTH, HEIGHT = 400.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 36.0
 COLOURS = 8
+LARGEST, LEAST, LEAST_PART = 1e300, 1e-300, 1e-9
+"""What is larger is drawn at the edge; what differs by less, as the same."""
 POINTS = 300
 """Enough for the width; more would only make the page longer."""
 
@@ -102,41 +104,36 @@ def summary(lines: Sequence[Line], title: str) -> str:
 
 def axis(least: float, most: float, wanted: int, *, is_whole: bool = False) -> Axis:
     """An axis around these values, with about ``wanted`` ticks at round numbers."""
-    if not most > least:
-        room = abs(least) * 0.1 or 1.0
-        least, most = (least - 1, most + 1) if is_whole else (least - room, most + room)
-    step = _round_step((most / wanted) - (least / wanted))
+    least, most = _within(least, -LARGEST, LARGEST), _within(most, -LARGEST, LARGEST)
+    size = max(abs(least), abs(most))
+    if most - least <= size * LEAST_PART:
+        room = max(1.0, size * 1e-6) if is_whole else size * 0.1 or 1.0
+        least, most = least - room, most + room
+    step = _round_step((most - least) / wanted)
     if is_whole:
         step = max(1.0, step)
-    if not math.isfinite(step) or step <= 0:
-        return Axis(least, most, (least, most))
-    if not is_whole:
-        low, high = math.floor(least / step) * step, math.ceil(most / step) * step
-        if math.isfinite(low) and math.isfinite(high) and high > low:
-            least, most = low, high
-    first = math.ceil(least / step - 1e-9)
-    ticks = tuple(
-        (first + i) * step
-        for i in range(wanted * 3)
-        if (first + i) * step <= most * (1 + 1e-12) + step * 1e-9
-    )
+    else:
+        least, most = math.floor(least / step) * step, math.ceil(most / step) * step
+    room = (most - least) * 1e-9
+    first = math.ceil((least - room) / step)
+    found = ((first + count) * step for count in range(3 * wanted))
+    ticks = tuple(tick for tick in found if least - room <= tick <= most + room)
     return Axis(least, most, ticks or (least, most))
 
 
+def _within(value: float, least: float, most: float) -> float:
+    return max(least, min(value, most))
+
+
 def _round_step(rough: float) -> float:
-    if not math.isfinite(rough) or rough <= 0:
-        return math.inf
-    scale = 10.0 ** math.floor(math.log10(rough))
-    if scale == 0:
-        return math.inf
-    return float(
-        next((f * scale for f in (1, 2, 2.5, 5) if f * scale >= rough * 0.999), 10 * scale)
-    )
+    """The next larger round number; ``rough`` is above 0."""
+    scale = 10.0 ** math.floor(math.log10(max(rough, LEAST)))
+    return next((part * scale for part in (1, 2, 2.5, 5) if part * scale >= rough), 10 * scale)
 
 
 def _place(dot_x: float, dot_y: float, across: Axis, up: Axis) -> tuple[float, float]:
-    x = LEFT + across.part(dot_x) * (WIDTH - LEFT - RIGHT)
-    y = HEIGHT - BOTTOM - up.part(dot_y) * (HEIGHT - TOP - BOTTOM)
+    x = LEFT + _within(across.part(dot_x), 0, 1) * (WIDTH - LEFT - RIGHT)
+    y = HEIGHT - BOTTOM - _within(up.part(dot_y), 0, 1) * (HEIGHT - TOP - BOTTOM)
     return x, y
 
 
