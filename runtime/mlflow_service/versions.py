@@ -30,10 +30,11 @@ from runtime.mlflow_service.requests import (
     pairs,
 )
 
-ALLOW_PICKLE = "inferry.allow_pickle"
-"""The tag with which a client takes files that can run code."""
 PAGE = 10_000
 MAX_PAGE = 200_000
+ALLOW_PICKLE = "inferry.allow_pickle"
+"""The tag of a new version whose files may run code when they are opened: "true". Without it, and
+unless the workspace allows it, they are refused (docs/guides/formats.md)."""
 ATTRIBUTES: Attributes = {
     "name": ("", "text"),
     "version_number": ("", "number"),
@@ -82,14 +83,15 @@ def create(desk: Desk, asked: VersionCreate) -> Json:
     ]
     if not files:
         raise not_registered(asked.source)
+    tags = pairs(asked.tags)
     made = desk.workspace.models.register_stored(
         files,
         name=asked.name,
-        tags=pairs(asked.tags),
+        tags=tags,
         description=asked.description or "",
         run=run,
         origin=Origin(asked.source, desk.who, now_ms(), logged),
-        allow_pickle=ALLOW_PICKLE in pairs(asked.tags),  # MLflow's API has no other word for it
+        allow_pickle=tags.get(ALLOW_PICKLE, "").lower() in ("true", "1", "yes"),
     )
     return _answer(desk, made.name, made.version)
 

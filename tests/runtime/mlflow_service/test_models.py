@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -247,3 +248,18 @@ def test_a_name_is_what_models_can_have(client: Client, name: str) -> None:
     with pytest.raises(RefusedError) as refused:
         client.post("registered-models/create", name=name)
     assert refused.value.code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_pickle_is_registered_by_who_says_so(client: Client) -> None:
+    run = client.run()
+    client.put(f"0/{run}/artifacts/m/model.pkl", pickle.dumps({"a": 1}))
+    client.put(f"0/{run}/artifacts/m/MLmodel", b"flavors: {}\n")
+    client.post("registered-models/create", name="net")
+    asked = {"name": "net", "source": f"runs:/{run}/m", "run_id": run}
+    for tags in ([], [{"key": "inferry.allow_pickle", "value": "false"}]):
+        with pytest.raises(RefusedError, match="pickle") as refused:
+            client.post("model-versions/create", **asked, tags=tags)
+        assert refused.value.code == "INVALID_PARAMETER_VALUE"
+    tag = {"key": "inferry.allow_pickle", "value": "true"}
+    client.post("model-versions/create", **asked, tags=[tag])
+    assert "inferry.pickle" in client.workspace.models.get("net:1").properties
