@@ -11,8 +11,8 @@ import pytest
 
 from tests.runtime.server import ROOT
 
-STRIDE = 2
-LEAST_KILLS = 10
+STRIDE = 4
+LEAST_KILLS = 5
 
 
 @pytest.mark.slow

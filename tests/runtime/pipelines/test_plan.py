@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.pipelines.errors import BadPipelineError
@@ -83,6 +83,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return Graph.of({name: needs[name] for name in order}, retries)
 
 
+@settings(max_examples=50, deadline=None)
 @given(graphs(), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_each_step_is_done_failed_or_skipped_in_the_end_and_never_before_its_time(
     graph: Graph, slots: int, random: Random
