@@ -9,7 +9,7 @@ import click
 from runtime.cli.datastore_files import delete, download, ls, upload
 from runtime.cli.deployment_values import secret_files
 from runtime.cli.output import Record, output_option, print_record, print_records
-from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.cli.workspace import is_url, open_workspace, workspace_option
 from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -63,12 +63,15 @@ def attach(
     workspace_dir: str | None,
 ) -> None:
     """Make the datastore NAME known, once it has answered."""
-    from runtime.datastores import Datastore
-
     given = _settings(settings)
     opened = _secrets(secrets)
     with open_workspace(workspace_dir) as workspace:
-        Datastore.attach(workspace, name, kind, given, opened, replace=replace).close()
+        if is_url(workspace_dir):  # the service looks whether it is there
+            workspace.datastores.attach(name, kind, given, opened, replace=replace)
+        else:
+            from runtime.datastores import Datastore
+
+            Datastore.attach(workspace, name, kind, given, opened, replace=replace).close()
         made = workspace.datastores.get(name)
     if output == "json":
         print_record(record(made), output)

@@ -15,7 +15,6 @@ from runtime.cli.deployment_options import (
     unset_option,
 )
 from runtime.cli.deployment_records import share_line, span
-from runtime.cli.deployment_stand_in import stand_in
 from runtime.cli.deployment_values import Finite, Replicas, secret_files, shares, who
 from runtime.cli.deployment_wait import (
     end,
@@ -23,6 +22,7 @@ from runtime.cli.deployment_wait import (
     timeout_option,
     until_gone,
     wait_option,
+    watching,
 )
 from runtime.cli.output import output_option
 from runtime.cli.server_options import SectionedCommand
@@ -64,15 +64,15 @@ def scale(
             before, least_replicas=least, most_replicas=most, external_scale=asked
         )
         found = workspace.deployments.update(name, service=after, actor=who())
-    said = f", as {asked} says" if asked is not None and least != most else ""
-    click.echo(f"{name} shall have {span(found.service)} replicas{said}")
-    if asked is not None and least == most:
-        click.echo(
-            f"inferry: {asked} has nothing to say while {name} has just {least};"
-            " give it a range: MIN..MAX",
-            err=True,
-        )
-    say_if_alone(workspace.root)
+        said = f", as {asked} says" if asked is not None and least != most else ""
+        click.echo(f"{name} shall have {span(found.service)} replicas{said}")
+        if asked is not None and least == most:
+            click.echo(
+                f"inferry: {asked} has nothing to say while {name} has just {least};"
+                " give it a range: MIN..MAX",
+                err=True,
+            )
+        say_if_alone(workspace)
 
 
 @click.command(cls=SectionedCommand)
@@ -190,9 +190,9 @@ def traffic(
         found = workspace.deployments.set_traffic(
             name, shares(given, shadows), actor=who(), why="by hand"
         )
-    for share in found.traffic:
-        click.echo(share_line(found, share))
-    say_if_alone(workspace.root)
+        for share in found.traffic:
+            click.echo(share_line(found, share))
+        say_if_alone(workspace)
 
 
 @click.command()
@@ -205,7 +205,7 @@ def delete(name: str, wait: bool, timeout_s: float, workspace_dir: str | None) -
     with open_workspace(workspace_dir) as workspace:
         workspace.deployments.delete(name, actor=who())
         if wait:
-            with stand_in(workspace, name, "table") as helper:
+            with watching(workspace, name, "table") as helper:
                 until_gone(
                     workspace.deployments,
                     name,
@@ -216,7 +216,7 @@ def delete(name: str, wait: bool, timeout_s: float, workspace_dir: str | None) -
             click.echo(f"Deleted {name}")
             return
         click.echo(f"{name} ends, and is forgotten then")
-        say_if_alone(workspace.root)
+        say_if_alone(workspace)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

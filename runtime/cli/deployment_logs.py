@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from runtime.cli.deployment_elsewhere import reader_of
 from runtime.cli.deployment_records import replicas_of
 from runtime.cli.text import printable
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -36,9 +38,7 @@ def logs(
     name: str, follow: bool, replica: str | None, lines: int, workspace_dir: str | None
 ) -> None:
     """Print what the replicas of a deployment printed."""
-    from runtime.deployments.logs import logs_of
-
-    with open_workspace(workspace_dir) as workspace, logs_of(workspace, name) as read:
+    with open_workspace(workspace_dir) as workspace, _opened(workspace, name) as read:
         found = workspace.deployments.get(name)
         ids = _chosen(found, replica)
         if workspace.targets.get(found.target).kind == "edge":
@@ -52,6 +52,17 @@ def logs(
             click.echo(f"inferry: {name} has no replica now", err=True)
         if follow:
             _follow(workspace, name, replica, read, said, is_named)
+
+
+@contextmanager
+def _opened(workspace: Workspace, name: str) -> Iterator[Read]:
+    if (read := reader_of(workspace, name)) is not None:
+        yield read
+        return
+    from runtime.deployments.logs import logs_of
+
+    with logs_of(workspace, name) as opened:
+        yield opened
 
 
 def news(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:

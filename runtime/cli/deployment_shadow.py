@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.cli.deployment_elsewhere import elsewhere
 from runtime.cli.output import Json, Record
 
 if TYPE_CHECKING:
+    from registry import Workspace
     from registry.deployments import Deployment, Share
     from runtime.shadow.counts import Counts, Times
 
 
-def shadow_records(item: Deployment, root: Path) -> list[Record]:
-    """As JSON has them, one for each shadow; ``root``: of the workspace. Where the counts cannot
-    be read it has ``cause``."""
+def shadow_records(item: Deployment, workspace: Workspace) -> list[Record]:
+    """As JSON has them, one for each shadow. Where the counts cannot be read it has ``cause``."""
     shadows = [share for share in item.traffic if share.is_shadow]
     if not shadows:
         return []
-    from runtime.deployments.here import balancer_folder
     from runtime.deployments.publication import version_of
-    from runtime.shadow.reading import CountsError, read_counts
+    from runtime.errors import InferryError
 
     try:
-        counts = read_counts(balancer_folder(root), item.name)
-    except CountsError as error:
+        counts = _counts(item.name, workspace)
+    except InferryError as error:
         return [{**_share(share), "cause": str(error)} for share in shadows]
     return [_record(share, counts.get(version_of(share.revision))) for share in shadows]
+
+
+def _counts(name: str, workspace: Workspace) -> dict[str, Counts]:
+    """By version. Raises InferryError."""
+    if (found := elsewhere(workspace)) is not None:
+        return found.shadow_counts(name)
+    from runtime.deployments.here import balancer_folder
+    from runtime.shadow.reading import read_counts
+
+    return read_counts(balancer_folder(workspace.root), name)
 
 
 def shadow_lines(records: list[Record]) -> list[str]:

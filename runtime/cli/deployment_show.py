@@ -36,13 +36,13 @@ def list_deployments(output: str, workspace_dir: str | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.list()
         kinds = {each.name: each.kind for each in workspace.targets.list()}
-    rows = [
-        record(item) if output == "json" else overview(item, kinds.get(item.target, "local"))
-        for item in found
-    ]
-    print_records(rows, COLUMNS, output)
-    if found and output != "json":
-        say_if_alone(workspace.root)
+        rows = [
+            record(item) if output == "json" else overview(item, kinds.get(item.target, "local"))
+            for item in found
+        ]
+        print_records(rows, COLUMNS, output)
+        if found and output != "json":
+            say_if_alone(workspace)
 
 
 @click.command()
@@ -55,13 +55,13 @@ def show(name: str, output: str, workspace_dir: str | None) -> None:
         found = workspace.deployments.get(name)
         kind = workspace.targets.get(found.target).kind
         came_from = lines_record(workspace.lineage.of_deployment(name))["came_from"]
-    shown = record(found) if output == "json" else for_people(found, kind)
-    shadows = shadow_records(found, workspace.root)
-    if output == "json" or shadows:
-        shown = {**shown, "shadows": shadows if output == "json" else shadow_lines(shadows)}
-    print_record({**shown, "came_from": came_from}, output)
-    if output != "json":
-        say_if_alone(workspace.root)
+        shown = record(found) if output == "json" else for_people(found, kind)
+        shadows = shadow_records(found, workspace)
+        if output == "json" or shadows:
+            shown = {**shown, "shadows": shadows if output == "json" else shadow_lines(shadows)}
+        print_record({**shown, "came_from": came_from}, output)
+        if output != "json":
+            say_if_alone(workspace)
 
 
 @click.command()

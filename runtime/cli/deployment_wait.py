@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from runtime.cli.deployment_elsewhere import Following, elsewhere
 from runtime.cli.deployment_records import record, replicas_of, state_line
-from runtime.cli.deployment_stand_in import stand_in
+from runtime.cli.deployment_stand_in import StandIn, stand_in
 from runtime.cli.deployment_values import Finite
 from runtime.cli.output import print_record
 from runtime.cli.text import printable_lines
@@ -56,7 +56,7 @@ def wait_option(command: F) -> F:
 def until_there(
     deployments: Deployments,
     declared: Deployment,
-    activity: RunningActivity,
+    activity: RunningActivity | Following,
     *,
     timeout_s: float,
     look: Callable[[], object] = lambda: None,
@@ -105,7 +105,7 @@ def _until_tidy(deployments: Deployments, name: str, look: Callable[[], object])
 def until_gone(
     deployments: Deployments,
     name: str,
-    activity: RunningActivity,
+    activity: RunningActivity | Following,
     *,
     timeout_s: float,
     look: Callable[[], object] = lambda: None,
@@ -149,7 +149,7 @@ def end(
     found, is_left_alone = declared, False
     if is_waiting:
         try:
-            with stand_in(workspace, declared.name, output) as helper:
+            with watching(workspace, declared.name, output) as helper:
                 found = until_there(
                     workspace.deployments,
                     declared,
@@ -174,19 +174,33 @@ def end(
     if is_left_alone:
         click.echo(f"inferry: {LEFT_ALONE}", err=True)
     elif not is_waiting:
-        say_if_alone(workspace.root)
+        say_if_alone(workspace)
 
 
-def is_alone(root: Path) -> bool:
+@contextlib.contextmanager
+def watching(workspace: Workspace, name: str, output: str) -> Iterator[StandIn | Following]:
+    """A controller of its own for the block, where none runs; behind a URL it is the service's to
+    have one."""
+    if elsewhere(workspace) is None:
+        with stand_in(workspace, name, output) as helper:
+            yield helper
+        return
+    say_if_alone(workspace)
+    yield Following(output)
+
+
+def is_alone(workspace: Workspace) -> bool:
     """No controller runs."""
+    if (found := elsewhere(workspace)) is not None:
+        return not found.has_controller()
     from runtime.deployments.controller import only_controller
 
-    with only_controller(root, wait_s=0) as is_mine:
+    with only_controller(workspace.root, wait_s=0) as is_mine:
         return is_mine
 
 
-def say_if_alone(root: Path) -> None:
+def say_if_alone(workspace: Workspace) -> None:
     """On stderr, where no controller runs; nothing where that cannot be found out."""
     with contextlib.suppress(OSError):
-        if is_alone(root):
+        if is_alone(workspace):
             click.echo(f"inferry: {ALONE}", err=True)

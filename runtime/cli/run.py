@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -255,6 +257,16 @@ def restore(ref: str, workspace_dir: str | None) -> None:
     click.echo(f"Restored {found.reference}")
 
 
+@run.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def resend(folder: Path) -> None:
+    """Send what a run could not send: FOLDER is what its script said at its end."""
+    from runtime.tracking.remote import resend as send
+    from runtime.tracking.starting import say
+
+    click.echo(f"Sent what was left of run {send(folder, os.environ, say)}")
+
+
 run.add_command(files)
 run.add_command(download)
 run.add_command(submit)
@@ -264,8 +276,10 @@ run.add_command(snapshot)
 
 def _print_log(workspace: Workspace, id: str, offset: int) -> int:
     """Prints what there is from ``offset`` on, in whole lines; where the next begins."""
-    data = workspace.tracking.log(id, offset)
-    whole = data[: data.rfind(b"\n") + 1]
-    if whole:
+    while True:  # a service gives a part at a time
+        data = workspace.tracking.log(id, offset)
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            return offset
         click.echo(printable_lines(whole.decode(errors="backslashreplace")))
-    return offset + len(whole)
+        offset += len(whole)

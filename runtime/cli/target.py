@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
+from runtime.cli.deployment_elsewhere import elsewhere
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.text import printable
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
+    from registry import Workspace
     from registry.deployments import Target
+    from runtime.deployments.attaching import Found
+    from runtime.remote.targets import RemoteTargets
 
 COLUMNS = ("name", "kind", "settings", "users")
 
@@ -65,13 +69,8 @@ def attach(
     if kind in ("ssh", "spark"):
         _attach_for_scripts(name, kind, settings, no_check, output, workspace_dir)
         return
-    from runtime.deployments.attaching import check_target, found_at
-
     with open_workspace(workspace_dir) as workspace:
-        wanted = workspace.targets.checked(name, kind, _settings(settings))
-        check_target(wanted)
-        found = None if no_check else found_at(workspace, wanted)
-        made = workspace.targets.attach(name, kind, wanted.settings)
+        made, found = _attached(workspace, name, kind, _settings(settings), is_checked=not no_check)
     if output == "json":
         print_record({**record(made), "found": None if found is None else found.facts}, output)
         return
@@ -131,6 +130,23 @@ def detach(name: str, workspace_dir: str | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.targets.detach(name)
     click.echo(f"Detached {gone.name}")
+
+
+def _attached(
+    workspace: Workspace, name: str, kind: str, settings: dict[str, str], *, is_checked: bool
+) -> tuple[Target, Found | None]:
+    """A service looks itself: it is from there that the target is reached."""
+    if elsewhere(workspace) is not None:
+        there = cast("RemoteTargets", workspace.targets)
+        made = there.attach_found(name, kind, settings, is_checked=is_checked)
+        return made.target, made.found
+    from runtime.deployments.attaching import check_target, found_at
+
+    targets = workspace.targets
+    wanted = targets.checked(name, kind, settings)
+    check_target(wanted)
+    found = found_at(workspace, wanted) if is_checked else None
+    return targets.attach(name, kind, wanted.settings), found
 
 
 def record(item: Target) -> Record:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from registry import Workspace
-from registry.deployments import Observed, Replica
+from registry.deployments import Observed, Replica, Share
 from runtime.tracking import Run
 from tests.registry.onnx_files import adder
 from tests.runtime.conftest import Cli
@@ -173,14 +173,17 @@ def test_a_deployment_that_runs_is_waited_for(
 ) -> None:
     monkeypatch.setenv("INFERRY_WORKSPACE", full.url)
     deployments = full.local().deployments
-    made = deployments.create("ready", "adder", actor="ada")
+    deployments.create("ready", "adder", actor="ada")
+    made = deployments.set_traffic("ready", [Share(1, 100.0)], actor="ada")
     seen = Observed(
         *("running", None, "http://127.0.0.1:2", made.change + 1),
         (Replica("ready.1.a", 1, "ready"),),
         "2026-11-27T12:00:00Z",
     )
     deployments.observe("ready", seen)
-    done = both("deployment", "update", "ready", "--sticky-header", "X-A", "--wait")
+    done = both(
+        "deployment", "update", "ready", "--sticky-header", "X-A", "--wait", "--timeout-s", "60"
+    )
     assert (done.code, done.stdout) == (0, "http://127.0.0.1:2\n")
 
 
