@@ -56,9 +56,9 @@ def backup(
     output: str,
     workspace_dir: Path | None,
 ) -> None:
-    """Back up the workspace to a folder or .tar file, while it is in use.
+    """Back up the workspace while it is in use.
 
-    The folder gets what it does not have yet, and a snapshot of what was where. Keys are left out
+    To a folder or a .tar file. The folder gets what it does not have yet, and a snapshot of what was where. Keys are left out
     unless --with-keys is given. Restore with: inferry restore"""
     if verify and is_list:
         raise click.UsageError("--verify and --list do not go together")
@@ -99,7 +99,7 @@ def backup(
 def restore(
     source: Path, target: Path, snapshot: str | None, despite_damage: bool, output: str
 ) -> None:
-    """Make the new workspace DIR from a backup: checked, and whole or not at all."""
+    """Make a new workspace from a backup: checked, and whole or not at all."""
     from registry.backup import restore as run
 
     watcher = None if output == "json" else _Shown()
