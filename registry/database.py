@@ -37,6 +37,7 @@ MIGRATIONS = (
     "logged_models.sql",
     "log_batches.sql",
     "activity_events.sql",
+    "run_datasets.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -15,6 +15,7 @@ import os
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
 Sources = Mapping[str, tree.SourceFile]
 """By path in the snapshot."""
+SMALL_BYTES = 4 * 1024 * 1024
+AT_ONCE = 8
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """A file in a zip needs a time, and the same snapshot is to give the same zip."""
 
@@ -203,18 +206,45 @@ class Snapshots:
 
 
 def _stored(store: BlobStore, sources: Sources, count: Callable[[int], None]) -> Snapshot:
-    files = []
-    for path, source in sorted(sources.items()):
-        with store.writer() as (write, finish):
-            with source.open() as opened:
-                for chunk in file_chunks(opened):
-                    write(chunk)
-                    count(len(chunk))
-            digest, size = finish()
-        files.append(SnapshotFile(path, size, digest, source.is_executable))
+    """Small files several at a time: each waits for the disk to have it. ``count`` is called on
+    this thread."""
+    small = {p: file for p, file in sources.items() if file.size_bytes <= SMALL_BYTES}
+    found = {}
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        waiting = {path: pool.submit(_stored_file, store, file) for path, file in small.items()}
+        for path, file in sources.items():
+            if path in small:
+                found[path] = waiting[path].result()
+                count(file.size_bytes)
+            else:
+                found[path] = _stored_file(store, file, count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    files = tuple(
+        SnapshotFile(path, file.size_bytes, found[path], file.is_executable)
+        for path, file in sorted(sources.items())
+    )
     listed = [[file.path, file.size_bytes, file.digest, file.is_executable] for file in files]
     text = json.dumps(listed, separators=(",", ":"))
-    return Snapshot(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", tuple(files))
+    return Snapshot(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", files)
+
+
+def _stored_file(
+    store: BlobStore, source: tree.SourceFile, count: Callable[[int], None] = lambda size: None
+) -> str:
+    """Its digest. A small one that the store has is not written again."""
+    if source.size_bytes <= SMALL_BYTES:
+        with source.open() as opened:
+            digest = f"sha256:{hashlib.sha256(opened.read()).hexdigest()}"
+        if store.has(digest) and store.renew(digest):
+            return digest
+    with store.writer() as (write, finish):
+        with source.open() as opened:
+            for chunk in file_chunks(opened):
+                write(chunk)
+                count(len(chunk))
+        return finish()[0]
 
 
 def _seen(file: tree.SourceFile) -> tuple[int, int, int] | None:

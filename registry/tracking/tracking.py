@@ -13,6 +13,7 @@ from registry.database import Database
 from registry.errors import NoWorkspaceError
 from registry.paths import WorkspacePaths
 from registry.tracking.distant import DistantRuns
+from registry.tracking.datasets import RunDatasets
 from registry.tracking.experiments import Experiments
 from registry.tracking.files import RunFiles
 from registry.tracking.forks import ForkSafeDatabase
@@ -43,6 +44,7 @@ class Tracking:
         self.files = RunFiles(paths, database, store, clock_ms)
         self.snapshots = Snapshots(paths, database, store, clock_ms)
         self.logged_models = LoggedModels(database, clock_ms)
+        self.datasets = RunDatasets(database)
         self.database = database
 
     @classmethod
