@@ -389,7 +389,7 @@ def autologging(client: MlflowClient, kept: dict[str, Any]) -> Any:
     """scikit-learn's autolog, and its model back."""
     from sklearn.linear_model import LogisticRegression
 
-    mlflow.sklearn.autolog(log_datasets=False)
+    mlflow.sklearn.autolog()
     rows = np.array([[0.0, 1.0], [1.0, 0.0], [0.2, 0.9], [0.8, 0.1]] * 5)
     with mlflow.start_run(run_name="auto") as run:
         model = LogisticRegression().fit(rows, np.array([0, 1, 0, 1] * 5))
@@ -404,6 +404,10 @@ def autologging(client: MlflowClient, kept: dict[str, Any]) -> Any:
         output_format="list",
     )
     return {
+        "datasets": sorted(
+            [d.dataset.name, d.dataset.digest, d.dataset.source_type, d.tags[0].value]
+            for d in found.inputs.dataset_inputs
+        ),
         "params": dict(sorted(found.data.params.items())),
         "metrics": {key: round(value, 6) for key, value in sorted(found.data.metrics.items())},
         "model": [logged.name, str(logged.status), logged.source_run_id == run.info.run_id],

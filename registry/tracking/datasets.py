@@ -92,4 +92,15 @@ class RunDatasets:
                 " WHERE run = ? ORDER BY name, digest",
                 (key_of(connection, run),),
             )
-            return [RunDataset(*tuple(row)[:-1], json.loads(row[-1])) for row in rows]
+            return [
+                RunDataset(
+                    row["name"],
+                    row["digest"],
+                    row["source_type"],
+                    row["source"],
+                    row["schema"],
+                    row["profile"],
+                    json.loads(row["tags"]),
+                )
+                for row in rows
+            ]

@@ -12,8 +12,8 @@ from registry.blobs import BlobStore
 from registry.database import Database
 from registry.errors import NoWorkspaceError
 from registry.paths import WorkspacePaths
-from registry.tracking.distant import DistantRuns
 from registry.tracking.datasets import RunDatasets
+from registry.tracking.distant import DistantRuns
 from registry.tracking.experiments import Experiments
 from registry.tracking.files import RunFiles
 from registry.tracking.forks import ForkSafeDatabase

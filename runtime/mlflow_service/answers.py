@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from registry.model_names import NameRecord, VersionRecord
 from registry.tracking import Experiment, RunRecord
+from registry.tracking.datasets import RunDataset
 from registry.tracking.logged_models import LoggedModel
 from registry.tracking.records import Metric, MetricPoint
 
@@ -69,19 +70,38 @@ def run_info(run: RunRecord) -> Json:
     return answer if run.ended_ms is None else answer | {"end_time": run.ended_ms}
 
 
-def run(found: RunRecord, logged: Iterable[LoggedModel] = ()) -> Json:
-    """A run with all it has said; ``logged`` are its models."""
+def run(
+    found: RunRecord, logged: Iterable[LoggedModel] = (), datasets: Iterable[RunDataset] = ()
+) -> Json:
+    """A run with all it has said; ``logged`` are its models, ``datasets`` what it had."""
     data = {
         "metrics": [point(key, metric) for key, metric in found.metrics.items()],
         "params": pairs(found.params),
         "tags": pairs(_run_tags(found)),
     }
     outputs = [{"model_id": model.id, "step": model.step or 0} for model in logged]
+    inputs = [dataset_input(each) for each in datasets]
     return {
         "info": run_info(found),
         "data": {key: value for key, value in data.items() if value},
-        "inputs": {},
+        "inputs": {"dataset_inputs": inputs} if inputs else {},
         "outputs": {"model_outputs": outputs} if outputs else {},
+    }
+
+
+def dataset_input(found: RunDataset) -> Json:
+    """Data of a run."""
+    said = {
+        "name": found.name,
+        "digest": found.digest,
+        "source_type": found.source_type,
+        "source": found.source,
+        "schema": found.schema,
+        "profile": found.profile,
+    }
+    return {
+        "tags": pairs(found.tags),
+        "dataset": {key: value for key, value in said.items() if value},
     }
 
 

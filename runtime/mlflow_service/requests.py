@@ -163,6 +163,30 @@ class RunOutputs(RunRequest, frozen=True):
     models: list[RunOutput] | None = None
 
 
+class DatasetSent(msgspec.Struct, frozen=True):
+    """Data that a run was trained or tested with."""
+
+    name: str
+    digest: str
+    source_type: str | None = None
+    source: str | None = None
+    schema: str | None = None
+    profile: str | None = None
+
+
+class DatasetInput(msgspec.Struct, frozen=True):
+    """Such data, and what it was used for."""
+
+    dataset: DatasetSent
+    tags: list[Pair] | None = None
+
+
+class RunInputs(RunRequest, frozen=True):
+    """runs/log-inputs."""
+
+    datasets: list[DatasetInput] | None = None
+
+
 class ArtifactList(RunRequest, frozen=True):
     """artifacts/list."""
 

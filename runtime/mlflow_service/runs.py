@@ -7,6 +7,7 @@ import secrets
 
 from registry.errors import NotFoundError
 from registry.tracking import RunRecord, Status
+from registry.tracking.datasets import RunDataset
 from runtime.mlflow_service import answers
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
@@ -17,6 +18,7 @@ from runtime.mlflow_service.requests import (
     LogPair,
     MetricHistory,
     RunCreate,
+    RunInputs,
     RunOutputs,
     RunRequest,
     RunSearch,
@@ -89,7 +91,8 @@ def create(desk: Desk, asked: RunCreate) -> Json:
 def get(desk: Desk, asked: RunRequest) -> Json:
     """GET runs/get."""
     found = find(desk, asked.run)
-    return {"run": answers.run(found, desk.tracking.logged_models.of_run(found.id))}
+    logged = desk.tracking.logged_models.of_run(found.id)
+    return {"run": answers.run(found, logged, desk.tracking.datasets.of_run(found.id))}
 
 
 def update(desk: Desk, asked: RunUpdate) -> Json:
@@ -166,6 +169,26 @@ def outputs(desk: Desk, asked: RunOutputs) -> Json:
     run = find_active(desk, asked.run)
     steps = {model.model_id: model.step or 0 for model in asked.models or ()}
     desk.tracking.logged_models.set_steps(run.id, steps)
+    return {}
+
+
+def inputs(desk: Desk, asked: RunInputs) -> Json:
+    """POST runs/log-inputs."""
+    desk.tracking.datasets.add(
+        check_id(asked.run),
+        [
+            RunDataset(
+                sent.dataset.name,
+                sent.dataset.digest,
+                sent.dataset.source_type or "",
+                sent.dataset.source or "",
+                sent.dataset.schema or "",
+                sent.dataset.profile or "",
+                pairs(sent.tags),
+            )
+            for sent in asked.datasets or ()
+        ],
+    )
     return {}
 
 

@@ -172,3 +172,15 @@ def test_a_search_has_filters_orders_views_and_pages(client: Client) -> None:
         with pytest.raises(RefusedError) as refused:
             names(**wrong)
         assert refused.value.code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_run_says_what_it_was_trained_with(client: Client) -> None:
+    run = client.run()
+    dataset = {"name": "digits", "digest": "abc", "source_type": "local", "source": "{}"}
+    tags = [{"key": "mlflow.data.context", "value": "train"}]
+    for _ in range(2):
+        client.post("runs/log-inputs", run_id=run, datasets=[{"dataset": dataset, "tags": tags}])
+    assert _run(client, run)["inputs"] == {"dataset_inputs": [{"tags": tags, "dataset": dataset}]}
+    with pytest.raises(RefusedError) as refused:
+        client.post("runs/log-inputs", run_id=run, datasets=[{"dataset": {"name": "x"}}])
+    assert refused.value.code == "INVALID_PARAMETER_VALUE"
