@@ -7,8 +7,17 @@ import re
 import subprocess
 from pathlib import Path
 
+from registry.errors import InvalidNameError
+
 _REVISION = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 TIMEOUT_S = 5.0
+
+
+def check_revision(text: str) -> str:
+    """``text`` itself, which someone says is a commit. Raises InvalidNameError."""
+    if not _REVISION.fullmatch(text):
+        raise InvalidNameError("the revision is no commit: 40 or 64 of 0-9 a-f")
+    return text
 
 
 def git_revision(folder: Path) -> str | None:

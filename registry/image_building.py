@@ -419,7 +419,9 @@ def _annotations(work: _Work, revision: str | None, extra: Mapping[str, str]) ->
 
 
 def _revision(request: ImageRequest) -> str | None:
-    return None if request.code is None else git_revision(request.code.files[0].root)
+    if request.revision is not None or request.code is None:
+        return request.revision
+    return git_revision(request.code.files[0].root)
 
 
 def _records(layers: Sequence[ImageLayer]) -> tuple[LayerRecord, ...]:

@@ -16,6 +16,7 @@ from registry.database import Database
 from registry.distribution.manifest_rows import add_manifest
 from registry.errors import InvalidSourceError, RegistryError
 from registry.fpga_artifact import ENGINE
+from registry.git_revision import check_revision
 from registry.golden import first_input, read_golden
 from registry.image_building import (
     BuildOptions,
@@ -68,6 +69,8 @@ class ImageMaker:
             conda=order.conda,
             max_batch=order.max_batch,
         )
+        if order.revision is not None:
+            request = replace(request, revision=check_revision(order.revision))
         if order.golden is not None:
             request = replace(request, golden=read_golden(order.golden))
         sample = None if order.sample is None else read_sample(order.sample)

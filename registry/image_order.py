@@ -30,5 +30,7 @@ class ImageOrder:
     pull: bool
     relock: bool
     proof: bool
+    revision: str | None = None
+    """The commit of the code, where its folder is in no repository."""
     only_public: bool = False
     """Whether the base's registry must be at a public address."""

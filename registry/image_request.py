@@ -32,6 +32,8 @@ class ImageRequest:
     notes: tuple[str, ...] = ()
     wanted: Wanted | None = None
     golden: bytes | None = None
+    revision: str | None = None
+    """The commit of the code, where its folder says none."""
 
 
 def check_request(

@@ -86,6 +86,7 @@ class Images:
         pull: bool = False,
         relock: bool = False,
         proof: bool = True,
+        revision: str | None = None,
         only_public: bool = False,
         on_change: OnChange | None = None,
     ) -> Image:
@@ -97,7 +98,8 @@ class Images:
         linux/arm64, default: this machine's. ``wheelhouse`` is a folder that all Python packages
         come from. ``sample`` is a request body that the proof scores. ``golden``: requests
         with known answers that a device tries first (registry/golden.py). ``pull`` and ``relock``
-        ask anew for what is remembered of the base and of the versions of packages. With
+        ask anew for what is remembered of the base and of the versions of packages.
+        ``revision``: the git commit of the code, default: that of the script's folder. With
         ``only_public``, as for who asks from elsewhere, the base's registry must be at a public
         address.
 
@@ -122,6 +124,7 @@ class Images:
             pull=pull,
             relock=relock,
             proof=proof,
+            revision=revision,
             only_public=only_public,
         )
         return self._maker().create(order, on_change)

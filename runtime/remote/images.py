@@ -17,6 +17,7 @@ from registry import tree
 from registry.activities import Activity, OnChange
 from registry.base.reference import Layout, RootArchive, parse_base
 from registry.errors import CancelledError, ImageFailedError, InvalidSourceError, NotFoundError
+from registry.git_revision import git_revision
 from registry.images import made, unpack_image
 from registry.records import Image
 from registry.settings import NO_BASE
@@ -65,6 +66,7 @@ class RemoteImages:
         pull: bool = False,
         relock: bool = False,
         proof: bool = True,
+        revision: str | None = None,
         only_public: bool = False,
         on_change: OnChange | None = None,
     ) -> Image:
@@ -93,6 +95,7 @@ class RemoteImages:
             pull=pull,
             relock=relock,
             proof=proof,
+            revision=_revision(script, source) if revision is None else revision,
         )
         ended = self._activities.followed(begun, on_change)
         if ended.state == "cancelled":
@@ -249,3 +252,10 @@ class RemoteImages:
                     " makes; push it to a registry, or give the tar of its root file system"
                 )
         return base, None
+
+
+def _revision(script: Path | str | None, source: Path | str | None) -> str | None:
+    """Of the code where it lies here; what is uploaded has no repository."""
+    if script is None:
+        return None
+    return git_revision(Path(script).resolve().parent if source is None else Path(source))

@@ -111,6 +111,7 @@ def made(
     pull: bool,
     relock: bool,
     proof: bool,
+    revision: str | None,
     only_public: bool,
 ) -> Image:
     """The image; its files lie in a folder of their own while it is made."""
@@ -139,6 +140,7 @@ def made(
             pull=pull,
             relock=relock,
             proof=proof,
+            revision=revision,
             only_public=only_public,
             on_change=on_change,
             **paths,

@@ -75,6 +75,7 @@ def create(
     pull: bool = False,
     relock: bool = False,
     proof: bool = True,
+    revision: str | None = None,
 ) -> Activity:
     """Make an image of models and uploaded files; the activity says how it goes. ``script`` is one
     of the files of ``source``."""
@@ -103,6 +104,7 @@ def create(
             pull=pull,
             relock=relock,
             proof=proof,
+            revision=revision,
             only_public=not call.site.allows_internal,
         )
     )

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from registry.errors import ImageFailedError, NotFoundError, TrustError
+from registry.git_revision import git_revision
 from registry.trust import WorkspaceKey
 from runtime.workspace_service.routes import images as routes
 from tests.registry.small_containers import assert_complete, make_parts
 from tests.runtime.remote.served import Served
 
+GIT = ("-c", "user.name=t", "-c", "user.email=t@example")
+
 
 def test_a_container_is_made_verified_and_pushed(served: Served, tmp_path: Path) -> None:
     parts = make_parts(tmp_path / "parts")
     local = served.local()
+    for command in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "it")):
+        subprocess.run(["git", "-C", parts.root, *GIT, *command], check=True)
+    commit = git_revision(parts.root)
+    assert commit is not None
     with served.remote() as remote:
         remote.models.register(parts.model, name="m")
         made = remote.images.create(
@@ -30,6 +38,7 @@ def test_a_container_is_made_verified_and_pushed(served: Served, tmp_path: Path)
         )
         assert_complete(local, made, tmp_path / "bundle")
         assert made.details.lock is not None
+        assert made.details.revision == commit
 
         assert remote.images.verify("c").statement == local.images.verify("c").statement
         other = WorkspaceKey.load_or_create(tmp_path / "keys").public
