@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 REQUEST_ITEMS = 20_000
 REQUEST_CHARS = 8 * 1024 * 1024
 """Of one request, which a service takes up to 16 MiB of."""
+POINT_BYTES = 40
+"""Of a point at most, besides its name."""
+MAX_NOTE_CHARS = 1024 * 1024
 MAX_HELD = 10_000
 """Requests in memory, besides what is logged."""
 END_WAIT_S = 30.0
@@ -139,7 +142,8 @@ class RemoteKeeper:
         """Add lines to its log, now or later."""
         with self._here():
             self._notes += 1
-            given = {"client": f"{self._client}-notes", "number": self._notes, "lines": text}
+            lines = text[:MAX_NOTE_CHARS]
+            given = {"client": f"{self._client}-notes", "number": self._notes, "lines": lines}
             self._do(("POST", f"/runs/{self.id}/log", given))
 
     def upload(self, sources: Mapping[str, SourceFile]) -> None:
@@ -310,8 +314,10 @@ class RemoteKeeper:
 
 def portions(points: Sequence[Point], values: Sequence[Value]) -> Iterator[Batch]:
     """As many as fit a request. Pure."""
-    for start in range(0, len(points), REQUEST_ITEMS):
-        yield points[start : start + REQUEST_ITEMS], ()
+    longest = max((len(key.encode()) for key in {point[0] for point in points}), default=0)
+    most = min(REQUEST_ITEMS, REQUEST_CHARS // (longest + POINT_BYTES))
+    for start in range(0, len(points), most):
+        yield points[start : start + most], ()
     some: list[Value] = []
     chars = 0
     for value in values:

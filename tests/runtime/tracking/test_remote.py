@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import trustme
 
 from registry.errors import ImmutableError, InvalidSourceError, NotFoundError
 from registry.tracking import Tracking
@@ -389,6 +391,47 @@ def test_a_token_goes_to_no_place_that_others_read(tmp_path: Path) -> None:
     Service.of_user("https://example.com", away)
     with pytest.raises(BadValueError):
         Service.of_user("https://example.com", {**away, "INFERRY_TOKEN": "a\nb"})
+
+
+def test_only_the_authority_that_is_named_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    cert, key, ca = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    certificate.cert_chain_pems[0].write_to_path(cert)
+    certificate.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(ca)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with serving({"default": tmp_path / "ws"}, cert=cert, key=key) as served:
+        tokens = served.site.distributions["default"].tokens
+        monkeypatch.setenv("INFERRY_TOKEN", tokens.create("ada", "contributor", None))
+        with pytest.raises(ServiceError, match="INFERRY_CA"):
+            Run("tls", workspace=served.url, allow_offline=False)
+        monkeypatch.setenv("INFERRY_CA", str(ca))
+        with Run("tls", workspace=served.url, allow_offline=False) as run:
+            run.log("x", 1.0)
+        assert served.local().tracking.runs.get(run.id).status == "finished"
+        monkeypatch.setenv("INFERRY_TOKEN", tokens.create("bob", "reader", None))
+        with pytest.raises(ServiceError, match="bob is a reader"):
+            Run("tls", workspace=served.url, allow_offline=False)
+        assert Run("tls", workspace=served.url, outputs=None).is_offline
+        monkeypatch.setenv("INFERRY_TOKEN", "ify_" + "x" * 43)
+        with pytest.raises(ServiceError, match="inferry login"):
+            Run("tls", workspace=served.url, allow_offline=False)
+        monkeypatch.setenv("INFERRY_TOKEN", tokens.create("eve", "owner", None))
+        with pytest.raises(ServiceError, match="workspace"):
+            Run("tls", workspace=f"{served.url}/nowhere", allow_offline=False)
+
+
+def test_a_request_never_is_larger_than_a_service_takes() -> None:
+    points = [("\u20ac" * 250, 0.5, n, 2**62) for n in range(50_000)]
+    values = [("k", "list", 1, "x" * (4 << 20))] * 5
+    parts = list(remote.portions(points, values))
+    assert [p for some, _ in parts for p in some] == points
+    assert [v for _, some in parts for v in some] == values
+    assert max(len(msgspec.msgpack.encode(part)) for part in parts) < 15 << 20
+    assert list(remote.portions([], [])) == []
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
