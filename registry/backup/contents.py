@@ -9,7 +9,7 @@ keys/, edge/      only with keys: whoever has them can open every secret, sign i
                   name and let devices in
 leases/, *.lock   not kept: of processes that live
 store/ otherwise  not kept: uploads under way, and what is written anew
-serving/, wheels/, unpacked/, deployments/
+serving/, making/, wheels/, unpacked/, deployments/
                   not kept: caches, and what the controller lays out anew
 workspace.db.*    not kept: side files, and copies that an upgrade left (registry/database.py)
 
@@ -30,7 +30,7 @@ DATABASES = (DATABASE, "edge/hub.db")
 KEPT_TOPS = ("datastore",)
 LOG_TOPS = ("activities", "runs")
 KEY_TOPS = ("keys", "edge")
-DROPPED_TOPS = ("leases", "store", "serving", "wheels", "unpacked", "deployments")
+DROPPED_TOPS = ("leases", "store", "serving", "making", "wheels", "unpacked", "deployments")
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _OF_PROCESSES = (".lock", ".sock", ".pid")
 
