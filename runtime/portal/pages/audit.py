@@ -27,7 +27,7 @@ def audit(ask: Ask) -> Answer:
         "Audit log",
         {"entries": found[:PAGE], "who_sought": who, "later": later, "is_first": not before},
         section="audit",
-        commands=Commands("", "Audit(database).list()"),
+        commands=Commands("inferry audit list"),
     )
 
 

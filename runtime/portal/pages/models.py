@@ -52,7 +52,7 @@ def model(ask: Ask) -> Answer:
         section="models",
         trail=(("Models", url("models", workspace=ask.workspace_name)),),
         commands=Commands(
-            f"inferry model list {shlex.quote(name)}",
+            f"inferry model list --name {shlex.quote(name)}",
             f"Workspace.open(folder).models.list(name={name!r})",
         ),
     )

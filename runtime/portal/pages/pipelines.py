@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ def pipelines(ask: Ask) -> Answer:
             "earlier": f"{here}?token={earlier(token, PAGE)}" if token else "",
         },
         section="pipelines",
-        commands=Commands("inferry run list", "Run.search()"),
+        commands=Commands("inferry pipeline list"),
     )
 
 
@@ -48,7 +49,7 @@ def pipeline(ask: Ask) -> Answer:
         section="pipelines",
         trail=(("Pipelines", url("pipelines", workspace=ask.workspace_name)),),
         commands=Commands(
-            f"inferry run show {view.run}", f"pipeline_view(workspace, {view.run!r})"
+            f"inferry pipeline show {shlex.quote(view.run)}", f"pipeline_view(workspace, {view.run!r})"
         ),
     )
 

@@ -6,6 +6,7 @@ no other: whoever fills in the form cannot say where to."""
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import shlex
 import ssl
@@ -58,14 +59,17 @@ def score(ask: Ask) -> Answer:
     except (ValueError, RecursionError) as error:
         said = str(error) if isinstance(error, ValueError) else "it is nested too deep"
         return _page(ask, found, text, None, f"This is no JSON: {said}")
-    if found.observed is None or found.observed.url is None:
+    address = address_of(found)
+    if address is None:
         return _page(ask, found, text, None, "The deployment has no address now.")
+    if not _is_ready(found):
+        return _page(ask, found, text, None, "No replica of it is ready.")
     if not _room.acquire(blocking=False):
         raise Fault(503, "busy", "others are trying deployments just now; try again")
     try:
         key = ask.workspace.deployments.keys(found.name)["primary"]
         outcome = sent(
-            found.observed.url,
+            address,
             text.encode(),
             key if found.service.is_keyed else None,
             _trusted(found),
@@ -75,6 +79,26 @@ def score(ask: Ask) -> Answer:
     finally:
         _room.release()
     return _page(ask, found, text, outcome, "")
+
+
+def address_of(found: Deployment) -> str | None:
+    """Where it was seen. None: nowhere, or at an address at which no deployment can be: of a
+    cloud's own services (169.254.169.254), or of many."""
+    url = None if found.observed is None else found.observed.url
+    if url is None:
+        return None
+    try:
+        host = ipaddress.ip_address(score_url(url).hostname or "")
+    except ValueError:
+        return url  # a name, which the controller's machine listens at
+    except InferryError:
+        return None
+    return None if host.is_link_local or host.is_multicast else url
+
+
+def _is_ready(found: Deployment) -> bool:
+    replicas = () if found.observed is None else found.observed.replicas
+    return any(each.state == "ready" for each in replicas)
 
 
 def sent(

@@ -120,6 +120,7 @@ class Tab:
         self._number = 0
         self._events: list[dict[str, Any]] = []
         self.troubles: list[str] = []
+        self.dialogs = 0
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.say(f"{domain}.enable")
 
@@ -200,6 +201,8 @@ class Tab:
             self._events.append(message)
         if method == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
             self.troubles.append(str(message["params"]["entry"]["text"]))
+        if method == "Page.javascriptDialogOpening":
+            self.dialogs += 1
         if method == "Runtime.exceptionThrown":
             self.troubles.append(str(message["params"]["exceptionDetails"]))
         return message

@@ -53,7 +53,6 @@ class Content:
             f"{run}/preview/notes.txt",
             f"{run}/preview/images/sample.png",
             f"{run}/environment",
-            f"/runs/{self.runs[1]}",
             "/pipelines",
             f"/pipelines/{self.pipeline}",
             "/compute",
