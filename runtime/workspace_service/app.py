@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -26,11 +28,15 @@ from runtime.workspace_service.door import identify
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.openapi import document
 from runtime.workspace_service.roles import allows
+from runtime.workspace_service.route import Route
 from runtime.workspace_service.site import Site
 from runtime.workspace_service.table import API, Match, Table
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+SMALL_BYTES = 64 * 1024
+"""Of a body that is read in no time; to read a larger one holds up nobody else."""
 THREADS = 32
+_log = logging.getLogger(__name__)
 
 
 class ApiApp:
@@ -98,16 +104,19 @@ class ApiApp:
         data = b""
         if not match.route.is_async:
             data = await body.all(MAX_BODY_BYTES, "a body")
-        return bind(
+        read = partial(
+            bind,
             match.route,
             match.arguments,
             scope.get("query_string", b""),
             data,
             headers.get("content-type", ""),
         )
+        return read() if len(data) <= SMALL_BYTES else await self._in_thread(read)
 
     async def _written_down(self, call: Call, match: Match, values: Mapping[str, Any]) -> Response:
-        """The intent is on the disk before anything happens, and its end before the answer."""
+        """The intent is on the disk before anything happens, and its end, if the disk takes it,
+        before the answer."""
         entry = await self._in_thread(self._begin, call, match)
         status = 500
         try:
@@ -123,9 +132,14 @@ class ApiApp:
     async def _run(self, call: Call, match: Match, values: Mapping[str, Any]) -> Response:
         route = match.route
         if route.is_async:
-            result = await route.function(call, **values)
-        else:
-            result = await self._in_thread(route.function, call, **values)
+            return self._answered(call, route, await route.function(call, **values))
+        response: Response = await self._in_thread(
+            lambda: self._answered(call, route, route.function(call, **values))
+        )
+        return response
+
+    def _answered(self, call: Call, route: Route, result: Any) -> Response:
+        """A long list takes its time: not in the loop."""
         response = answer(result, route.status, call.headers.get("accept", ""))
         if route.status == 202 and isinstance(result, Activity):
             where = f"{API}/workspaces/{quote(call.workspace_name)}/activities/{quote(result.id)}"
@@ -147,7 +161,12 @@ class ApiApp:
         )
 
     def _end(self, call: Call, entry: int, status: int) -> None:
-        self._site.audit(call.workspace_name).end(entry, status)
+        """What cannot be written down is done all the same: a client that was told of an error
+        would do it again."""
+        try:
+            self._site.audit(call.workspace_name).end(entry, status)
+        except RegistryError as error:
+            _log.error("the audit log lacks the end of entry %d, %d: %s", entry, status, error)
 
     def _refuse(self, call: Call, match: Match) -> None:
         with contextlib.suppress(RegistryError):  # it is refused, written down or not

@@ -53,7 +53,8 @@ class Table:
 
     def match(self, method: str, path: str) -> Match:
         """The route that is meant. ``path`` is decoded once. Raises Fault 404 and 405."""
-        workspace, routes, rest = "", self.of_service, path.removeprefix(API)
+        workspace, routes = "", self.of_service
+        rest = path.removeprefix(API) if path.startswith(f"{API}/") else ""
         if (found := _WORKSPACE.fullmatch(path)) is not None:
             workspace, routes, rest = found[1], self.of_workspace, found[2] or ""
         allowed = []

@@ -1,0 +1,77 @@
+"""What the application does around the routes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry import Workspace
+from registry.audit import Audit
+from registry.errors import WorkspaceBusyError
+from runtime.registry_service.config import ServiceConfig
+from runtime.workspace_service.binding import bind
+from runtime.workspace_service.service import ServiceApp
+from runtime.workspace_service.site import Site
+from tests.runtime.workspace_service.asked import ask
+
+API = "/api/v1/workspaces/default"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    Workspace.init(tmp_path / "ws", base="none")
+    return Site({"default": tmp_path / "ws"})
+
+
+@contextmanager
+def _served(site: Site) -> Iterator[ServiceApp]:
+    app = ServiceApp(site, ServiceConfig())
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+class _FullAudit(Audit):
+    """Takes the beginning of an entry, and not its end."""
+
+    def end(self, id: int, status: int) -> None:
+        """As where others write for a long time."""
+        raise WorkspaceBusyError("others write; try again")
+
+
+def test_what_is_done_is_said_to_be_done_whatever_becomes_of_the_audit_log(site: Site) -> None:
+    audit = site.audits["default"]
+    site.audits["default"] = _FullAudit(audit._database)
+    with _served(site) as app:
+        made = ask(app, "POST", f"{API}/experiments", json={"name": "digits"})
+    assert made.status_code == 201  # not 503, which asks the client to do it again
+    assert site.workspace("default").tracking.experiments.get("digits").name == "digits"
+    assert [entry.status for entry in audit.list()] == [0]
+
+
+def test_only_paths_of_the_api_mean_its_routes(site: Site) -> None:
+    with _served(site) as app:
+        assert ask(app, "GET", "/api/v1/info").status_code == 200
+        for path in ("/info", "/api/v1info", "/x/api/v1/info"):
+            assert ask(app, "GET", path).status_code == 404, path
+
+
+def test_a_large_body_is_not_read_in_the_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    def seen(*args: Any) -> dict[str, Any]:
+        names.append(threading.current_thread().name)
+        return bind(*args)
+
+    monkeypatch.setattr("runtime.workspace_service.app.bind", seen)
+    tags = {f"t{n}": "x" * 500 for n in range(200)}
+    with _served(site) as app:
+        made = ask(app, "POST", f"{API}/experiments", json={"name": "digits", "tags": tags})
+    assert made.status_code == 201
+    assert [name.startswith("api") for name in names] == [True]
