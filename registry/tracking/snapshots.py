@@ -15,7 +15,6 @@ import os
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +207,8 @@ class Snapshots:
 def _stored(store: BlobStore, sources: Sources, count: Callable[[int], None]) -> Snapshot:
     """Small files several at a time: each waits for the disk to have it. ``count`` is called on
     this thread."""
+    from concurrent.futures import ThreadPoolExecutor  # scripts load this module, and wait for it
+
     small = {p: file for p, file in sources.items() if file.size_bytes <= SMALL_BYTES}
     found = {}
     pool = ThreadPoolExecutor(AT_ONCE)
