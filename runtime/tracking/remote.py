@@ -51,7 +51,8 @@ Say = Callable[[str], None]
 
 
 class RemoteKeeper:
-    """Keeps one run; ``is_own`` where it is this process's. ``held``: what goes before all else."""
+    """Keeps one run; ``is_own`` where it is this process's. ``may_wait``: nothing is raised while
+    the service is away. ``held``: what goes before all else."""
 
     is_offline = False
 
@@ -62,6 +63,7 @@ class RemoteKeeper:
         say: Say,
         *,
         is_own: bool,
+        may_wait: bool = True,
         client: str | None = None,
         held: Sequence[Request] = (),
         parent: RemoteKeeper | None = None,
@@ -73,6 +75,7 @@ class RemoteKeeper:
         self._run = run
         self._say = say
         self._is_own = is_own
+        self._may_wait = may_wait
         self._parent = parent
         self._begin_with(client or secrets.token_hex(12), held)
 
@@ -153,7 +156,7 @@ class RemoteKeeper:
                 self._settle()
             _add_files(self._service, self.id, sources)
         except AWAY as error:
-            if not _is_passing(error):
+            if not (self._may_wait and _is_passing(error)):
                 raise
             with self._here():
                 self._hold(self.unsent.copy(sources), error)
@@ -172,7 +175,7 @@ class RemoteKeeper:
             self._say,
             parent=self,
             started_ms=started_ms,
-            may_wait=True,
+            may_wait=self._may_wait,
         )
 
     def metrics(self) -> dict[str, Any]:
@@ -248,7 +251,7 @@ class RemoteKeeper:
                 self._settle()
                 self._service.ask(*request)
             except AWAY as error:
-                if not _is_passing(error):
+                if not (self._may_wait and _is_passing(error)):
                     raise
                 self._hold(request, error)
 
@@ -338,10 +341,10 @@ def begin(
     return _begun(service, experiment, name, say, may_wait=may_wait)
 
 
-def attach(service: Service, ref: str, say: Say) -> RemoteKeeper:
+def attach(service: Service, ref: str, say: Say, *, may_wait: bool) -> RemoteKeeper:
     """A run that is there, whose end others say. Raises ServiceError, NotFoundError."""
     run = service.ask("GET", "/run-names", {"ref": ref}, answer=RunRecord)
-    return RemoteKeeper(service, cast(RunRecord, run), say, is_own=False)
+    return RemoteKeeper(service, cast(RunRecord, run), say, is_own=False, may_wait=may_wait)
 
 
 def open_remote(url: str) -> Workspace:
@@ -426,7 +429,14 @@ def _begun(
         parent=None if parent is None else parent.id,
     )
     made = RemoteKeeper(
-        service, run, say, is_own=True, client=client, held=[request], parent=parent
+        service,
+        run,
+        say,
+        is_own=True,
+        may_wait=may_wait,
+        client=client,
+        held=[request],
+        parent=parent,
     )
     try:
         with made._here():

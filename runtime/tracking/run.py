@@ -109,7 +109,7 @@ class Run:
             first=keeper.describe,
             beat=self._beat,
             say=say,
-            spool=Spool(lambda: None) if isinstance(keeper, Patient) else None,
+            spool=Spool() if isinstance(keeper, Patient) else None,
         )
         self._writer.start()
         _open_runs.add(self)

@@ -10,8 +10,6 @@ end of a script is kept by unsent.py.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from registry.tracking import Point, Value
@@ -24,10 +22,9 @@ LENGTH_BYTES = 8
 
 
 class Spool:
-    """First in, first out. ``folder`` is made when it is needed; None where none can be made."""
+    """First in, first out."""
 
-    def __init__(self, folder: Callable[[], Path | None], *, max_bytes: int = MAX_BYTES) -> None:
-        self._folder = folder
+    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._file: BinaryIO | None = None
         self._read_at = self._written_to = 0
@@ -80,7 +77,7 @@ class Spool:
             return False
         try:
             if self._file is None:
-                self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._folder()))  # noqa: SIM115
+                self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
             self._file.seek(self._written_to)
             self._file.write(len(data).to_bytes(LENGTH_BYTES, "little") + data)
             self._file.flush()

@@ -59,7 +59,7 @@ def context_keeper(allow_offline: bool) -> Keeper:
         if given.journal is not None:
             keeper = open_journal(given.journal, given.run, say)
         elif (url := _url(given.workspace)) is not None:
-            keeper = _attached_at(url, given.run)
+            keeper = _attached_at(url, given.run, may_wait=allow_offline)
         else:
             keeper = attach(open_tracking(given.workspace), given.run)
     except AWAY as error:
@@ -73,7 +73,7 @@ def context_keeper(allow_offline: bool) -> Keeper:
 def known_keeper(ref: str, workspace: Path | str | None) -> Keeper:
     """Of a run that is there. Raises NotFoundError."""
     if (url := _url(workspace or context().workspace)) is not None:
-        return _attached_at(url, ref)
+        return _attached_at(url, ref, may_wait=False)
     return attach(open_tracking(workspace or context().workspace), ref)
 
 
@@ -129,12 +129,12 @@ def _at_service(
 
     service = Service.of_user(url, os.environ)
     if run is not None:
-        return _of_submitted(remote.attach(service, run, say), name)
+        return _of_submitted(remote.attach(service, run, say, may_wait=allow_offline), name)
     return remote.begin(service, experiment, name, say, may_wait=allow_offline), True
 
 
-def _attached_at(url: str, ref: str) -> Keeper:
+def _attached_at(url: str, ref: str, *, may_wait: bool) -> Keeper:
     from runtime.tracking import remote
     from runtime.tracking.service import Service
 
-    return remote.attach(Service.of_user(url, os.environ), ref, say)
+    return remote.attach(Service.of_user(url, os.environ), ref, say, may_wait=may_wait)

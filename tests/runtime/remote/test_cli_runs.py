@@ -12,6 +12,7 @@ import pytest
 from registry import Workspace
 from registry.deployments import Observed, Replica, Share
 from runtime.tracking import Run
+from runtime.tracking.unsent import Unsent
 from tests.registry.onnx_files import adder
 from tests.runtime.conftest import Cli
 from tests.runtime.remote.served import Served, serving
@@ -139,6 +140,16 @@ def test_runs_are_changed_by_url(
     assert both("run", "delete", "--forever", "changed:1").code == 0
     assert both("experiment", "delete", "changed").code == 0
     assert both("experiment", "restore", "changed").code == 0
+
+
+def test_what_a_run_left_is_sent(full: Served, both: Cli, tmp_path: Path) -> None:
+    run = full.local().tracking.runs.create("left")
+    log = {"client": "a", "number": 1, "points": [["x", 1.0, None, 1]]}
+    folder = Unsent(run.id, full.url).keep([("POST", f"/runs/{run.id}/log", log)])
+    assert both("run", "resend", str(folder)).stdout == f"Sent what was left of run {run.id}\n"
+    assert full.local().tracking.metrics.latest(run.id)["x"].count == 1
+    assert not folder.exists()
+    assert_refused(both("run", "resend", str(folder)), "nothing")
 
 
 def test_a_deployment_is_declared_followed_and_changed_by_url(

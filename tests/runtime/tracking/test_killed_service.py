@@ -98,6 +98,8 @@ def test_what_was_acknowledged_is_there_once_whenever_the_service_dies(tmp_path:
                     _say(client, "more")
                     for _ in range(1 + (round_ + number) % 3):
                         assert _line(client).startswith("kept")
+            for id in ids:  # whoever looks while there is no service
+                assert workspace.tracking.runs.get(id).status == "running"
         with service(workspace.root, port):
             for client in clients:
                 _say(client, "end")

@@ -278,6 +278,10 @@ def test_a_run_may_insist_on_the_service(url: str, line: Line) -> None:
     with pytest.raises(ServiceError):
         run.flush()
     with pytest.raises(ServiceError):
+        run.tag("t", "1")
+    with pytest.raises(ServiceError):
+        run.child()
+    with pytest.raises(ServiceError):
         run.end()
 
 
