@@ -43,8 +43,8 @@ COMMANDS = {
     "fpga": ("runtime.cli.fpga:fpga", "Compile models for an FPGA, and try them without one."),
     "image": ("runtime.cli.image:image", "Package models with a script, and keep the packages."),
     "init": ("runtime.cli.init:init", "Make a workspace."),
-    "login": ("runtime.cli.login:login", "Keep a token for a service."),
-    "logout": ("runtime.cli.login:logout", "Forget the token for a service."),
+    "login": ("runtime.cli.login:login", "Keep a token for the service at URL."),
+    "logout": ("runtime.cli.login:logout", "Forget the token for URL."),
     "model": ("runtime.cli.model:model", "Register models and look after them."),
     "pipeline": (
         "runtime.cli.pipeline:pipeline",
@@ -64,7 +64,7 @@ COMMANDS = {
     "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
     "target": ("runtime.cli.target:target", "Name the places where deployments run."),
     "up": ("runtime.cli.up:up", "Keep the deployments of a workspace as they are declared."),
-    "whoami": ("runtime.cli.login:whoami", "Say whom a service takes you for."),
+    "whoami": ("runtime.cli.login:whoami", "Say whom the service of the workspace takes you for."),
 }
 
 
