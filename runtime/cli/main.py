@@ -56,13 +56,16 @@ COMMANDS = {
         "Serve the workspace's images to docker, podman, skopeo and devices.",
     ),
     "restore": ("runtime.cli.backup:restore", "Make a new workspace from a backup."),
-    "run": ("runtime.cli.run:run", "See runs: what was trained, how it went, and what it made."),
+    "run": (
+        "runtime.cli.run:run",
+        "Submit runs and see them: what was trained, how it went, and what it made.",
+    ),
     "score": (
         "runtime.cli.score:score",
         "Send data to a scoring server or deployment and print the answer.",
     ),
     "serve": ("runtime.cli.serve:serve", "Serve a model or image behind POST /score."),
-    "target": ("runtime.cli.target:target", "Name the places where deployments run."),
+    "target": ("runtime.cli.target:target", "Name the places where deployments and scripts run."),
     "up": ("runtime.cli.up:up", "Keep the deployments of a workspace as they are declared."),
     "whoami": ("runtime.cli.login:whoami", "Say whom the service of the workspace takes you for."),
 }
