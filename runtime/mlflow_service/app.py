@@ -63,6 +63,7 @@ class MlflowApp:
 
     def close(self) -> None:
         """Let go of the database and the threads; what is asked meanwhile is finished first."""
+        self._transfers.close()
         self._threads.shutdown()
         self._writer.shutdown()
         self._database.close()

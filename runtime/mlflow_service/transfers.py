@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from urllib.parse import quote
 
 from starlette.types import Send
@@ -26,6 +26,9 @@ from runtime.mlflow_service.refusals import RefusedError, refusal
 from runtime.registry_service.refusals import GoneError, SlowBodyError
 from runtime.registry_service.request_body import RequestBody
 
+LOOP_S = 10.0
+"""Of a loop that has much to do, beyond what a client may take."""
+
 
 class Transfers:
     """Those of one workspace, in one event loop. ``executor`` is for what reads and writes."""
@@ -33,9 +36,17 @@ class Transfers:
     def __init__(self, limits: Limits, executor: Executor) -> None:
         self._limits = limits
         self._executor = executor
+        # A large upload waits for its client with a thread: nothing else may wait for that.
+        self._writers = ThreadPoolExecutor(
+            max(1, limits.large_uploads), thread_name_prefix="mlflow-upload"
+        )
         self._small = limits.small_uploads
         self._large = limits.large_uploads
         self._downloads = limits.downloads
+
+    def close(self) -> None:
+        """No upload begins any more."""
+        self._writers.shutdown()
 
     async def upload(self, desk: Desk, path: str, body: RequestBody) -> None:
         """PUT mlflow-artifacts/artifacts/<path>."""
@@ -59,7 +70,7 @@ class Transfers:
         self._large -= 1
         try:
             pieces = self._pieces(start, body, loop)
-            await asyncio.to_thread(_put, desk, target, pieces)
+            await loop.run_in_executor(self._writers, _put, desk, target, pieces)
         finally:
             self._large += 1
 
@@ -107,7 +118,8 @@ class Transfers:
         size = len(start)
         yield start
         while not body.is_read:
-            piece = asyncio.run_coroutine_threadsafe(self._gather(body), loop).result()
+            asked = asyncio.run_coroutine_threadsafe(self._gather(body), loop)
+            piece = asked.result(self._limits.stall_s + LOOP_S)  # a loop that ends says nothing
             size += len(piece)
             self._check_size(size)
             yield piece

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,35 @@ def test_a_client_that_sends_nothing_more_is_given_up(tmp_path: Path) -> None:
     with _limited(tmp_path, Limits(stall_s=0.05)) as (app, workspace, run):
         assert _transfer(app, f"0/{run}/artifacts/a", stalling()) == 400
         assert workspace.tracking.files.list(run) == []
+
+
+def test_large_uploads_that_wait_hold_no_thread_of_others(tmp_path: Path) -> None:
+    count = Limits().large_uploads
+
+    async def slow(go_on: asyncio.Event) -> AsyncIterator[bytes]:
+        yield bytes(2 * 1024 * 1024)
+        await go_on.wait()
+        yield b"end"
+
+    async def uploads(app: MlflowApp, run: str) -> list[int]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        go_on = asyncio.Event()
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://test"
+        ) as http:
+            tasks = [
+                asyncio.create_task(http.put(f"{FILES}/0/{run}/artifacts/{n}", content=slow(go_on)))
+                for n in range(count)
+            ]
+            async with asyncio.timeout(60):
+                while app._transfers._large > 0:
+                    await asyncio.sleep(0)
+                await asyncio.to_thread(lambda: None)  # somebody else's
+            go_on.set()
+            return [(await task).status_code for task in tasks]
+
+    with _limited(tmp_path, Limits()) as (app, _, run):
+        assert asyncio.run(uploads(app, run)) == [200] * count
 
 
 def test_damaged_bytes_never_look_like_a_whole_file(client: Client) -> None:
