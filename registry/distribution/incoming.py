@@ -107,7 +107,9 @@ class Incoming:
 
     def stored(self, who: str, files: Sequence[tuple[str, str]]) -> list[StoredFile]:
         """Paths and digests as files of the store. Raises InvalidSourceError for a digest that this
-        client has not sent, and for paths that no folder has."""
+        client has not sent and not every reader may have, and for paths that no folder has.
+        Another process of the same client may have used and released a file a moment ago: it is
+        named by a record since then."""
         check_paths([path for path, _ in files])
         found = []
         with self._database.read() as connection:
@@ -127,10 +129,7 @@ class Incoming:
                 held_blobs.release(connection, _key(who, digest), digest)
 
     def _held_size(self, connection: sqlite3.Connection, who: str, digest: str) -> int | None:
-        row = connection.execute(
-            "SELECT 1 FROM held_blobs WHERE repository = ? AND digest = ? AND expires_at > ?",
-            (_key(who, digest), digest, self._clock()),
-        ).fetchone()
+        row = connection.execute(_NAMED, (digest, _key(who, digest), self._clock())).fetchone()
         return None if row is None else self._store.size(digest)
 
     def _find(self, key: str) -> str | None:

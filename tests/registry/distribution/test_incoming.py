@@ -72,6 +72,15 @@ def test_a_file_of_a_model_is_known_to_everyone(shelf: Shelf) -> None:
     assert shelf.incoming.stored("bob", [("m", digest)]) == stored
 
 
+def test_two_processes_of_one_client_may_send_the_same_file(shelf: Shelf) -> None:
+    digest = shelf.send("ada", DATA)
+    assert shelf.incoming.known("ada", [digest]) == [digest]  # the second asks what to send
+    shelf.workspace.models.register_stored(shelf.incoming.stored("ada", [("m", digest)]), name="m")
+    shelf.incoming.release("ada", [digest])  # the first one's end
+    stored = shelf.incoming.stored("ada", [("m", digest)])
+    assert shelf.workspace.models.register_stored(stored, name="m").version == 2
+
+
 def test_half_a_file_goes_on_where_it_was_and_is_of_its_sender(shelf: Shelf) -> None:
     digest = shelf.send("ada", DATA, whole=False)
     assert shelf.incoming.offset("ada", digest) == len(DATA) // 2
