@@ -49,7 +49,8 @@ def pipeline(ask: Ask) -> Answer:
         section="pipelines",
         trail=(("Pipelines", url("pipelines", workspace=ask.workspace_name)),),
         commands=Commands(
-            f"inferry pipeline show {shlex.quote(view.run)}", f"pipeline_view(workspace, {view.run!r})"
+            f"inferry pipeline show {shlex.quote(view.run)}",
+            f"pipeline_view(workspace, {view.run!r})",
         ),
     )
 

@@ -113,7 +113,8 @@ def test_words_of_numbers() -> None:
         "1.23 MB",
         "1e+03 PB",
     ]
-    assert [lasted(each) for each in (0.0123, 5, 65, 3700, 200_000, None, math.nan)] == [
+    assert [lasted(each) for each in (0.0005, 0.0123, 5, 65, 3700, 200_000, None, math.nan)] == [
+        "0.5 ms",
         "12 ms",
         "5.0 s",
         "1 min 5 s",
