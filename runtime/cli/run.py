@@ -261,7 +261,7 @@ def restore(ref: str, workspace_dir: str | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def resend(folder: Path) -> None:
     """Send what a run could not send: FOLDER is what its script said at its end."""
-    from runtime.tracking.remote import resend as send
+    from runtime.tracking.sending import resend as send
     from runtime.tracking.starting import say
 
     click.echo(f"Sent what was left of run {send(folder, os.environ, say)}")

@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,20 +25,16 @@ from runtime.errors import InferryError, ServiceError
 from runtime.tracking import environment
 from runtime.tracking.clock import RunClock
 from runtime.tracking.keeper import AWAY, Batch, Pairs
+from runtime.tracking.portions import portions
 from runtime.tracking.remembered import first_record
+from runtime.tracking.sending import Say, add_files, is_passing, send
 from runtime.tracking.service import Service
-from runtime.tracking.unsent import UPLOAD, Request, Unsent, read_context, read_requests
-from runtime.tracking.uploading import uploaded
+from runtime.tracking.unsent import Request, Unsent
 
 if TYPE_CHECKING:
     from registry import Workspace
     from registry.records import Model
 
-REQUEST_ITEMS = 20_000
-REQUEST_CHARS = 8 * 1024 * 1024
-"""Of one request, which a service takes up to 16 MiB of."""
-POINT_BYTES = 40
-"""Of a point at most, besides its name."""
 MAX_NOTE_CHARS = 1024 * 1024
 MAX_HELD = 10_000
 """Requests in memory, besides what is logged."""
@@ -47,7 +43,6 @@ RETRY_S = 0.5
 PAUSE_S = 2.0
 """After a failure nothing that can be held is tried for so long: a script is not to wait for each
 tag."""
-Say = Callable[[str], None]
 
 
 class RemoteKeeper:
@@ -154,9 +149,9 @@ class RemoteKeeper:
         try:
             with self._here():
                 self._settle()
-            _add_files(self._service, self.id, sources)
+            add_files(self._service, self.id, sources)
         except AWAY as error:
-            if not (self._may_wait and _is_passing(error)):
+            if not (self._may_wait and is_passing(error)):
                 raise
             with self._here():
                 self._hold(self.unsent.copy(sources), error)
@@ -213,7 +208,7 @@ class RemoteKeeper:
                 return None
             except AWAY as caught:
                 error = caught
-            if time.monotonic() >= deadline or not _is_passing(error):
+            if time.monotonic() >= deadline or not is_passing(error):
                 break
             time.sleep(RETRY_S)
         with self._here():
@@ -251,7 +246,7 @@ class RemoteKeeper:
                 self._settle()
                 self._service.ask(*request)
             except AWAY as error:
-                if not (self._may_wait and _is_passing(error)):
+                if not (self._may_wait and is_passing(error)):
                     raise
                 self._hold(request, error)
 
@@ -315,24 +310,6 @@ class RemoteKeeper:
             yield workspace
 
 
-def portions(points: Sequence[Point], values: Sequence[Value]) -> Iterator[Batch]:
-    """As many as fit a request. Pure."""
-    longest = max((len(key.encode()) for key in {point[0] for point in points}), default=0)
-    most = min(REQUEST_ITEMS, REQUEST_CHARS // (longest + POINT_BYTES))
-    for start in range(0, len(points), most):
-        yield points[start : start + most], ()
-    some: list[Value] = []
-    chars = 0
-    for value in values:
-        if some and (chars + len(value[3]) > REQUEST_CHARS or len(some) >= REQUEST_ITEMS):
-            yield (), some
-            some, chars = [], 0
-        some.append(value)
-        chars += len(value[3])
-    if some:
-        yield (), some
-
-
 def begin(
     service: Service, experiment: str, name: str, say: Say, *, may_wait: bool
 ) -> RemoteKeeper:
@@ -352,50 +329,6 @@ def open_remote(url: str) -> Workspace:
     from runtime.remote.workspace import RemoteWorkspace  # 0.5 s that few scripts pay
 
     return cast("Workspace", RemoteWorkspace(url))
-
-
-def send(service: Service, request: Request, folder: Callable[[], Path]) -> None:
-    """One request that was held; ``folder`` has copies of files. Raises as Service.ask."""
-    method, path, given = request
-    if method != UPLOAD:
-        service.ask(method, path, given)
-        return
-    files = folder() / "files"
-    sources = {
-        name: SourceFile(copy, files, (files / copy).stat().st_size) for name, copy in given.items()
-    }
-    _add_files(service, path, sources)
-
-
-def _add_files(service: Service, run: str, sources: Mapping[str, SourceFile]) -> None:
-    named = uploaded(service, sources)
-    service.ask("POST", f"/runs/{run}/files", {"files": named})
-
-
-def _is_passing(error: Exception) -> bool:
-    """A service that lets nobody in will not do so in a moment; one whose disk is full may."""
-    return not isinstance(error, ServiceError) or error.is_passing
-
-
-def resend(folder: Path, environ: Mapping[str, str], say: Say) -> str:
-    """Send what a run left; the run's id. What the service will not take is said. Raises
-    BadValueError, ServiceError where the service is away still: then nothing is lost."""
-    import shutil
-
-    url, run = read_context(folder)
-    service = Service.of_user(url, environ)
-    try:
-        for request in read_requests(folder):
-            try:
-                send(service, request, lambda: folder)
-            except AWAY:
-                raise
-            except (RegistryError, InferryError) as error:
-                say(f"this cannot be kept: {error}")
-    finally:
-        service.close()
-    shutil.rmtree(folder)
-    return run
 
 
 def _begun(
@@ -442,7 +375,7 @@ def _begun(
         with made._here():
             made._settle()
     except AWAY as error:
-        if not (may_wait and _is_passing(error)):
+        if not (may_wait and is_passing(error)):
             raise
         say(f"the service is away, and the run waits for it: {error}")
     return made

@@ -20,6 +20,8 @@ from runtime.errors import BadValueError, ServiceError
 from runtime.remote.place import parse_place
 from runtime.tracking import Run, remote
 from runtime.tracking import run as run_module
+from runtime.tracking.portions import portions
+from runtime.tracking.sending import resend
 from runtime.tracking.service import Service
 from runtime.tracking.uploading import uploaded
 from tests.runtime.remote.served import Served, serving
@@ -233,7 +235,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_later(
     line.is_away = False
     for _ in range(2):  # as if it had been cut at its end the first time
         monkeypatch.setattr("shutil.rmtree", lambda folder: None)
-        assert remote.resend(folder, os.environ, pytest.fail) == run.id
+        assert resend(folder, os.environ, pytest.fail) == run.id
     monkeypatch.undo()
     assert values_of(tracking, run, "x") == [float(number) for number in range(1000)]
     found = tracking.runs.get(run.id)
@@ -253,14 +255,14 @@ def test_a_run_that_never_began_is_kept_whole(
     assert not run.end()
     line.is_away = False
     for folder in sorted((tmp_path / "state/inferry/unsent").iterdir()):
-        remote.resend(folder, os.environ, pytest.fail)
+        resend(folder, os.environ, pytest.fail)
     assert values_of(tracking, run, "x") == [1.0]
     assert values_of(tracking, child, "y") == [1.0]
     assert tracking.runs.get(run.id).status == "finished"
     assert tracking.runs.get(run.id).params == {"a": "1"}
     assert tracking.runs.get(child.id).parent == run.id
     with pytest.raises(BadValueError):
-        remote.resend(tmp_path, os.environ, pytest.fail)
+        resend(tmp_path, os.environ, pytest.fail)
 
 
 def test_a_run_may_insist_on_the_service(url: str, line: Line) -> None:
@@ -431,11 +433,11 @@ def test_only_the_authority_that_is_named_is_trusted(
 def test_a_request_never_is_larger_than_a_service_takes() -> None:
     points = [("\u20ac" * 250, 0.5, n, 2**62) for n in range(50_000)]
     values = [("k", "list", 1, "x" * (4 << 20))] * 5
-    parts = list(remote.portions(points, values))
+    parts = list(portions(points, values))
     assert [p for some, _ in parts for p in some] == points
     assert [v for _, some in parts for v in some] == values
     assert max(len(msgspec.msgpack.encode(part)) for part in parts) < 15 << 20
-    assert list(remote.portions([], [])) == []
+    assert list(portions([], [])) == []
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
