@@ -54,7 +54,7 @@ def backup(
     verify: bool,
     is_list: bool,
     output: str,
-    workspace_dir: Path | None,
+    workspace_dir: str | None,
 ) -> None:
     """Back up the workspace while it is in use.
 
