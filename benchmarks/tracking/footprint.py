@@ -41,7 +41,16 @@ def install_own(folder: Path) -> Path:
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder], check=True)
     python = folder / "bin/python"
     subprocess.run(
-        [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, f"{ROOT}[service]"],
+        [
+            uv,
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "--python",
+            python,
+            f"{ROOT}[registry,scoring,portal]",
+        ],
         check=True,
     )
     return python
