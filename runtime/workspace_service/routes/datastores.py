@@ -1,7 +1,9 @@
 """Datastores: named places for files. Secrets go in and never come out; a folder of the service's
-own machine is an owner's to name."""
+own machine, and a server in its network, is an owner's to name."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from registry.datastores import Datastore
 from runtime.datastores import Datastore as OpenDatastore
@@ -38,10 +40,8 @@ def attach(
     """Make a datastore known, once it has answered to the service. Secrets are base64 in JSON."""
     workspace = call.workspace
     workspace.datastores.check(name, kind, settings, secrets)
-    if kind == "file" and not allows(call.who.role, "owner"):
-        raise Fault(
-            403, "forbidden", "a folder of the service's own machine: only an owner may name it"
-        )
+    if not allows(call.who.role, "owner"):
+        _check_reach(call, kind, settings or {})
     OpenDatastore.attach(
         workspace, name, kind, settings, secrets, replace=replace, known_hosts=None
     ).close()
@@ -56,6 +56,19 @@ def set_default(call: Call, *, name: str) -> Datastore:
 def detach(call: Call, *, name: str) -> Datastore:
     """Forget a datastore and its secrets; its files stay where they are."""
     return call.workspace.datastores.detach(name)
+
+
+def _check_reach(call: Call, kind: str, settings: Mapping[str, str]) -> None:
+    """Of who is no owner. Raises Fault 403, BadValueError."""
+    if kind == "file":
+        raise Fault(
+            403, "forbidden", "a folder of the service's own machine: only an owner may name it"
+        )
+    if not call.site.allows_internal:
+        from runtime.workspace_service.reach import check_public, hosts_of  # not a client's
+
+        for host, port in hosts_of(kind, settings):
+            check_public(host, port)
 
 
 ROUTES = (
