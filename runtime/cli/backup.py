@@ -58,8 +58,8 @@ def backup(
 ) -> None:
     """Back up the workspace while it is in use.
 
-    To a folder or a .tar file. The folder gets what it does not have yet, and a snapshot of what was where. Keys are left out
-    unless --with-keys is given. Restore with: inferry restore"""
+    To a folder or a .tar file. The folder gets what it does not have yet, and a snapshot of what
+    was where. Keys are left out unless --with-keys is given. Restore with: inferry restore"""
     if verify and is_list:
         raise click.UsageError("--verify and --list do not go together")
     if verify:
