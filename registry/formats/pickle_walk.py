@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
+from collections.abc import Callable
 from typing import IO, Any
 
 MAX_OPS = 100_000
 MAX_LINE_BYTES = 64 * 1024
 _GLOBALS = frozenset(b"c\x93\x82\x83\x84")
 """GLOBAL, STACK_GLOBAL, EXT1, EXT2, EXT4: what can be called."""
-_TUPLES = frozenset(b")t\x85\x86\x87ghj")
-"""What to call it with; also from the memo."""
-_CALLS = frozenset(b"R\x81\x92")
-"""REDUCE, NEWOBJ, NEWOBJ_EX."""
+_ITERABLES = frozenset(b")t\x85\x86\x87]l}d\x8f\x91SVTUX\x8c\x8dBC\x8e\x96ghj")
+"""What it can be called with: tuples, but also lists, text and bytes; and what the memo has."""
+_CALLS = frozenset(b"R\x81\x92b")
+"""REDUCE, NEWOBJ, NEWOBJ_EX, BUILD."""
 _MARK, _MARK_CALLS = b"("[0], frozenset(b"io")
 """INST and OBJ, which take all that is above a mark."""
 _PROTO, _STOP = b"\x80"[0], b"."[0]
 _LEAST_OPS = 3
 """Of a file that says that it is a pickle; random bytes say so now and then."""
 _OPCODES = {op.code.encode("latin-1")[0]: op for op in pickletools.opcodes}
+_NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
+"""Of a module, or of something in it; nothing else is ever found."""
 _COUNTED = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -68,7 +72,7 @@ def _is_call(code: int, seen: set[int]) -> bool:
     """Whether the op can call something, after those that were seen."""
     if code in _MARK_CALLS:
         return _MARK in seen
-    return code in _CALLS and bool(seen & _GLOBALS) and bool(seen & _TUPLES)
+    return code in _CALLS and bool(seen & _GLOBALS) and bool(seen & _ITERABLES)
 
 
 def begins_as_pickle(data: bytes) -> bool:
@@ -85,7 +89,7 @@ def _skip(file: IO[bytes], argument: Any, end: int) -> bool:
         return len(file.read(width)) == width
     if argument.n == pickletools.UP_TO_NEWLINE:
         lines = 2 if argument.name == "stringnl_noescape_pair" else 1
-        return all(_is_line(file.readline(MAX_LINE_BYTES), argument.name) for _ in range(lines))
+        return all(_skip_line(file, argument.name) for _ in range(lines))
     width = _COUNTED[argument.n]
     data = file.read(width)
     count = int.from_bytes(data, "little")
@@ -95,22 +99,41 @@ def _skip(file: IO[bytes], argument: Any, end: int) -> bool:
     return True
 
 
-def _is_line(line: bytes, kind: str) -> bool:
-    if not line.endswith(b"\n"):
-        return False
-    text = line[:-1].decode("latin-1").removesuffix("\r")
+def _skip_line(file: IO[bytes], kind: str) -> bool:
+    """As the machine written in Python reads one: the last byte is cut off, whatever it is."""
+    line = file.readline(MAX_LINE_BYTES)
+    if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
+        return bool(line) and _is_right(_text(line[:-1]).removesuffix("\r"), kind)
+    while len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+        line = file.readline(MAX_LINE_BYTES)
+    return kind not in ("stringnl_noescape_pair", "floatnl")
+
+
+def _is_right(text: str, kind: str) -> bool:
     if kind == "stringnl_noescape_pair":  # a module or a name in it
-        return bool(text) and all(part.isidentifier() for part in text.split("."))
+        return _NAME.fullmatch(text) is not None
     if kind in ("decimalnl_short", "decimalnl_long"):
-        return text.removesuffix("L").lstrip("+-").isdigit()
+        return _is_number(lambda: int(text.removesuffix("L"), 0)) or _is_number(lambda: int(text))
     if kind == "floatnl":
-        try:
-            float(text)
-        except ValueError:
-            return False
+        return _is_number(lambda: float(text))
     if kind == "stringnl":
         return len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
     return True
+
+
+def _is_number(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except ValueError:
+        return False
+    return True
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _end(file: IO[bytes]) -> int:
