@@ -99,9 +99,14 @@ def _rate(text: str) -> float:
 
 
 def measure(
-    python: Path, rounds: int, seconds: float, clients: Sequence[int], scratch: Path
+    python: Path,
+    kinds: Sequence[str],
+    rounds: int,
+    seconds: float,
+    clients: Sequence[int],
+    scratch: Path,
 ) -> Outcome:
-    """All kinds, in turns between the two servers."""
+    """These kinds, in turns between the two servers."""
     own: dict[tuple[str, int], list[float]] = {}
     peer: dict[tuple[str, int], list[float]] = {}
     outcome = Outcome("mlflow-rates")
@@ -109,7 +114,7 @@ def measure(
         ours = stack.enter_context(mlflow_inferry.serving(scratch, free_port()))
         theirs = stack.enter_context(mlflow_server.serving(scratch, free_port())).url
         for _ in range(rounds):
-            for kind in KINDS:
+            for kind in kinds:
                 for count in clients:
                     for url, kept in ((ours, own), (theirs, peer)):
                         measured = rate(python, url, kind, seconds, count, scratch)
@@ -143,6 +148,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", default="1,4")
+    parser.add_argument("--kinds", default=",".join(KINDS))
     asked = parser.parse_args()
     python = mlflow_server.python()
     if python is None:
@@ -150,7 +156,8 @@ def main() -> None:
     print(f"load average {load():.2f}", flush=True)
     clients = [int(count) for count in asked.clients.split(",")]
     with tempfile.TemporaryDirectory(prefix="inferry-mlflow-rates-") as scratch:
-        outcome = measure(python, asked.rounds, asked.seconds, clients, Path(scratch))
+        kinds = asked.kinds.split(",")
+        outcome = measure(python, kinds, asked.rounds, asked.seconds, clients, Path(scratch))
     for finding in outcome.findings:
         verdict = "reached" if finding.reached else "MISSED"
         print(f"{finding.what}: {finding.measured} ({finding.reach}): {verdict}")
