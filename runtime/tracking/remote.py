@@ -222,9 +222,9 @@ class RemoteKeeper:
             try:
                 folder = self.unsent.keep(requests)
             except OSError as failure:
-                return f"and cannot be kept here: {failure.strerror or failure}"
+                return f"nor can it be kept here: {failure.strerror or failure}"
         self._service.close()
-        return f"and is kept in {folder}; send it with: inferry run resend {folder}"
+        return f"it is in {folder}; send it with: inferry run resend {folder}"
 
     # Parts.
 

@@ -407,7 +407,7 @@ class Run:
         if where is not None:
             count = sum(len(points) + len(values) for points, values in left)
             what = f"{count} logged values" if count else "the end"
-            say(f"{what} of run {self.id} could not be sent, {where}")
+            say(f"{what} of run {self.id} could not be sent; {where}")
         if where is not None and not self._allow_offline and self._writer.error is not None:
             raise self._writer.error
         return where is None and not lost

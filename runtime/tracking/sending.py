@@ -7,13 +7,14 @@ from pathlib import Path
 
 from registry.errors import RegistryError
 from registry.tree import SourceFile
-from runtime.errors import InferryError, ServiceError
+from runtime.errors import BadValueError, InferryError, ServiceError
 from runtime.tracking.keeper import AWAY
 from runtime.tracking.service import Service
 from runtime.tracking.unsent import UPLOAD, Request, read_context, read_requests
 from runtime.tracking.uploading import uploaded
 
 Say = Callable[[str], None]
+MAX_SAID = 10
 
 
 def send(service: Service, request: Request, folder: Callable[[], Path]) -> None:
@@ -41,11 +42,13 @@ def is_passing(error: Exception) -> bool:
 
 
 def resend(folder: Path, environ: Mapping[str, str], say: Say) -> str:
-    """Send what a run left; the run's id. What the service will not take is said. Raises
-    BadValueError, ServiceError where the service is away still: then nothing is lost."""
+    """Send what a run left, and remove the folder; the run's id. Raises BadValueError, also where
+    the service will not take some of it, which is said, and ServiceError where it is away still:
+    then the folder stays, to be sent once more."""
     import shutil
 
     url, run = read_context(folder)
+    refused = 0
     service = Service.of_user(url, environ)
     try:
         for request in read_requests(folder):
@@ -54,8 +57,15 @@ def resend(folder: Path, environ: Mapping[str, str], say: Say) -> str:
             except AWAY:
                 raise
             except (RegistryError, InferryError) as error:
-                say(f"this cannot be kept: {error}")
+                refused += 1
+                if refused <= MAX_SAID:
+                    say(f"this cannot be kept: {error}")
     finally:
         service.close()
+    if refused:
+        raise BadValueError(
+            f"the service took all but {refused} of what run {run} left; '{folder}' stays, remove"
+            " it when nobody needs it"
+        )
     shutil.rmtree(folder)
     return run

@@ -23,6 +23,7 @@ from runtime.tracking import run as run_module
 from runtime.tracking.portions import portions
 from runtime.tracking.sending import resend
 from runtime.tracking.service import Service
+from runtime.tracking.unsent import Unsent
 from runtime.tracking.uploading import uploaded
 from tests.runtime.remote.served import Served, serving
 
@@ -265,6 +266,27 @@ def test_a_run_that_never_began_is_kept_whole(
         resend(tmp_path, os.environ, pytest.fail)
 
 
+def test_what_a_service_will_not_take_stays_where_it_is(url: str, tracking: Tracking) -> None:
+    run = tracking.runs.create("gone")
+    log = {"client": "a", "number": 1, "points": [["x", 1.0, None, 1]]}
+    tag = {"set": {"t": "1"}, "remove": []}
+    folder = Unsent(run.id, url).keep(
+        [
+            ("POST", f"/runs/{'0' * 32}/log", log),
+            ("PATCH", f"/runs/{run.id}/tags", tag),
+        ]
+    )
+    said: list[str] = []
+    with pytest.raises(BadValueError, match="all but 1"):
+        resend(folder, os.environ, said.append)
+    assert "there is no run" in said[0]
+    assert folder.is_dir()
+    assert tracking.runs.get(run.id).tags == {"t": "1"}
+    (folder / "requests").write_bytes(b"\xff" * 20)
+    with pytest.raises(BadValueError, match="damaged"):
+        resend(folder, os.environ, pytest.fail)
+
+
 def test_a_run_may_insist_on_the_service(url: str, line: Line) -> None:
     line.is_away = True
     with pytest.raises(ServiceError):
@@ -320,6 +342,7 @@ def test_many_values_wait_in_a_file(
     url: str, tracking: Tracking, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runtime.tracking.spool.CHUNK", 100)
+    monkeypatch.setattr("runtime.tracking.writer.BATCH", 100)
     with Run("spooled") as run:
         run.flush()
         line.is_away = True
@@ -329,7 +352,7 @@ def test_many_values_wait_in_a_file(
             if number % 100 == 0:
                 run.log_list("l", [number])
         assert run._writer.lost == 0
-        assert len(run._writer._queue) <= 50
+        assert len(run._writer._queue) <= 50 + 100 + 100  # a batch and a part of the file
         line.is_away = False
         assert run.flush()
         run.log("x", 1234.0)
