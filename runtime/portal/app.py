@@ -109,6 +109,8 @@ class PortalApp:
         check_browser(self._config, method, headers)
         if path in ("/", UI):
             return RedirectResponse(f"{UI}/", 307)
+        if path.endswith("/") and path != f"{UI}/" and method in ("GET", "HEAD"):
+            return RedirectResponse(quote(path.rstrip("/")) or f"{UI}/", 307)
         name = path.removeprefix(f"{UI}/static/")
         if name in STATIC and method in ("GET", "HEAD"):
             return _static(name)
@@ -252,7 +254,11 @@ class PortalApp:
             part: Part | None = await self._in_thread(self._look, ask, place)
             return part
 
-        return StreamingResponse(stream(look, self._site.closing), media_type="text/event-stream")
+        response = StreamingResponse(
+            stream(look, self._site.closing), media_type="text/event-stream"
+        )
+        response.headers["X-Accel-Buffering"] = "no"  # a proxy passes on what there is
+        return response
 
     def _look(self, ask: Ask, place: Place) -> Part | None:
         session = self._sessions.find(ask.session.word)

@@ -54,16 +54,17 @@ class Ask:
         return self.who is not None and allows(self.who.role, role)
 
     def text(self, name: str, default: str = "", *, limit: int = MAX_TEXT_CHARS) -> str:
-        """One value of the form or the query. Raises Fault 400 for one that is too long."""
-        values = self.form.get(name) or self.query.get(name) or [default]
+        """One value of the form, or where there is none of the query. Raises Fault 400 for one
+        that is too long."""
+        values = (self.form or self.query).get(name) or [default]
         if len(values[0]) > limit:
             raise Fault(400, "bad_value", f"{name} is longer than {limit} characters")
         return values[0]
 
     def many(self, name: str, limit: int) -> list[str]:
-        """All different values of a name, at most ``limit``."""
-        found = [*self.form.get(name, ()), *self.query.get(name, ())]
-        return [value[:MAX_TEXT_CHARS] for value in dict.fromkeys(found) if value][:limit]
+        """All different values that the query has of a name, at most ``limit``."""
+        found = dict.fromkeys(self.query.get(name, ()))
+        return [value[:MAX_TEXT_CHARS] for value in found if value][:limit]
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """A whole number of the query, within bounds; what is none is the default."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from registry.errors import InvalidNameError, NotFoundError
 from registry.tracking import RunRecord, RunValue
-from runtime.portal.answers import Answer, Commands, Go, Page, Part
+from runtime.portal.answers import Answer, Commands, File, Go, Page, Part
 from runtime.portal.ask import Ask
 from runtime.portal.chart import POINTS, Line, chart, points_of
 from runtime.portal.links import linked
@@ -17,6 +19,7 @@ from runtime.portal.place import Place
 
 CHARTS = 12
 LOG_BYTES = 24 * 1024
+CHUNK_BYTES = 1024 * 1024
 FILES = 500
 CHILDREN = 200
 VALUES = 20
@@ -79,13 +82,19 @@ def live(ask: Ask) -> Answer:
 
 
 def log(ask: Ask) -> Answer:
-    """The whole log, as text."""
-    from runtime.portal.answers import File
-
+    """The whole log, as text: as much as there is now."""
     tracking = ask.workspace.tracking
     found = tracking.runs.get(ask.arguments["id"])
-    data = tracking.log(found.id)
-    return File(f"{found.experiment}-{found.number}.log", len(data), iter([data]))
+    size = _log_bytes(ask, found)
+
+    def chunks() -> Iterator[bytes]:
+        left = size
+        with suppress(FileNotFoundError), tracking.lives.log(found.id).open("rb") as file:
+            while left > 0 and (data := file.read(min(left, CHUNK_BYTES))):
+                left -= len(data)
+                yield data
+
+    return File(f"{found.experiment}-{found.number}.log", size, chunks())
 
 
 def environment(ask: Ask) -> Answer:
@@ -205,20 +214,28 @@ def _charts(ask: Ask, found: RunRecord, keys: list[str]) -> list[dict[str, Any]]
 
 
 def _live_values(ask: Ask, found: RunRecord) -> dict[str, Any]:
-    data = ask.workspace.tracking.log(found.id)
-    tail = data[-LOG_BYTES:].decode(errors="replace")
-    if len(data) > LOG_BYTES:
+    size = _log_bytes(ask, found)
+    data = ask.workspace.tracking.log(found.id, size - LOG_BYTES)
+    tail = data[: 2 * LOG_BYTES].decode(errors="replace")
+    if size > LOG_BYTES:
         tail = tail.partition("\n")[2]
     end = ask.now_s * 1000 if found.ended_ms is None else found.ended_ms
     return {
         "run": found,
         "workspace": ask.workspace_name,
         "tail": tail,
-        "is_cut": len(data) > LOG_BYTES,
-        "log_bytes": len(data),
+        "is_cut": size > LOG_BYTES,
+        "log_bytes": size,
         "lasted_s": int(max(0, end - found.started_ms)) / 1000,
         "latest": [found.metrics[key] for key in sorted(found.metrics)[:CHARTS]],
     }
+
+
+def _log_bytes(ask: Ask, found: RunRecord) -> int:
+    try:
+        return ask.workspace.tracking.lives.log(found.id).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _get(ask: Ask, id: str) -> RunRecord | None:

@@ -160,6 +160,24 @@ def test_files_of_a_model_come_as_they_are(visitor: Visitor, content: Content) -
     assert answer.headers["content-length"] == str(file.size_bytes)
 
 
+def test_the_log_of_a_run_is_shown_from_its_end_and_kept_whole(
+    visitor: Visitor, content: Content
+) -> None:
+    tracking = content.workspace.tracking
+    run = tracking.runs.create("digits")
+    path = tracking.lives.log(run.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = "".join(f"line {number}\n" for number in range(20_000))
+    path.write_text(whole)
+    page = visitor.get(f"/runs/{run.id}").text
+    assert "line 19999" in page
+    assert "line 100\n" not in page
+    assert len(page) < 60_000
+    assert visitor.get(f"/runs/{run.id}/log").text == whole
+    nothing = tracking.runs.create("digits")
+    assert visitor.get(f"/runs/{nothing.id}/log").content == b""
+
+
 def test_a_log_that_is_long_shows_its_end(
     visitor: Visitor, content: Content, tmp_path: Path
 ) -> None:

@@ -50,6 +50,11 @@ def test_the_beginning_leads_to_the_only_workspace(app: PortalApp) -> None:
     assert Visitor(app).get("/ui/").headers["location"] == "/ui/w/default"
 
 
+def test_a_slash_too_many_is_no_other_page(app: PortalApp) -> None:
+    assert Visitor(app).get("/models/").headers["location"] == "/ui/w/default/models"
+    assert Visitor(app).get("/ui/w/default//").headers["location"] == "/ui/w/default"
+
+
 def test_every_answer_has_the_headers(app: PortalApp) -> None:
     for path in ("", "/nothing", "/ui/sign-in", "/ui/static/portal.css", "/ui/"):
         headers = Visitor(app).get(path).headers
