@@ -140,17 +140,25 @@ def test_kills_under_traffic_give_no_wrong_answer_and_hang_nobody(
 ) -> None:
     monkeypatch.setenv("SETTLED_S", "0")  # or the restarts would wait longer and longer
     with supervised(2) as server, Traffic(server, clients=8) as traffic, server.line() as line:
+        dead = 0
         for kill in range(10):
-            until(lambda: ready_count(server) == 2)
+            until(lambda dead=dead: is_whole_again(server, dead))  # type: ignore[misc]
             until(lambda seen=traffic.answers: traffic.answers > seen + 100)  # type: ignore[misc]
-            os.kill(sorted(server.children())[kill % 2], signal.SIGKILL)
-        until(lambda: ready_count(server) == 2)
+            dead = sorted(server.children())[kill % 2]
+            os.kill(dead, signal.SIGKILL)
+        until(lambda: is_whole_again(server, dead))
         # idle all the time, so it went on
         assert line.ask("echo still here") == "still here"
         traffic.stop()
         assert set(traffic.failures) <= {"cut"}
         assert len(traffic.failures) <= 10 * 8
         assert traffic.answers > 1000
+
+
+def is_whole_again(server: Supervised, dead: int) -> bool:
+    """The one that was killed counts no more, and another is ready in its place."""
+    children = server.children()
+    return dead not in children and len(children) == 2 and ready_count(server) == 2
 
 
 def ready_count(server: Supervised) -> int:
