@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
@@ -17,6 +18,7 @@ from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.events import Stream
 from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.roles import allows
 from runtime.workspace_service.route import Route
 
 MAX_LIMIT = 1000
@@ -64,7 +66,7 @@ async def events(call: Call, *, id: str | None = None) -> Response:
         call.workspace_name, call.headers.get("last-event-id", ""), asyncio.get_running_loop()
     )
     stream, before = await in_thread(held.enter_context, following)
-    return _Following(held, _sent(stream, before, id))
+    return _Following(held, _sent(call, stream, before, id))
 
 
 class _Following(StreamingResponse):
@@ -82,12 +84,19 @@ class _Following(StreamingResponse):
             self._held.close()
 
 
-async def _sent(stream: Stream, before: list[Change], id: str | None) -> AsyncIterator[bytes]:
+async def _sent(
+    call: Call, stream: Stream, before: list[Change], id: str | None
+) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n\n"
     for event in before:
         if id in (None, event.activity.id):
             yield _text(event)
+    looked_s = time.monotonic()
     while not stream.is_cut:
+        if time.monotonic() - looked_s >= HEARTBEAT_S:
+            if not await in_thread(_is_still_known, call):
+                return
+            looked_s = time.monotonic()
         try:
             async with asyncio.timeout(HEARTBEAT_S):
                 found = await stream.get()
@@ -98,6 +107,14 @@ async def _sent(stream: Stream, before: list[Change], id: str | None) -> AsyncIt
             return
         if id in (None, found.activity.id):
             yield _text(found)
+
+
+def _is_still_known(call: Call) -> bool:
+    """Whether the token is good: one may be revoked, or end, while its bearer follows."""
+    from runtime.workspace_service.door import identify  # a client needs no door
+
+    who = identify(call.site, call.workspace_name, call.headers)
+    return who is not None and allows(who.role, "reader")
 
 
 def _text(change: Change) -> bytes:

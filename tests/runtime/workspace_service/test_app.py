@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from registry import Workspace
 from registry.audit import Audit
-from registry.errors import WorkspaceBusyError
+from registry.errors import NotFoundError, WorkspaceBusyError
 from runtime.registry_service.config import ServiceConfig
 from runtime.workspace_service.binding import bind
+from runtime.workspace_service.routes import activities
 from runtime.workspace_service.service import ServiceApp
 from runtime.workspace_service.site import Site
 from tests.runtime.workspace_service.asked import ask
@@ -53,6 +56,44 @@ def test_what_is_done_is_said_to_be_done_whatever_becomes_of_the_audit_log(site:
     assert made.status_code == 201  # not 503, which asks the client to do it again
     assert site.workspace("default").tracking.experiments.get("digits").name == "digits"
     assert [entry.status for entry in audit.list()] == [0]
+
+
+def test_who_follows_is_told_nothing_any_more_once_the_token_is_revoked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activities, "HEARTBEAT_S", 0.01)
+    tokens = site.distributions["default"].tokens
+    secret = tokens.create("ada", "reader", None)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()  # a client that stays
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if b": still here" in message.get("body", b""):
+            with suppress(NotFoundError):  # the second time
+                tokens.revoke("ada")
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"{API}/events",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            (b"accept", b"text/event-stream"),
+            (b"authorization", f"Bearer {secret}".encode()),
+        ],
+    }
+    with _served(site) as app:
+        try:
+            asyncio.run(asyncio.wait_for(app(scope, receive, send), 60))
+        finally:
+            site.closing.set()
+    assert sent[0]["status"] == 200
+    assert not sent[-1]["more_body"]
 
 
 def test_only_paths_of_the_api_mean_its_routes(site: Site) -> None:
