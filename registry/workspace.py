@@ -35,10 +35,13 @@ class Workspace:
     """Models, images, deployments, runs and activities of one workspace. Any number of processes
     may have it open."""
 
-    def __init__(self, root: Path, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, root: Path, clock: Clock = utc_now, *, database: Database | None = None
+    ) -> None:
+        """``database``: a service's, which keeps connections; whoever made it closes it."""
         self.root = root
         self._paths = WorkspacePaths(root)
-        self._database = Database(self._paths.database)
+        self._database = database or Database(self._paths.database)
         self._store = BlobStore(self._paths)
         self.settings = Settings(self._database)
         self.activities = Activities(self._paths, self._database, clock)

@@ -16,7 +16,10 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from registry import Workspace
 from registry.errors import RegistryError
+from registry.kept_database import KeptDatabase
+from registry.paths import WorkspacePaths
 from runtime.portal import places
 from runtime.portal.answers import Answer, File, Go, Page, Part, SignedIn, SignedOut
 from runtime.portal.ask import Ask, Fields, fields_of
@@ -66,6 +69,14 @@ class PortalApp:
         self._sessions = Sessions()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="portal")
         self._figures = LiveFigures()
+        self._databases = {
+            name: KeptDatabase(WorkspacePaths(site.workspace(name).root).database)
+            for name in site.names
+        }
+        self._workspaces = {
+            name: Workspace(site.workspace(name).root, database=database)
+            for name, database in self._databases.items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -101,6 +112,8 @@ class PortalApp:
     def close(self) -> None:
         """No page is asked for any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for database in self._databases.values():
+            database.close()
 
     async def _answer(
         self, scope: Scope, headers: Headers, body: RequestBody, session: Session
@@ -136,6 +149,7 @@ class PortalApp:
             path=path,
             address=address,
             figures=self._figures,
+            workspaces=self._workspaces,
         )
         client = str((scope.get("client") or ("-",))[0])
         response: Response | None = await self._in_thread(

@@ -37,12 +37,15 @@ class Ask:
     address: str = ""
     """Path and query, for a way back."""
     figures: LiveFigures | None = None
+    workspaces: Mapping[str, Workspace] = field(default_factory=dict)
+    """Those of the portal, which keep their connections to the database."""
     now_s: float = field(default_factory=time.time)
 
     @property
     def workspace(self) -> Workspace:
         """The one that is asked."""
-        return self.site.workspace(self.workspace_name)
+        found = self.workspaces.get(self.workspace_name)
+        return self.site.workspace(self.workspace_name) if found is None else found
 
     @property
     def actor(self) -> str:

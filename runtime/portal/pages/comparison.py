@@ -6,7 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from registry.errors import NotFoundError
 from registry.tracking import RunRecord
+from registry.tracking.words import check_id
 from runtime.portal.answers import Answer, Commands, Page
 from runtime.portal.ask import Ask
 from runtime.portal.chart import POINTS, Line, chart, points_of
@@ -24,7 +26,7 @@ def compare(ask: Ask) -> Answer:
     ids = ask.many("run", MOST)
     if not ids:
         raise Fault(400, "bad_value", "choose the runs to compare in the list of an experiment")
-    runs = [ask.workspace.tracking.runs.get(id) for id in ids]
+    runs = _found(ask, ids)
     keys = sorted({key for run in runs for key in run.metrics})
     start = ask.number("charts", 0, 0, 10**6)
     chosen = [key for key in ask.many("key", 50) if key in keys]
@@ -33,7 +35,6 @@ def compare(ask: Ask) -> Answer:
     params = sorted({key for run in runs for key in run.params})
     differing = [key for key in params if len({run.params.get(key) for run in runs}) > 1]
     names = [run.reference for run in runs]
-    quoted = " OR ".join(f"'{run.id}'" for run in runs)
     return Page(
         "comparison.html",
         "Compare runs",
@@ -52,15 +53,26 @@ def compare(ask: Ask) -> Answer:
         section="experiments",
         trail=(("Experiments", url("experiments", workspace=ask.workspace_name)),),
         commands=Commands(
-            f"inferry run list --filter {shlex.quote(_filter(runs))}",
-            f"[Run.get(ref).record for ref in {names!r}]" if quoted else "",
+            f"inferry run list --filter {shlex.quote(_filter(ids))}",
+            f"[Run.get(ref).record for ref in {names!r}]",
         ),
     )
 
 
-def _filter(runs: Sequence[RunRecord]) -> str:
-    ids = ", ".join(f"'{run.id}'" for run in runs)
-    return f"attributes.run_id IN ({ids})"
+def _found(ask: Ask, ids: Sequence[str]) -> list[RunRecord]:
+    """In their order. Raises NotFoundError, InvalidNameError."""
+    checked = [check_id(id) for id in ids]
+    page = ask.workspace.tracking.runs.search(filter=_filter(checked), view="all", limit=MOST)
+    by_id = {run.id: run for run in page.runs}
+    missing = [id for id in checked if id not in by_id]
+    if missing:
+        raise NotFoundError(f"there is no run {missing[0]}")
+    return [by_id[id] for id in checked]
+
+
+def _filter(ids: Sequence[str]) -> str:
+    listed = ", ".join(f"'{id}'" for id in ids)
+    return f"attributes.run_id IN ({listed})"
 
 
 def _count(run: RunRecord, key: str) -> int:

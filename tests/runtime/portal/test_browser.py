@@ -13,8 +13,7 @@ from registry import Workspace
 from registry.distribution import Distribution
 from tests.registry.onnx_files import adder
 from tests.runtime.portal.chromium import Chromium, Tab, is_there
-from tests.runtime.portal.content import Content, fill
-from tests.runtime.portal.test_hostile import WORD
+from tests.runtime.portal.content import Content
 from tests.runtime.registry_service.served import Served, serving
 
 AXE = Path(__file__).parents[3] / "build/axe/axe.min.js"
@@ -29,14 +28,14 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
-    return fill(tmp_path_factory.mktemp("browser"), WORD)
+@pytest.fixture
+def content(hostile: Content) -> Content:
+    return hostile
 
 
 @pytest.fixture(scope="module")
-def served(content: Content) -> Iterator[Served]:
-    with serving(content.workspace.root) as served:
+def served(hostile: Content) -> Iterator[Served]:
+    with serving(hostile.workspace.root) as served:
         yield served
 
 

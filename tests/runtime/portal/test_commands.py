@@ -13,7 +13,7 @@ import pytest
 
 from runtime.cli.main import cli
 from tests.runtime.portal.browser_like import Visitor, portal
-from tests.runtime.portal.content import fill
+from tests.runtime.portal.content import Content
 
 LINE = re.compile(r"<code data-(cli|python)>(.*?)</code>", re.DOTALL)
 
@@ -31,13 +31,14 @@ def parsed(words: list[str]) -> None:
         pass
 
 
-def test_every_line_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_line_can_be_said(
+    hostile: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "input.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    content = fill(tmp_path, 'it\'s "$(x)" `y`')
-    app = portal(content.workspace.root)
+    app = portal(hostile.workspace.root)
     seen = 0
-    for path in content.pages:
+    for path in hostile.pages:
         for kind, text in LINE.findall(Visitor(app).get(path).text):
             line = html.unescape(text)
             seen += 1

@@ -12,10 +12,9 @@ import pytest
 from runtime.portal.app import MAX_BODY_BYTES, PortalApp
 from runtime.portal.words import shown
 from tests.runtime.portal.browser_like import Visitor, portal
-from tests.runtime.portal.content import Content, fill, png
+from tests.runtime.portal.content import Content, png
 from tests.runtime.workspace_service.asked import ask
 
-WORD = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}&lt;"
 HEX = re.compile(r"[0-9a-f]{16,}")
 
 
@@ -30,14 +29,14 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-@pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
-    return fill(tmp_path_factory.mktemp("hostile"), WORD)
+@pytest.fixture
+def content(hostile: Content) -> Content:
+    return hostile
 
 
 @pytest.fixture(scope="module")
-def app(content: Content) -> Iterator[PortalApp]:
-    made = portal(content.workspace.root)
+def app(hostile: Content) -> Iterator[PortalApp]:
+    made = portal(hostile.workspace.root)
     yield made
     made.close()
 

@@ -15,7 +15,7 @@ from registry.distribution import Distribution
 from runtime.portal.answers import Part
 from runtime.portal.stream import stream
 from tests.runtime.portal.browser_like import Visitor, portal
-from tests.runtime.portal.content import fill, running_activity
+from tests.runtime.portal.content import Content, running_activity
 
 
 def events(look: Callable[[], Awaitable[Part | None]], closing: threading.Event) -> list[str]:
@@ -72,10 +72,9 @@ def test_a_quiet_stream_says_that_it_is_alive() -> None:
     assert found == ["event: part", ":", "event: over"]
 
 
-def test_every_live_part_is_as_in_its_page(tmp_path: Path) -> None:
-    content = fill(tmp_path)
-    app = portal(content.workspace.root)
-    for path in content.live:
+def test_every_live_part_is_as_in_its_page(hostile: Content) -> None:
+    app = portal(hostile.workspace.root)
+    for path in hostile.live:
         if path.endswith("-live") or "/deployments/" in path or "/rollouts/" in path:
             continue  # these go on for ever
         answer = Visitor(app).get(path)
