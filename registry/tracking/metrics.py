@@ -68,16 +68,27 @@ class Metrics:
                 for step, at_ms, number, last, low, high in rows
             ]
 
-    def values(self, id: str, key: str | None = None) -> list[RunValue]:
-        """Lists, rows, tables, images and so on, by key and in the order of arrival. Raises
-        NotFoundError where there is no such run."""
+    def values(
+        self, id: str, key: str | None = None, *, offset: int = 0, max_chars: int | None = None
+    ) -> list[RunValue]:
+        """Lists, rows, tables, images and so on, by key and in the order of arrival, from number
+        ``offset`` on; one, and then no more than have ``max_chars`` in all. Raises NotFoundError
+        where there is no such run."""
+        found: list[RunValue] = []
+        chars = 0
         with self._database.read() as connection:
             rows = connection.execute(
                 "SELECT key, kind, at_ms, document FROM run_values"
-                " WHERE run = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key, seq",
-                (key_of(connection, id), key),
+                " WHERE run = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key, seq LIMIT -1 OFFSET ?3",
+                (key_of(connection, id), key, offset),
             )
-            return [RunValue(*row) for row in rows]
+            for row in rows:
+                value = RunValue(*row)
+                chars += len(value.document)
+                if found and max_chars is not None and chars > max_chars:
+                    break
+                found.append(value)
+        return found
 
 
 def _chart_query(count: int, points: int) -> tuple[str, int]:

@@ -300,9 +300,20 @@ class RemoteMetrics:
         """As Metrics.chart."""
         return self._client.ask(of_metrics.chart, id=id, key=key, points=points)
 
-    def values(self, id: str, key: str | None = None) -> list[RunValue]:
+    def values(
+        self, id: str, key: str | None = None, *, offset: int = 0, max_chars: int | None = None
+    ) -> list[RunValue]:
         """As Metrics.values."""
-        return self._client.ask(of_metrics.values, id=id, key=key)
+        found: list[RunValue] = []
+        chars, begin = 0, offset
+        while some := self._client.ask(of_metrics.values, id=id, key=key, offset=begin):
+            begin += len(some)
+            for value in some:
+                chars += len(value.document)
+                if found and max_chars is not None and chars > max_chars:
+                    return found
+                found.append(value)
+        return found
 
 
 class RemoteRunFiles:

@@ -9,6 +9,8 @@ from runtime.workspace_service.route import Route
 
 MAX_POINTS = 50_000
 """Of one answer."""
+MAX_VALUES_CHARS = 16 * 1024 * 1024
+"""The same; a single value has less (registry/tracking/words.py)."""
 
 
 def latest(call: Call, *, id: str) -> dict[str, Metric]:
@@ -30,9 +32,14 @@ def chart(call: Call, *, id: str, key: str, points: int = 500) -> list[ChartPoin
     return call.workspace.tracking.metrics.chart(id, key, points)
 
 
-def values(call: Call, *, id: str, key: str | None = None) -> list[RunValue]:
-    """List what a run logged that is no number: lists, tables, images and so on."""
-    return call.workspace.tracking.metrics.values(id, key)
+def values(call: Call, *, id: str, key: str | None = None, offset: int = 0) -> list[RunValue]:
+    """List what a run logged that is no number: lists, tables, images and so on; about 16 MiB at
+    most: ask again from where it ended, until nothing comes."""
+    if offset < 0:
+        raise InvalidNameError("offset is a number of values from 0 on")
+    return call.workspace.tracking.metrics.values(
+        id, key, offset=offset, max_chars=MAX_VALUES_CHARS
+    )
 
 
 ROUTES = (

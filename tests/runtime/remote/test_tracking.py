@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from registry.blobs import BlobStore
@@ -206,3 +207,17 @@ def test_a_long_log_comes_in_parts(
         there.log("0" * 32)
     with pytest.raises(InvalidNameError):
         there.log("x")
+
+
+def test_what_a_run_logged_comes_in_answers_of_a_bounded_size(
+    served: Served, there: RemoteTracking, here: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_routes, "MAX_VALUES_CHARS", 25)
+    run = there.runs.create("digits").id
+    here.runs.log(run, values=[("l", "list", number, "[12345678]") for number in range(7)])
+    answer = httpx.get(f"{served.url}/api/v1/workspaces/default/runs/{run}/values")
+    assert len(answer.json()) == 2
+    assert [each.at_ms for each in there.metrics.values(run)] == list(range(7))
+    for most, count in ((1, 1), (10, 1), (40, 4), (1000, 6)):
+        some = there.metrics.values(run, offset=1, max_chars=most)
+        assert (some, len(some)) == (here.metrics.values(run, offset=1, max_chars=most), count)
