@@ -62,6 +62,8 @@ def is_pickle(file: IO[bytes], size_bytes: int | None = None) -> bool:
         ops += 1
         if code[0] == _STOP:
             return is_declared
+        if (not seen and op.stack_before) or (code[0] in _MARK_CALLS and _MARK not in seen):
+            return False  # it takes what is not there, and that ends the machine
         if _is_call(code[0], seen) or (is_declared and code[0] in _GLOBALS):
             return True
         seen.add(code[0])

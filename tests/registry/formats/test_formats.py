@@ -29,7 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from registry import Workspace
 from registry.errors import RegistryError
 from registry.formats import FormatError, check_formats
-from registry.formats.pickle_walk import is_pickle
+from registry.formats.pickle_walk import begins_as_pickle, is_pickle
 from registry.models import PICKLE
 from registry.settings import FormatPolicy
 from tests.registry.onnx_files import adder
@@ -364,3 +364,8 @@ def test_whatever_makes_the_pickle_machine_call_something_is_a_pickle() -> None:
         except Exception:
             continue  # the machine gave up
     assert calls > 500
+
+
+@pytest.mark.parametrize("byte", [b"o", b"i", b"R", b"0", b"a", b"."])
+def test_a_file_of_one_byte_that_takes_what_is_not_there_is_no_pickle(byte: bytes) -> None:
+    assert not begins_as_pickle(byte * 200_000)
