@@ -86,10 +86,11 @@ def create(
     )
     check_order(files, base, allows_internal=call.site.allows_internal)
     incoming, workspace, actor = incoming_of(call), call.workspace, call.actor
-    stored = {
-        file.digest: incoming.stored(actor, [(file.path, file.digest)])[0] for file in files.all
-    }
-    activity = call.site.jobs.start(
+    for file in files.all:
+        incoming.stored(actor, [(file.path, file.digest)])
+    # Nothing is released: no record names these files, and another process of this client may be
+    # about to make an image of the same ones. They expire.
+    return call.site.jobs.start(
         lambda on_change: made(
             workspace,
             files,
@@ -108,8 +109,6 @@ def create(
             only_public=not call.site.allows_internal,
         )
     )
-    incoming.release(actor, stored)
-    return activity
 
 
 async def download(call: Call, *, ref: str, digest: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ import pytest
 from starlette.types import Message
 
 from registry import Workspace
+from registry.activities import Activity
 from registry.audit import Audit
 from registry.errors import NotFoundError, WorkspaceBusyError
 from runtime.registry_service.config import ServiceConfig
@@ -94,6 +96,29 @@ def test_who_follows_is_told_nothing_any_more_once_the_token_is_revoked(
             site.closing.set()
     assert sent[0]["status"] == 200
     assert not sent[-1]["more_body"]
+
+
+def test_two_processes_with_one_token_make_images_of_the_same_script(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = b"def init(): ...\ndef run(data): return data\n"
+    digest = f"sha256:{hashlib.sha256(script).hexdigest()}"
+    order = {
+        "models": [],
+        "script": "score.py",
+        "source": [{"path": "score.py", "digest": digest}],
+    }
+    begun = Activity("a" * 20, "image", "web", "running", "Waiting", 0, 0, None, "now", None)
+    monkeypatch.setattr(site.jobs, "start", lambda _: begun)
+    with _served(site) as app:
+        sent = ask(
+            app, "PUT", f"{API}/uploads/{digest}", params={"size": len(script)}, content=script
+        )
+        assert sent.json()["is_whole"]
+        # Both have asked before that what is to be sent: nothing.
+        for name in ("one", "two"):
+            made = ask(app, "POST", f"{API}/images", json={"name": name, **order})
+            assert made.status_code == 202, made.text
 
 
 def test_only_paths_of_the_api_mean_its_routes(site: Site) -> None:
