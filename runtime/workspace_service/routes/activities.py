@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -32,25 +33,31 @@ def list_activities(
     """List activities, the newest first."""
     if not 0 < limit <= MAX_LIMIT:
         raise InvalidNameError(f"a list has 1 to {MAX_LIMIT} activities, not {limit}")
-    return call.workspace.activities.list(kind=kind, running_only=running_only, limit=limit)
+    found = call.workspace.activities.list(kind=kind, running_only=running_only, limit=limit)
+    return [_shown(call, each) for each in found]
 
 
 def get(call: Call, *, ref: str) -> Activity:
     """Show an activity: its id, or as much of its beginning as says which."""
-    return call.workspace.activities.get(ref)
+    return _shown(call, call.workspace.activities.get(ref))
 
 
 def log(call: Call, *, ref: str, offset: int = 0) -> Response:
     """Give what an activity said, from byte ``offset`` on."""
     if offset < 0:
         raise InvalidNameError("offset is a number of bytes from 0 on")
-    return Response(call.workspace.activities.log(ref, offset), media_type="text/plain")
+    said = call.workspace.activities.log(ref, offset)
+    for secret, instead in call.site.hidden.items():
+        hidden = secret.encode(errors="surrogateescape")
+        # Of the same length: a client asks on from the number of bytes that it has.
+        said = said.replace(hidden, instead.encode().ljust(len(hidden), b"/")[: len(hidden)])
+    return Response(said, media_type="text/plain")
 
 
 def cancel(call: Call, *, ref: str) -> Activity:
     """Ask for the end of an activity; it ends at the next point where it can."""
     try:
-        return call.workspace.activities.cancel(ref)
+        return _shown(call, call.workspace.activities.cancel(ref))
     except InvalidNameError:  # nothing can have that name
         raise NotFoundError("there is no such activity; see inferry activity list") from None
 
@@ -90,7 +97,7 @@ async def _sent(
     yield b"retry: 2000\n\n"
     for event in before:
         if id in (None, event.activity.id):
-            yield _text(event)
+            yield _text(call, event)
     looked_s = time.monotonic()
     while not stream.is_cut:
         if time.monotonic() - looked_s >= HEARTBEAT_S:
@@ -106,7 +113,7 @@ async def _sent(
         if found is None:
             return
         if id in (None, found.activity.id):
-            yield _text(found)
+            yield _text(call, found)
 
 
 def _is_still_known(call: Call) -> bool:
@@ -117,8 +124,17 @@ def _is_still_known(call: Call) -> bool:
     return who is not None and allows(who.role, "reader")
 
 
-def _text(change: Change) -> bytes:
-    data = msgspec.json.encode(change.activity)
+def _shown(call: Call, activity: Activity) -> Activity:
+    """With a cause that names no folder of this machine."""
+    cause = activity.cause
+    if cause is not None:
+        for secret, instead in call.site.hidden.items():
+            cause = cause.replace(secret, instead)
+    return replace(activity, cause=cause)
+
+
+def _text(call: Call, change: Change) -> bytes:
+    data = msgspec.json.encode(_shown(call, change.activity))
     return b"id: %d\nevent: activity\ndata: %s\n\n" % (change.cursor, data)
 
 

@@ -16,7 +16,7 @@ from starlette.types import Message
 from registry import Workspace
 from registry.activities import Activity
 from registry.audit import Audit
-from registry.errors import NotFoundError, WorkspaceBusyError
+from registry.errors import NotFoundError, RegistryError, WorkspaceBusyError
 from runtime.registry_service.config import ServiceConfig
 from runtime.workspace_service.binding import bind
 from runtime.workspace_service.routes import activities
@@ -119,6 +119,22 @@ def test_two_processes_with_one_token_make_images_of_the_same_script(
         for name in ("one", "two"):
             made = ask(app, "POST", f"{API}/images", json={"name": name, **order})
             assert made.status_code == 202, made.text
+
+
+def test_what_an_activity_says_names_no_folder_of_the_machine(site: Site) -> None:
+    workspace = site.workspace("default")
+    root = str(workspace.root)
+    with suppress(RegistryError), workspace.activities.start("image", "web") as running:
+        running.log(f"reading {root}/making/x/base.tar")
+        raise RegistryError(f"base '{root}/making/x/base.tar' is cut off")
+    log = workspace.activities.log(running.id)
+    with _served(site) as app:
+        for path in ("/activities", f"/activities/{running.id}", f"/activities/{running.id}/log"):
+            answer = ask(app, "GET", f"{API}{path}")
+            assert answer.status_code == 200
+            assert root not in answer.text
+            assert "base.tar" in answer.text
+        assert len(answer.content) == len(log)  # the log's: a client resumes by it
 
 
 def test_only_paths_of_the_api_mean_its_routes(site: Site) -> None:
