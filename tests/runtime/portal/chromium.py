@@ -155,11 +155,17 @@ class Tab:
         return answer["result"].get("value")
 
     def until(self, expression: str, timeout_s: float = LOAD_S) -> None:
-        """Wait until it is true."""
+        """Wait until it is true; of a page that is just being left it is not."""
         deadline = time.monotonic() + timeout_s
-        while not self.run(expression):
+        while not self._is_true(expression):
             assert time.monotonic() < deadline, f"never: {expression}"
             time.sleep(0.05)
+
+    def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(self.run(expression))
+        except AssertionError:
+            return False
 
     def press(self, key: str, code: int = 0, text: str = "") -> None:
         """One key."""
