@@ -1,6 +1,7 @@
 """The audit log: who asked the service for what change, from where, and how it was answered.
 
-Rows are only added; the oldest go when there are more than KEPT."""
+Rows are only added; the oldest go when there are more than KEPT. What was refused has a bound of
+its own: whoever may do nothing cannot push out what others did."""
 
 from __future__ import annotations
 
@@ -9,8 +10,13 @@ from dataclasses import dataclass
 from registry.clock import Clock, utc_now
 from registry.database import Database
 
-KEPT = 200_000
+KEPT, KEPT_REFUSED = 200_000, 50_000
 _TRIM_EVERY = 1000
+_REFUSED = 403
+_TRIM = f"""
+DELETE FROM audit WHERE (status = {_REFUSED}) = ?1 AND id <=
+ (SELECT id FROM audit WHERE (status = {_REFUSED}) = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+"""
 MAX_PATH_CHARS = 500
 
 
@@ -49,7 +55,8 @@ class Audit:
             )
             newest = row.lastrowid or 0
             if newest % _TRIM_EVERY == 0:
-                connection.execute("DELETE FROM audit WHERE id <= ?", (newest - KEPT,))
+                for is_refused, kept in ((0, KEPT), (1, KEPT_REFUSED)):
+                    connection.execute(_TRIM, (is_refused, kept))
         return newest
 
     def end(self, id: int, status: int) -> None:
