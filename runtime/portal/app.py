@@ -99,8 +99,6 @@ class PortalApp:
             response.headers.update(getattr(error, "headers", {}))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        if self._is_tls(scope):
-            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         if session.is_new and "set-cookie" not in response.headers and session.word:
             self._set_cookie(scope, response, session.word)
         if response.status_code >= 400 and not body.is_read and not await body.drain():

@@ -10,6 +10,7 @@ from runtime.portal.answers import Answer, Commands, Go, Page, Part
 from runtime.portal.ask import Ask
 from runtime.portal.paths import url
 from runtime.portal.place import Place
+from runtime.workspace_service.hidden import log_without_hidden, without_hidden
 
 PAGE = 100
 LOG_BYTES = 32 * 1024
@@ -61,18 +62,21 @@ def cancel(ask: Ask) -> Answer:
 
 def _list(ask: Ask) -> dict[str, Any]:
     return {
-        "activities": ask.workspace.activities.list(limit=PAGE),
+        "activities": [
+            without_hidden(each, ask.site.hidden)
+            for each in ask.workspace.activities.list(limit=PAGE)
+        ],
         "workspace": ask.workspace_name,
     }
 
 
 def _one(ask: Ask, found: Activity) -> dict[str, Any]:
-    data = ask.workspace.activities.log(found.id)
+    data = log_without_hidden(ask.workspace.activities.log(found.id), ask.site.hidden)
     tail = data[-LOG_BYTES:].decode(errors="replace")
     if len(data) > LOG_BYTES:
         tail = tail.partition("\n")[2]
     return {
-        "activity": found,
+        "activity": without_hidden(found, ask.site.hidden),
         "tail": tail,
         "is_cut": len(data) > LOG_BYTES,
         "percent": None if not found.total else min(100, 100 * found.done // found.total),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runtime.portal.answers import Answer, Commands, Page
 from runtime.portal.ask import Ask
 from runtime.portal.place import Place
+from runtime.workspace_service.hidden import without_hidden
 
 NEWEST = 8
 
@@ -26,7 +27,10 @@ def overview(ask: Ask) -> Answer:
                 if each.observed is not None and each.observed.state in ("degraded", "failed")
             ],
             "running": workspace.activities.list(running_only=True, limit=NEWEST),
-            "activities": workspace.activities.list(limit=NEWEST),
+            "activities": [
+                without_hidden(each, ask.site.hidden)
+                for each in workspace.activities.list(limit=NEWEST)
+            ],
             "models": workspace.models.list(latest=True)[:NEWEST],
         },
         section="overview",
