@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import replace
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -19,6 +18,7 @@ from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.events import Stream
 from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.hidden import log_without_hidden, without_hidden
 from runtime.workspace_service.roles import allows
 from runtime.workspace_service.route import Route
 
@@ -47,11 +47,7 @@ def log(call: Call, *, ref: str, offset: int = 0) -> Response:
     if offset < 0:
         raise InvalidNameError("offset is a number of bytes from 0 on")
     said = call.workspace.activities.log(ref, offset)
-    for secret, instead in call.site.hidden.items():
-        hidden = secret.encode(errors="surrogateescape")
-        # Of the same length: a client asks on from the number of bytes that it has.
-        said = said.replace(hidden, instead.encode().ljust(len(hidden), b"/")[: len(hidden)])
-    return Response(said, media_type="text/plain")
+    return Response(log_without_hidden(said, call.site.hidden), media_type="text/plain")
 
 
 def cancel(call: Call, *, ref: str) -> Activity:
@@ -125,12 +121,7 @@ def _is_still_known(call: Call) -> bool:
 
 
 def _shown(call: Call, activity: Activity) -> Activity:
-    """With a cause that names no folder of this machine."""
-    cause = activity.cause
-    if cause is not None:
-        for secret, instead in call.site.hidden.items():
-            cause = cause.replace(secret, instead)
-    return replace(activity, cause=cause)
+    return without_hidden(activity, call.site.hidden)
 
 
 def _text(call: Call, change: Change) -> bytes:

@@ -17,6 +17,8 @@ from registry import Workspace
 from registry.activities import Activity
 from registry.audit import Audit
 from registry.errors import NotFoundError, RegistryError, WorkspaceBusyError
+from runtime.portal.app import PortalApp
+from runtime.portal.paths import url
 from runtime.registry_service.config import ServiceConfig
 from runtime.workspace_service.binding import bind
 from runtime.workspace_service.routes import activities
@@ -135,6 +137,27 @@ def test_what_an_activity_says_names_no_folder_of_the_machine(site: Site) -> Non
             assert root not in answer.text
             assert "base.tar" in answer.text
         assert len(answer.content) == len(log)  # the log's: a client resumes by it
+
+
+def test_nor_does_the_portal(site: Site) -> None:
+    workspace = site.workspace("default")
+    root = str(workspace.root)
+    with suppress(RegistryError), workspace.activities.start("image", "web") as running:
+        running.log(f"reading {root}/x/base.tar")
+        raise RegistryError(f"base '{root}/x/base.tar' is cut off")
+    app = ServiceApp(site, ServiceConfig(), portal=PortalApp)
+    try:
+        for place in (
+            url("overview", workspace="default"),
+            url("activities", workspace="default"),
+            url("activity", workspace="default", id=running.id),
+        ):
+            answer = ask(app, "GET", place, follow_redirects=True)
+            assert answer.status_code == 200, place
+            assert root not in answer.text, place
+        assert answer.text.count("base.tar") >= 2
+    finally:
+        app.close()
 
 
 def test_only_paths_of_the_api_mean_its_routes(site: Site) -> None:
