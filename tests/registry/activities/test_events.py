@@ -183,7 +183,12 @@ def test_a_url_that_is_none_is_refused(workspace: Workspace, url: str) -> None:
 
 def test_states_kinds_and_secrets_are_checked(workspace: Workspace, tmp_path: Path) -> None:
     hooks = hooks_of(workspace)
-    wrongs: list[dict[str, Any]] = [{"states": ["done"]}, {"states": []}, {"kinds": ["a b"]}, {"secret": b" "}]
+    wrongs: list[dict[str, Any]] = [
+        {"states": ["done"]},
+        {"states": []},
+        {"kinds": ["a b"]},
+        {"secret": b" "},
+    ]
     for wrong in wrongs:
         with pytest.raises(InvalidNameError):
             hooks.add(URL, random=os.urandom, **wrong)
