@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from registry import Workspace
     from registry.records import Model
 
+BEGIN = "/begun-runs"
 MAX_NOTE_CHARS = 1024 * 1024
 MAX_HELD = 10_000
 """Requests in memory, besides what is logged."""
@@ -267,24 +268,24 @@ class RemoteKeeper:
             try:
                 send(self._service, request, self.unsent.folder)
             except ServiceError as error:
-                if error.is_passing or request[1] == "/runs/begin":
+                if error.is_passing or request[1] == BEGIN:
                     raise
                 self._say(f"this cannot be kept: {error}")
             except (RegistryError, InferryError) as error:
-                if isinstance(error, AWAY) or request[1] == "/runs/begin":
+                if isinstance(error, AWAY) or request[1] == BEGIN:
                     raise
                 self._say(f"this cannot be kept: {error}")
             self._held.pop(0)
 
     def _is_unknown(self) -> bool:
         """Whether the service has not heard of the run."""
-        return any(path == "/runs/begin" for _, path, _ in self._held)
+        return any(path == BEGIN for _, path, _ in self._held)
 
     def _of_ancestors(self) -> list[Request]:
         """Their beginning, without which this run cannot begin; it may be sent twice."""
         if self._parent is None or not self._is_unknown():
             return []
-        theirs = [each for each in self._parent._held if each[1] == "/runs/begin"]
+        theirs = [each for each in self._parent._held if each[1] == BEGIN]
         return [*self._parent._of_ancestors(), *theirs]
 
     def _numbered(self, points: Sequence[Point], values: Sequence[Value]) -> Iterator[Request]:
@@ -352,7 +353,7 @@ def _begun(
         "source": environment.source(),
         "started_ms": RunClock()() if started_ms is None else started_ms,
     }
-    request: Request = ("POST", "/runs/begin", given)
+    request: Request = ("POST", BEGIN, given)
     run = first_record(
         id=id,
         experiment=experiment,

@@ -61,10 +61,10 @@ ROUTES = (
     Route("POST", "/experiments", "experiments.create", "contributor", create, status=201),
     Route("GET", "/experiment-ids/{id}", "experiments.get_by_id", "reader", get_by_id),
     Route("GET", "/experiments/{name:path}", "experiments.get", "reader", get),
-    Route("PUT", "/experiments/{name:path}/name", "experiments.rename", "contributor", rename),
-    Route("PATCH", "/experiments/{name:path}/tags", "experiments.tag", "contributor", tag),
+    Route("PUT", "/experiment-names/{name:path}", "experiments.rename", "contributor", rename),
+    Route("PATCH", "/experiment-tags/{name:path}", "experiments.tag", "contributor", tag),
     Route(
-        "POST", "/experiments/{name:path}/restore", "experiments.restore", "contributor", restore
+        "POST", "/restored-experiments/{name:path}", "experiments.restore", "contributor", restore
     ),
     Route("DELETE", "/experiments/{name:path}", "experiments.delete", "contributor", delete),
 )

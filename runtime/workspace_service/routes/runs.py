@@ -198,7 +198,7 @@ def restore(call: Call, *, ref: str) -> RunRecord:
 ROUTES = (
     Route("GET", "/runs", "runs.search", "reader", search),
     Route("POST", "/runs", "runs.create", "contributor", create, status=201),
-    Route("POST", "/runs/begin", "runs.begin", "contributor", begin, status=201),
+    Route("POST", "/begun-runs", "runs.begin", "contributor", begin, status=201),
     Route("GET", "/run-names", "runs.find", "reader", find),
     Route("GET", "/environments/{digest}", "runs.environment", "reader", environment),
     Route("GET", "/runs/{ref}", "runs.get", "reader", get),

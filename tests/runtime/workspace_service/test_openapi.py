@@ -35,6 +35,16 @@ def test_no_two_paths_mean_the_same() -> None:
     assert len(shapes) == len(set(shapes))
 
 
+def test_no_path_could_be_read_as_another() -> None:
+    """Else a client cannot know which methods a path has."""
+    for routes in (TABLE.of_service, TABLE.of_workspace):
+        shapes = {re.sub(r"\{\w+", "{", route.path): route for route in routes}
+        for shape, route in shapes.items():
+            path = re.sub(r"\{(:path)?\}", "x", shape)
+            meant = [s for s, other in shapes.items() if other.pattern.fullmatch(path)]
+            assert meant == [shape], route.name
+
+
 def test_a_path_says_all_its_parameters() -> None:
     for path, _, operation in OPERATIONS.values():
         said = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
