@@ -228,7 +228,9 @@ class PortalApp:
         if isinstance(answer, Page):
             return self._page(answer, ask)
         if isinstance(answer, Part):
-            return Response(render(answer.template, answer.values), media_type="text/html")
+            return Response(
+                render(answer.template, answer.values, self._site.hidden), media_type="text/html"
+            )
         if isinstance(answer, File):
             return _file(answer)
         address = answer.address
@@ -267,7 +269,7 @@ class PortalApp:
             return part
 
         response = StreamingResponse(
-            stream(look, self._site.closing), media_type="text/event-stream"
+            stream(look, self._site.closing, self._site.hidden), media_type="text/event-stream"
         )
         response.headers["X-Accel-Buffering"] = "no"  # a proxy passes on what there is
         return response

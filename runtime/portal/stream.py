@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from runtime.portal.answers import Part
 from runtime.portal.template import render
@@ -19,6 +19,7 @@ MOST_LOOKS = 3600
 async def stream(
     look: Callable[[], Awaitable[Part | None]],
     closing: threading.Event,
+    hidden: Mapping[str, str],
     *,
     every_s: float = EVERY_S,
 ) -> AsyncIterator[bytes]:
@@ -35,7 +36,7 @@ async def stream(
         if part is None:
             yield _event("over", "")
             return
-        text = render(part.template, part.values)
+        text = render(part.template, part.values, hidden)
         if text != last:
             yield _event("part", text)
             last, quiet = text, 0

@@ -72,9 +72,13 @@ def environment() -> Environment:
     return made
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """The text of one template."""
-    return environment().get_template(template).render(values)
+def render(template: str, values: Mapping[str, Any], hidden: Mapping[str, str]) -> str:
+    """The text of one template; ``hidden``: what nobody is told, such as the workspace's folder,
+    and what stands in its place (Site.hidden)."""
+    text = environment().get_template(template).render(values)
+    for secret, instead in hidden.items():
+        text = text.replace(str(escape(secret)), instead)
+    return text
 
 
 @cache

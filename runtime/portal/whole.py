@@ -52,6 +52,7 @@ def whole(page: Page, ask: Ask, seal: str) -> str:
             "note": NOTES.get(note, ""),
             "here": ask.address,
         },
+        ask.site.hidden,
     )
 
 

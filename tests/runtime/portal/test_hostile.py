@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from registry import Workspace
 from runtime.portal.app import MAX_BODY_BYTES, PortalApp
 from runtime.portal.words import shown
 from tests.runtime.portal.browser_like import Visitor, portal
@@ -273,3 +274,13 @@ def test_what_is_in_use_names_its_users(app: PortalApp, monkeypatch: pytest.Monk
     answer = visitor.post("/models/digits/1/tags", {"key": "a"})
     assert answer.status_code == 412
     assert "web&lt;b&gt;" in answer.text
+
+
+def test_a_cause_names_no_folder_of_the_services_machine(tmp_path: Path) -> None:
+    workspace = Workspace.init(tmp_path / "ws", base="none")
+    run = workspace.tracking.runs.create("paths", name="x")
+    cause = f"cannot read {workspace.root}/blobs/x"
+    workspace.tracking.runs.end(run.id, "failed", cause=cause, ended_ms=1)
+    page = Visitor(portal(workspace.root)).get(f"/runs/{run.id}").text
+    assert "cannot read (workspace)/blobs/x" in page
+    assert str(workspace.root) not in page

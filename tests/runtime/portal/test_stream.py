@@ -22,7 +22,9 @@ def events(look: Callable[[], Awaitable[Part | None]], closing: threading.Event)
     """Their names."""
 
     async def collect() -> list[str]:
-        found = [each async for each in stream(look, closing, every_s=0)]
+        found = [
+            each async for each in stream(look, closing, {"/srv/hidden": "(workspace)"}, every_s=0)
+        ]
         return [each.decode().split("\n")[0] for each in found]
 
     return asyncio.run(collect())
