@@ -38,9 +38,11 @@ class Visitor:
         return self._ask("POST", path, data=form, **options)
 
     def sign_in(self, token: str) -> httpx.Response:
-        """Through the form."""
+        """Through the form. The session is a new one then, and so is what its forms need."""
         self.get("/ui/sign-in")
-        return self.post("/ui/sign-in", {"token": token})
+        answer = self.post("/ui/sign-in", {"token": token})
+        self.get("/ui/sign-in")
+        return answer
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         whole = path if path == "/" or path.startswith("/ui") else self.base + path
