@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from registry.distribution.tokens import ROLES, Role
 
-__all__ = ["NOBODY", "ROLES", "Role", "Who", "allows"]
+__all__ = ["ROLES", "Role", "Who", "allows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,6 @@ class Who:
 
     name: str
     role: Role
-
-
-NOBODY = Who("-", "puller")
-"""For the audit log: someone whom no token names."""
 
 
 def allows(role: Role, needed: Role) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_type_hints
 
@@ -41,7 +41,6 @@ class Route:
     function: Callable[..., Any]
     status: int = 200
     is_audited: bool | None = None
-    tags: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def noun(self) -> str:

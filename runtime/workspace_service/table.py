@@ -34,16 +34,11 @@ class Table:
         self.of_workspace = tuple(of_workspace)
         names = [route.name for route in self.routes]
         assert len(names) == len(set(names)), "two routes of one name"
-        self._by_name = {route.name: route for route in self.routes}
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """All of them."""
         return self.of_service + self.of_workspace
-
-    def named(self, name: str) -> Route:
-        """The route of this name. Raises KeyError."""
-        return self._by_name[name]
 
     def template(self, route: Route) -> str:
         """The whole path, with its arguments in braces."""
