@@ -129,6 +129,20 @@ def find(connection: sqlite3.Connection, model: str, alias: str) -> int | None:
     return None if row is None else int(row[0])
 
 
+def resolved(connection: sqlite3.Connection, reference: names.Reference) -> names.Reference:
+    """The version that it means where it names an alias, else itself. Raises NotFoundError."""
+    if reference.alias is None:
+        return reference
+    version = find(connection, reference.name, reference.alias)
+    if version is None:
+        _check_model(connection, reference.name)
+        raise NotFoundError(
+            f"the model {reference.name} has no alias {reference.alias}; see"
+            f" inferry model alias list {reference.name}"
+        )
+    return names.Reference(reference.name, version)
+
+
 def read(connection: sqlite3.Connection, model: str) -> dict[str, int]:
     """All aliases of a model, by name."""
     rows = connection.execute(

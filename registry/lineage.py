@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from registry import names
+from registry import aliases, names
 from registry.database import Database
 from registry.errors import NotFoundError
 from registry.tracking import run_rows
@@ -21,13 +21,16 @@ Kind = Literal["run", "model", "image", "deployment"]
 @dataclass(frozen=True, slots=True, order=True)
 class Link:
     """One thing that another comes from or is used by. ``name`` is ``name:version``, of a
-    deployment its name, of a run ``experiment:number``."""
+    deployment its name, of a run ``experiment:number``. ``aliases`` of a model are those that mean
+    this version now."""
 
     kind: Kind
     name: str
+    aliases: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
+        meant = f" ({', '.join(f'@{alias}' for alias in self.aliases)})" if self.aliases else ""
+        return f"{self.kind} {self.name}{meant}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,11 @@ class Lineage:
             models = _models_of_runs(connection, [key])
             images = _images_of_models(connection, models)
             users = _users(connection, images)
-        return Lines((), (*_links("model", models), *_links("image", images), *users))
+            made = _model_links(connection, models)
+        return Lines((), (*made, *_links("image", images), *users))
 
     def of_model(self, ref: str) -> Lines:
-        """``name:version``, or the latest version."""
+        """``name:version``, ``name@alias``, or the latest version."""
         with self._database.read() as connection:
             models = [_version(connection, "model_versions", ref, "model")]
             images = _images_of_models(connection, models)
@@ -84,6 +88,8 @@ Version = tuple[str, int]
 
 def _version(connection: sqlite3.Connection, table: str, ref: str, what: str) -> Version:
     reference = names.parse_reference(ref, what)
+    if what == "model":
+        reference = aliases.resolved(connection, reference)
     row = connection.execute(
         f"SELECT name, version FROM {table} WHERE name = ?1 AND (?2 IS NULL OR version = ?2)"
         " ORDER BY version DESC LIMIT 1",
@@ -100,7 +106,7 @@ def _above(connection: sqlite3.Connection, images: Iterable[Version]) -> tuple[L
         "SELECT model, model_version FROM image_models WHERE name = ? AND version = ?",
         images,
     )
-    return (*_links("model", models), *_runs(connection, models))
+    return (*_model_links(connection, models), *_runs(connection, models))
 
 
 def _runs(connection: sqlite3.Connection, models: Iterable[Version]) -> tuple[Link, ...]:
@@ -125,6 +131,18 @@ def _images_of_models(connection: sqlite3.Connection, models: Iterable[Version])
         " ORDER BY name, version",
         models,
     )
+
+
+def _model_links(connection: sqlite3.Connection, models: Iterable[Version]) -> tuple[Link, ...]:
+    return tuple(
+        Link("model", f"{name}:{version}", _meant(connection, name, version))
+        for name, version in models
+    )
+
+
+def _meant(connection: sqlite3.Connection, name: str, version: int) -> tuple[str, ...]:
+    known = aliases.read(connection, name)
+    return tuple(alias for alias, number in known.items() if number == version)
 
 
 def _users(connection: sqlite3.Connection, images: Iterable[Version]) -> tuple[Link, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry import media_types, names, onnx_file, tags, tree
+from registry import aliases, media_types, names, onnx_file, tags, tree
 from registry.blobs import BlobStore, file_chunks
 from registry.bundle_file import write_model_bundle
 from registry.clock import Clock
@@ -171,7 +171,8 @@ class Models:
         return list({m.name: m for m in matching}.values()) if latest else matching
 
     def get(self, ref: str) -> Model:
-        """The model ``name:version``, or the latest version of ``name``. Raises NotFoundError."""
+        """The model ``name:version``, the one that ``name@alias`` means, or the latest version of
+        ``name``. Raises NotFoundError."""
         with self._database.read() as connection:
             return _model(connection, _find(connection, names.parse_reference(ref)))
 
@@ -246,7 +247,7 @@ class Models:
     def delete(self, ref: str) -> Model:
         """Delete one version; its number is never used again. Raises InUseError."""
         with self._database.write() as connection:
-            reference = names.parse_reference(ref)
+            reference = aliases.resolved(connection, names.parse_reference(ref))
             if reference.version is None:
                 reference = _only_version(connection, reference)
             model = _model(connection, _find(connection, reference))
@@ -407,6 +408,7 @@ def _insert(connection: sqlite3.Connection, model: Model) -> None:
 
 
 def _find(connection: sqlite3.Connection, reference: Reference) -> sqlite3.Row:
+    reference = aliases.resolved(connection, reference)
     row = connection.execute(
         "SELECT * FROM model_versions WHERE name = ?1 AND (?2 IS NULL OR version = ?2)"
         " ORDER BY version DESC LIMIT 1",

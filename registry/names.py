@@ -25,12 +25,15 @@ RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``name`` or ``name:version``; no version means the latest."""
+    """``name``, ``name:version`` or ``name@alias``; neither means the latest version."""
 
     name: str
     version: int | None = None
+    alias: str | None = None
 
     def __str__(self) -> str:
+        if self.alias is not None:
+            return f"{self.name}@{self.alias}"
         return self.name if self.version is None else f"{self.name}:{self.version}"
 
 
@@ -51,7 +54,11 @@ def check_name(name: str, what: str = "name") -> str:
 
 
 def parse_reference(text: str, what: str = "model") -> Reference:
-    """``name``, ``name:latest`` or ``name:3``. Raises InvalidNameError."""
+    """``name``, ``name:latest`` or ``name:3``; of a model also ``name@alias``. Raises
+    InvalidNameError."""
+    name, at, alias = text.partition("@")
+    if at and what == "model":
+        return Reference(check_name(name, "model name"), alias=check_name(alias, "alias"))
     name, colon, version = text.partition(":")
     check_name(name, f"{what} name")
     if not colon or version == "latest":

@@ -3,6 +3,7 @@
     WHAT            meaning
     ./m.onnx        a path: contains a slash, ends in .onnx, or is there
     digits, d:3     a model or image of the workspace; version: the latest unless said
+    digits@best     the version of a model that this alias means
     model:digits    a model, whatever else has that name
     image:digits    an image
 
@@ -84,7 +85,7 @@ class Latest:
     ) -> None:
         self._target = target
         self._workspace = workspace
-        self._folders: dict[int, Path] = {}
+        self._folders: dict[str, Path] = {}
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Latest:
@@ -104,16 +105,17 @@ class Latest:
         if target.kind is Kind.PATH:
             return Path(target.value)
         with self._workspace() as workspace:
-            version = self._version(workspace)
-            if version not in self._folders:
-                exact = Target(target.kind, f"{target.value.partition(':')[0]}:{version}")
-                self._folders[version] = self._held.enter_context(laid_out(exact, workspace))
-        return self._folders[version]
+            exact = self._exact(workspace)
+            if exact not in self._folders:
+                place = laid_out(Target(target.kind, exact), workspace)
+                self._folders[exact] = self._held.enter_context(place)
+        return self._folders[exact]
 
-    def _version(self, workspace: Workspace) -> int:
+    def _exact(self, workspace: Workspace) -> str:
+        """With the version that is meant now."""
         is_image = self._target.kind is Kind.IMAGE
         find = workspace.images.get if is_image else workspace.models.get
-        return find(self._target.value).version
+        return find(self._target.value).reference
 
 
 @contextlib.contextmanager

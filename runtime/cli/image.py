@@ -37,7 +37,12 @@ def image() -> None:
 @image.command()
 @click.argument("name")
 @click.option(
-    "--model", "models", multiple=True, required=True, metavar="NAME[:VERSION]", help="May repeat."
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="NAME[:VERSION|@ALIAS]",
+    help="May repeat.",
 )
 @click.option("--script", type=FILE, metavar="FILE", help="The scoring script (init and run).")
 @click.option("--source", type=FILE, metavar="DIR", help="The folder that holds the script's code.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtime.cli.model_alias import alias
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import progress
 from runtime.cli.run_records import lines_record
@@ -18,6 +19,7 @@ from runtime.cli.workspace import open_workspace, workspace_option
 if TYPE_CHECKING:
     from registry.records import Model, Signature, TensorInfo
 
+REF = "NAME[:VERSION|@ALIAS]"
 COLUMNS = ("name", "version", "size_bytes", "created_at", "tags")
 KEY_VALUE = "KEY=VALUE"
 
@@ -26,7 +28,7 @@ KEY_VALUE = "KEY=VALUE"
 def model() -> None:
     """Register models and look after them.
 
-    A model is NAME:VERSION; NAME alone means its latest version."""
+    A model is NAME:VERSION, or NAME@ALIAS; NAME alone means its latest version."""
 
 
 @model.command()
@@ -71,7 +73,7 @@ def register(
         )
         lines = workspace.lineage.of_model(made.reference)
     if output == "json":
-        print_record({**record(made), **lines_record(lines)}, output)
+        print_record({**record(made), "aliases": [], **lines_record(lines)}, output)
     else:
         click.echo(f"Registered {made.name}:{made.version}")
 
@@ -94,7 +96,7 @@ def list_models(
 
 
 @model.command()
-@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("ref", metavar=REF)
 @output_option
 @workspace_option
 def show(ref: str, output: str, workspace_dir: str | None) -> None:
@@ -102,12 +104,14 @@ def show(ref: str, output: str, workspace_dir: str | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         found = workspace.models.get(ref)
         lines = lines_record(workspace.lineage.of_model(found.reference))
+        known = workspace.aliases.of(found.name)
+    meant = [alias for alias, version in known.items() if version == found.version]
     shown = record(found) if output == "json" else _for_people(found)
-    print_record({**shown, **lines}, output)
+    print_record({**shown, "aliases": meant, **lines}, output)
 
 
 @model.command()
-@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("ref", metavar=REF)
 @click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag; may repeat.")
 @click.option(
@@ -138,7 +142,7 @@ def tag(
 
 
 @model.command()
-@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("ref", metavar=REF)
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @workspace_option
 def download(ref: str, target: Path, workspace_dir: str | None) -> None:
@@ -149,7 +153,7 @@ def download(ref: str, target: Path, workspace_dir: str | None) -> None:
 
 
 @model.command()
-@click.argument("ref", metavar="NAME[:VERSION]")
+@click.argument("ref", metavar=REF)
 @workspace_option
 def delete(ref: str, workspace_dir: str | None) -> None:
     """Delete one version of a model; refused while an image uses it.
@@ -158,6 +162,9 @@ def delete(ref: str, workspace_dir: str | None) -> None:
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.models.delete(ref)
     click.echo(f"Deleted {gone.reference}; inferry purge frees its space")
+
+
+model.add_command(alias)
 
 
 def record(model: Model) -> Record:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from runtime.cli.output import output_option, print_record
-from runtime.cli.workspace import is_url, open_workspace, workspace_option
-from runtime.errors import BadValueError
+from runtime.cli.workspace import open_workspace, workspace_option
 
 _KINDS = click.Choice(["pickle", "unknown"])
 
@@ -27,8 +26,6 @@ def formats(
 
     if set(allowed) & set(refused):
         raise click.UsageError("one of them is to be allowed and refused")
-    if is_url(workspace_dir):
-        raise BadValueError("only the owner of the folder changes that; run it where that is")
     with open_workspace(workspace_dir) as workspace:
         before = workspace.settings.formats
         policy = FormatPolicy(

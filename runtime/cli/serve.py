@@ -53,7 +53,7 @@ def _ask_workspace(what: str, workspace_dir: str | None) -> Target:
     try:
         with open_workspace(workspace_dir) as workspace:
             is_model = _is_there(workspace.models.get, what)
-            is_image = _is_there(workspace.images.get, what)
+            is_image = "@" not in what and _is_there(workspace.images.get, what)
     except RegistryError:
         if not is_path:
             raise

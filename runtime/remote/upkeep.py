@@ -33,6 +33,10 @@ class RemoteSettings:
         """As Settings.set_base; no file of the service can be named."""
         self._client.ask(upkeep.set_base, base=reference)
 
+    def set_formats(self, policy: FormatPolicy) -> None:
+        """As Settings.set_formats; an owner's to do."""
+        self._client.ask(upkeep.set_formats, formats=policy)
+
 
 class RemoteLineage:
     """As registry.lineage.Lineage."""

@@ -37,7 +37,7 @@ def test_register_list_and_show(cli: Cli, file: str) -> None:
     listed = json.loads(cli("model", "list", "--output", "json").stdout)
     assert [(m["name"], m["version"]) for m in listed] == [("m", 1), ("m", 2)]
     shown = json.loads(cli("model", "show", "m:1", "-o", "json").stdout)
-    assert shown == {**listed[0], "came_from": [], "used_by": []}
+    assert shown == {**listed[0], "aliases": [], "came_from": [], "used_by": []}
     assert shown["tags"] == {"stage": "test", "plain": ""}
     assert shown["properties"] == {"epochs": "3"}
     assert shown["description"] == "two\nlines"

@@ -33,6 +33,11 @@ def set_base(call: Call, *, base: str) -> None:
     call.workspace.settings.set_base(check_base(base))
 
 
+def set_formats(call: Call, *, formats: FormatPolicy) -> None:
+    """Change which files models may have from now on."""
+    call.workspace.settings.set_formats(formats)
+
+
 def purge(call: Call, *, dry_run: bool = False) -> PurgeReport:
     """Free the space of files that nothing uses any more."""
     return call.workspace.purge(dry_run=dry_run)
@@ -41,5 +46,6 @@ def purge(call: Call, *, dry_run: bool = False) -> PurgeReport:
 ROUTES = (
     Route("GET", "/settings", "settings.get", "reader", get_settings),
     Route("PUT", "/settings/base", "settings.set_base", "owner", set_base),
+    Route("PUT", "/settings/formats", "settings.set_formats", "owner", set_formats),
     Route("POST", "/purge", "upkeep.purge", "contributor", purge),
 )
