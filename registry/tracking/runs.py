@@ -114,9 +114,11 @@ class Runs:
         tags: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
+        id: str | None = None,
     ) -> tuple[RunRecord, Life]:
         """A new run of this process: it has failed when the process ends without saying how it
-        ended. Raises as ``create``, and StoreFullError."""
+        ended. ``id``: 32 hexadecimal digits that no run has; None: chosen here. Raises as
+        ``create``, and StoreFullError."""
         new = NewRun(
             experiment,
             name,
@@ -130,7 +132,7 @@ class Runs:
             properties or {},
         )
         new.check()
-        id = self._random_id()
+        id = self._random_id() if id is None else check_id(id)
         with disk_errors_said():
             life = self._lives.hold(id)
         try:

@@ -117,17 +117,22 @@ class Snapshots:
             made = {name: _stored(store, found, count) for name, found in several.items()}
             for name, found in several.items():
                 _check_still(found.values(), before[name])
-            with self._database.write() as connection:
-                key = key_of(connection, run)
-                for snapshot in made.values():
-                    self._record(connection, store, snapshot)
-                connection.execute(
-                    "INSERT INTO submissions VALUES (?, ?, ?)", (key, made[""].digest, config)
-                )
-                connection.executemany(
-                    "INSERT INTO submission_inputs VALUES (?, ?, ?)",
-                    [(key, name[1:], each.digest) for name, each in made.items() if name],
-                )
+            self._write(store, run, made, config)
+        return _submission(made, config)
+
+    def keep_stored(
+        self,
+        run: str,
+        snapshot: Snapshot,
+        *,
+        config: str,
+        inputs: Mapping[str, Snapshot] | None = None,
+    ) -> Submission:
+        """The same of files that are in the store, where something holds them until this returns.
+        Raises WorkspaceDamagedError for one that is gone."""
+        made = {"": snapshot, **{f"/{name}": each for name, each in (inputs or {}).items()}}
+        with publishing(self._paths, self._database, self._store) as store:
+            self._write(store, run, made, config)
         return _submission(made, config)
 
     def of_run(self, ref: str) -> Submission:
@@ -185,6 +190,20 @@ class Snapshots:
                 stack.enter_context(lease(self._paths.leases, self._store.moving))
             yield
 
+    def _write(self, store: BlobStore, run: str, made: Mapping[str, Snapshot], config: str) -> None:
+        """``made``: "" is the code, ``/NAME`` an input."""
+        with self._database.write() as connection:
+            key = key_of(connection, run)
+            for snapshot in made.values():
+                self._record(connection, store, snapshot)
+            connection.execute(
+                "INSERT INTO submissions VALUES (?, ?, ?)", (key, made[""].digest, config)
+            )
+            connection.executemany(
+                "INSERT INTO submission_inputs VALUES (?, ?, ?)",
+                [(key, name[1:], each.digest) for name, each in made.items() if name],
+            )
+
     def _record(self, connection: sqlite3.Connection, store: BlobStore, snapshot: Snapshot) -> None:
         if not all(store.has(file.digest) for file in snapshot.files):
             raise WorkspaceDamagedError(
@@ -222,13 +241,18 @@ def _stored(store: BlobStore, sources: Sources, count: Callable[[int], None]) ->
                 found[path] = _stored_file(store, file, count)
     finally:
         pool.shutdown(cancel_futures=True)
-    files = tuple(
+    return snapshot_of(
         SnapshotFile(path, file.size_bytes, found[path], file.is_executable)
-        for path, file in sorted(sources.items())
+        for path, file in sources.items()
     )
-    listed = [[file.path, file.size_bytes, file.digest, file.is_executable] for file in files]
+
+
+def snapshot_of(files: Iterable[SnapshotFile]) -> Snapshot:
+    """Of files that are in the store, or will be. Pure."""
+    ordered = tuple(sorted(files, key=lambda file: file.path))
+    listed = [[file.path, file.size_bytes, file.digest, file.is_executable] for file in ordered]
     text = json.dumps(listed, separators=(",", ":"))
-    return Snapshot(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", files)
+    return Snapshot(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", ordered)
 
 
 def _stored_file(
