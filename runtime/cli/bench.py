@@ -125,6 +125,11 @@ def bench(
     if report is not None and not report.absolute().parent.is_dir():
         raise BadValueError(f"there is no folder for {report}")
     address = address_of(where, workspace_dir)
+    if address.is_relayed:
+        raise BadValueError(
+            f"{where} is at {address.url} of the service's own machine: run inferry bench there, or"
+            " deploy it where you can reach it"
+        )
     bodies, said = _bodies(data, address, workspace_dir)
     plan = _plan(address, bodies, content_type, timeout_s, _steps(**load))
     _first_answer(address, plan)

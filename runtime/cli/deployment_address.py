@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.cli.workspace import open_workspace
+from runtime.cli.workspace import is_url, open_workspace
 from runtime.errors import DeploymentFailedError
-from runtime.scoring_call import pinned
+from runtime.scoring_call import pinned, score_url
 
 if TYPE_CHECKING:
     import ssl
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """``certificate``: the only one to trust there; ``deployment``: None for a URL."""
+    """``certificate``: the only one to trust there; ``deployment``: None for a URL.
+    ``is_relayed``: only the service's machine can ask there, and does."""
 
     url: str
     key: str | None = None
     certificate: Path | None = None
     deployment: Deployment | None = None
+    is_relayed: bool = False
 
     def tls(self) -> ssl.SSLContext | None:
         """Whom to trust; None: whom the system does. Raises ScoringCallError."""
@@ -56,9 +58,18 @@ def _of_deployment(name: str, workspace_dir: str | None) -> Address:
 
     with open_workspace(workspace_dir) as workspace:
         found = workspace.deployments.get(name)
+        if found.observed is None or found.observed.url is None:
+            raise DeploymentFailedError(f"{name} has no URL now, it is {state_line(found)}")
+        url, certificate = found.observed.url, found.service.tls_certificate
+        is_pinned = url.startswith("https:") and certificate is not None
+        # 127.0.0.1 is the service's machine, and its certificate a file there.
+        if is_url(workspace_dir) and (is_pinned or _is_loopback(url)):
+            return Address(url, deployment=found, is_relayed=True)
         key = workspace.deployments.keys(name)["primary"] if found.service.is_keyed else None
-    if found.observed is None or found.observed.url is None:
-        raise DeploymentFailedError(f"{name} has no URL now, it is {state_line(found)}")
-    url, certificate = found.observed.url, found.service.tls_certificate
-    is_pinned = url.startswith("https:") and certificate is not None
     return Address(url, key, Path(certificate) if is_pinned and certificate else None, found)
+
+
+def _is_loopback(url: str) -> bool:
+    from registry.remote.addresses import is_loopback_host
+
+    return is_loopback_host(score_url(url).hostname or "")

@@ -14,12 +14,16 @@ from registry.deployments import (
     Share,
 )
 from registry.deployments.deployments import Slot
+from runtime.errors import BadValueError, ScoringCallError
 from runtime.remote.client import ServiceClient
+from runtime.scoring_call import ERROR_TEXT_BYTES
 from runtime.shadow.counts import Counts
 from runtime.workspace_service.routes import deployments as routes
 
 Found = list[Deployment]
 Entries = list[Entry]
+MAX_SENT_BYTES = 15 * 1024 * 1024
+"""Less than a body of the service may have."""
 
 
 class RemoteDeployments:
@@ -126,6 +130,32 @@ class RemoteDeployments:
     def logs(self, name: str, replica: str, lines: int) -> str:
         """As runtime.deployments.logs."""
         return self._client.ask(routes.logs, name=name, replica=replica, lines=lines)
+
+    def score(self, name: str, body: bytes, *, content_type: str, timeout_s: float) -> bytes:
+        """As runtime.scoring_call.call, sent on by the service. Raises ScoringCallError,
+        BadValueError."""
+        if len(body) > MAX_SENT_BYTES:
+            raise BadValueError(
+                f"the request has {len(body)} bytes, and the service sends on at most"
+                f" {MAX_SENT_BYTES}; deploy {name} where you can reach it, and score its URL"
+            )
+        found = self._client.ask(
+            routes.score,
+            name=name,
+            body=body,
+            content_type=content_type,
+            timeout_s=min(timeout_s, routes.MAX_TIMEOUT_S),
+        )
+        if not 200 <= found.status < 300:
+            text = found.body[:ERROR_TEXT_BYTES].decode(errors="replace").strip()
+            said = f"HTTP {found.status} {found.reason}" + (f": {text}" if text else "")
+            raise ScoringCallError(said, status=found.status)
+        if found.is_cut:
+            raise ScoringCallError(
+                f"the answer has more than {len(found.body)} bytes, which the service does not send"
+                f" on; deploy {name} where you can reach it, and score its URL"
+            )
+        return found.body
 
     def shadow_counts(self, name: str) -> dict[str, Counts]:
         """As runtime.shadow.reading.read_counts."""

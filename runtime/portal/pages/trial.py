@@ -5,24 +5,21 @@ no other: whoever fills in the form cannot say where to."""
 
 from __future__ import annotations
 
-import http.client
-import ipaddress
 import json
 import shlex
 import ssl
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from registry.deployments import Deployment
-from runtime.errors import InferryError
+from runtime.errors import InferryError, ScoringCallError
 from runtime.portal.answers import Answer, Commands, Page
 from runtime.portal.ask import Ask
 from runtime.portal.paths import url
 from runtime.portal.place import Place
-from runtime.scoring_call import pinned, score_url
+from runtime.scoring_relay import post, seen_at, trusted
 from runtime.workspace_service.faults import Fault
 
 MAX_CHARS = 1_000_000
@@ -59,7 +56,7 @@ def score(ask: Ask) -> Answer:
     except (ValueError, RecursionError) as error:
         said = str(error) if isinstance(error, ValueError) else "it is nested too deep"
         return _page(ask, found, text, None, f"This is no JSON: {said}")
-    address = address_of(found)
+    address = seen_at(found)
     if address is None:
         return _page(ask, found, text, None, "The deployment has no address now.")
     if not _is_ready(found):
@@ -72,28 +69,13 @@ def score(ask: Ask) -> Answer:
             address,
             text.encode(),
             key if found.service.is_keyed else None,
-            _trusted(found),
+            trusted(found),
         )
     except InferryError:
         return _page(ask, found, text, None, "The deployment's certificate cannot be read.")
     finally:
         _room.release()
     return _page(ask, found, text, outcome, "")
-
-
-def address_of(found: Deployment) -> str | None:
-    """Where it was seen. None: nowhere, or at an address at which no deployment can be: of a
-    cloud's own services (169.254.169.254), or of many."""
-    url = None if found.observed is None else found.observed.url
-    if url is None:
-        return None
-    try:
-        host = ipaddress.ip_address(score_url(url).hostname or "")
-    except ValueError:
-        return url  # a name, which the controller's machine listens at
-    except InferryError:
-        return None
-    return None if host.is_link_local or host.is_multicast else url
 
 
 def _is_ready(found: Deployment) -> bool:
@@ -106,32 +88,22 @@ def sent(
     timeout_s: float = TIMEOUT_S,
 ) -> Outcome:  # fmt: skip
     """One POST. A redirect is an answer, not followed; proxies of the environment are not used."""
-    parts = score_url(address)
-    headers = {"Content-Type": "application/json"}
-    if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
     began = time.monotonic()
-    host, port = parts.hostname or "", parts.port
-    link: http.client.HTTPConnection
-    if parts.scheme == "https":
-        link = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=tls)
-    else:
-        link = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        link.request("POST", parts.path, body=body, headers=headers)
-        answer = link.getresponse()
-        data = answer.read(MAX_ANSWER_BYTES + 1)
-        status, reason = answer.status, answer.reason
-    except TimeoutError:
-        return Outcome(None, "", f"no answer within {timeout_s:g} s", time.monotonic() - began)
-    except (OSError, http.client.HTTPException) as error:
-        said = getattr(error, "strerror", None) or type(error).__name__
-        return Outcome(None, "", f"no answer: {said}", time.monotonic() - began)
-    finally:
-        link.close()
+        found = post(
+            address,
+            body,
+            content_type="application/json",
+            key=key,
+            tls=tls,
+            timeout_s=timeout_s,
+            most_bytes=MAX_ANSWER_BYTES,
+        )
+    except ScoringCallError as error:
+        return Outcome(None, "", str(error), time.monotonic() - began)
     took_s = time.monotonic() - began
-    shown = data[:MAX_ANSWER_BYTES].decode(errors="replace")
-    return Outcome(status, reason, _pretty(shown), took_s, len(data) > MAX_ANSWER_BYTES)
+    text = _pretty(found.body.decode(errors="replace"))
+    return Outcome(found.status, found.reason, text, took_s, found.is_cut)
 
 
 def _pretty(text: str) -> str:
@@ -139,12 +111,6 @@ def _pretty(text: str) -> str:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
-
-
-def _trusted(found: Deployment) -> ssl.SSLContext | None:
-    certificate = found.service.tls_certificate
-    is_https = found.observed is not None and str(found.observed.url).startswith("https:")
-    return pinned(Path(certificate)) if is_https and certificate else None
 
 
 def _example(ask: Ask, found: Deployment) -> str:

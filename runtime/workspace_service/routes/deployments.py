@@ -6,6 +6,8 @@ come out. The keys open the deployment itself, so whoever may change it may have
 
 from __future__ import annotations
 
+import threading
+
 from edge.errors import EdgeError
 from registry.deployments import (
     Deployment,
@@ -17,7 +19,8 @@ from registry.deployments import (
 )
 from registry.deployments.deployments import Slot
 from registry.errors import InvalidNameError
-from runtime.errors import DeviceCommandError
+from runtime.errors import BadValueError, DeploymentFailedError, DeviceCommandError
+from runtime.scoring_relay import Relayed, post, seen_at, trusted
 from runtime.shadow.counts import Counts
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
@@ -27,6 +30,11 @@ from runtime.workspace_service.route import Route
 PAGE = 1000
 _ONE = "/deployments/{name}"
 MAX_LINES = 5000
+MAX_TIMEOUT_S = 240.0
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+RELAYED_AT_ONCE = 8
+"""Each holds a thread of the service."""
+_relays = threading.BoundedSemaphore(RELAYED_AT_ONCE)
 
 
 def list_deployments(call: Call) -> list[Deployment]:
@@ -149,6 +157,41 @@ def logs(call: Call, *, name: str, replica: str, lines: int = 100) -> str:
         raise DeviceCommandError(str(error)) from error
 
 
+def score(
+    call: Call,
+    *,
+    name: str,
+    body: bytes,
+    content_type: str = "application/json",
+    timeout_s: float = 60.0,
+) -> Relayed:
+    """Send a request (base64 in JSON) on to a deployment, where the service sees it, and give its
+    answer."""
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise BadValueError(f"wait for up to {MAX_TIMEOUT_S:g} s, not {timeout_s:g}")
+    if not content_type.isascii() or not content_type.isprintable():
+        raise BadValueError("the content type is none")
+    found = call.workspace.deployments.get(name)
+    address = seen_at(found)
+    if address is None:
+        raise DeploymentFailedError(f"{name} has no URL now")
+    if not _relays.acquire(blocking=False):
+        raise Fault(503, "busy", "others are asking just now; try again", {"Retry-After": "2"})
+    try:
+        key = call.workspace.deployments.keys(name)["primary"] if found.service.is_keyed else None
+        return post(
+            address,
+            body,
+            content_type=content_type,
+            key=key,
+            tls=trusted(found),
+            timeout_s=timeout_s,
+            most_bytes=MAX_ANSWER_BYTES,
+        )
+    finally:
+        _relays.release()
+
+
 def shadow_counts(call: Call, *, name: str) -> dict[str, Counts]:
     """Say how the answers of a deployment's shadows compare, by version."""
     call.workspace.deployments.get(name)
@@ -208,6 +251,8 @@ ROUTES = (
     Route("POST", f"{_ONE}/keys/{{slot}}", "deployments.renew_key", "contributor", renew_key),
     Route("GET", f"{_ONE}/live", "deployments.live_at", "reader", live_at),
     Route("GET", f"{_ONE}/logs", "deployments.logs", "reader", logs),
+    # It changes nothing, and may come often.
+    Route("POST", f"{_ONE}/score", "deployments.score", "contributor", score, is_audited=False),
     Route("GET", f"{_ONE}/shadows", "deployments.shadows", "reader", shadow_counts),
     Route("GET", "/ledger", "deployments.ledger", "reader", ledger),
     Route("GET", "/controller", "deployments.has_controller", "reader", has_controller),
