@@ -83,10 +83,12 @@ class Runs:
         tags: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
+        id: str | None = None,
     ) -> RunRecord:
         """A new run that no process is known of: it is what ``update`` says. ``experiment`` is a
         name, which appears if it is new, or the id of one that is there. ``parent`` is the id of
-        the run that it is a child of. Raises InvalidNameError, NotFoundError."""
+        the run that it is a child of. ``id``: 32 hexadecimal digits that no run has; None: chosen
+        here. Raises InvalidNameError, NotFoundError."""
         new = NewRun(
             experiment,
             name,
@@ -100,7 +102,8 @@ class Runs:
             properties or {},
         )
         new.check()
-        return self._insert(new, self._random_id(), has_life=False)
+        id = self._random_id() if id is None else check_id(id)
+        return self._insert(new, id, has_life=False)
 
     def begin(
         self,

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
+from runtime.cli.detached import detached, let_go
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import PhaseBar, activity_progress
 from runtime.cli.run_records import duration, record
 from runtime.cli.text import printable, size
 from runtime.cli.values import pairs
-from runtime.cli.workspace import open_workspace, workspace_option
+from runtime.cli.workspace import is_url, open_workspace, workspace_option
 from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
@@ -27,6 +28,23 @@ if TYPE_CHECKING:
     from runtime.submission import RunConfig
 
 FILE_COLUMNS = ("path", "size", "digest")
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def detach_option(command: F) -> F:
+    """Adds ``--detach``, and what the process gets that then carries the run out."""
+    for option in (
+        click.option("--let-go", is_flag=True, hidden=True),
+        click.option(
+            "--detach",
+            is_flag=True,
+            help="Return once the run has begun, which goes on; see inferry run log --follow.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class Hearing(TypedDict):
@@ -65,6 +83,7 @@ class Hearing(TypedDict):
     metavar="NAME=PATH",
     help="A file or folder that the script finds in inputs/NAME; may repeat.",
 )
+@detach_option
 @output_option
 @workspace_option
 def submit(
@@ -77,17 +96,23 @@ def submit(
     name: str,
     tags: tuple[str, ...],
     inputs: tuple[str, ...],
+    detach: bool,
+    let_go: bool,
     output: str,
     workspace_dir: str | None,
 ) -> None:
     """Run SCRIPT of this folder on a target, and keep what it logs, prints and writes.
 
     The folder is snapshotted (but for what .amlignore or .gitignore names), copied to the target
-    and run there. What is said on the command line goes before the configuration."""
+    and run there. What is said on the command line goes before the configuration. With a service's
+    URL it is the service that runs it, or has it run."""
     from runtime.submission import submit as submit_run
 
     config = _config(config_path, script, folder, arguments, target)
-    with open_workspace(workspace_dir) as workspace, _hearing(output) as hearing:
+    if detach and not is_url(workspace_dir):
+        _detach(output, workspace_dir)
+        return
+    with open_workspace(workspace_dir) as workspace, _hearing(output, let_go) as hearing:
         found = submit_run(
             workspace,
             config,
@@ -96,26 +121,39 @@ def submit(
             name=name,
             tags=pairs(tags, "tag"),
             inputs={each: _input(path) for each, path in _inputs(inputs).items()},
+            is_followed=not detach,
             **hearing,
         )
-    _show(found, output)
+    _show_begun(found, output) if detach else _show(found, output)
 
 
 @click.command()
 @click.argument("ref", metavar="RUN")
 @click.option("--target", "-t", help="Another one than before.")
 @click.option("--name", help="Of the new run. [default: as before]")
+@detach_option
 @output_option
 @workspace_option
 def rerun(
-    ref: str, target: str | None, name: str | None, output: str, workspace_dir: str | None
+    ref: str,
+    target: str | None,
+    name: str | None,
+    detach: bool,
+    let_go: bool,
+    output: str,
+    workspace_dir: str | None,
 ) -> None:
     """Submit a run once more: the same files, inputs and configuration."""
     from runtime.submission import rerun as rerun_run
 
-    with open_workspace(workspace_dir) as workspace, _hearing(output) as hearing:
-        found = rerun_run(workspace, ref, target=target, name=name, **hearing)
-    _show(found, output)
+    if detach and not is_url(workspace_dir):
+        _detach(output, workspace_dir)
+        return
+    with open_workspace(workspace_dir) as workspace, _hearing(output, let_go) as hearing:
+        found = rerun_run(
+            workspace, ref, target=target, name=name, is_followed=not detach, **hearing
+        )
+    _show_begun(found, output) if detach else _show(found, output)
 
 
 @click.group()
@@ -212,15 +250,23 @@ def _input(path: Path) -> Mapping[str, SourceFile]:
 
 
 @contextmanager
-def _hearing(output: str) -> Iterator[Hearing]:
-    """Shows it. SIGTERM ends the run as Ctrl-C does."""
+def _hearing(output: str, lets_go: bool = False) -> Iterator[Hearing]:
+    """Shows it. SIGTERM ends the run as Ctrl-C does. ``lets_go``: says only which run it is, and
+    nothing more once its snapshot is kept."""
     show = activity_progress(output)
     is_json = output == "json"
 
     def begin(run: RunRecord) -> None:
-        click.echo(f"Run {run.reference}", err=True)
+        if lets_go:
+            click.echo(run.id)
+        else:
+            click.echo(f"Run {run.reference}", err=True)
 
     def phase(name: str, done: int, total: int) -> None:
+        nonlocal lets_go, show
+        if lets_go and name != "Snapshot":
+            lets_go, show = False, None
+            let_go()
         if show is not None:
             show(_as_activity(name, done, total))
         if name == "Running" and isinstance(show, PhaseBar):
@@ -248,6 +294,20 @@ def _as_activity(phase: str, done: int, total: int) -> Activity:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _detach(output: str, workspace_dir: str | None) -> None:
+    """The same command, in a process of its own."""
+    id = detached(click.get_current_context())
+    with open_workspace(workspace_dir) as workspace:
+        _show_begun(workspace.tracking.runs.get(id), output)
+
+
+def _show_begun(run: RunRecord, output: str) -> None:
+    if output == "json":
+        print_record(record(run), output)
+    else:
+        click.echo(f"{run.reference} goes on; see inferry run log --follow {run.reference}")
 
 
 def _show(run: RunRecord, output: str) -> None:

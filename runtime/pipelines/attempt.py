@@ -90,7 +90,7 @@ class Attempts:
             job.parent.experiment_id,
             name=job.step.name,
             parent=job.parent.id,
-            user=user(),
+            user=job.parent.user or user(),
             status="finished",
             tags={**job.tags, REUSED: found.id},
             properties={key: value for key, value in made.items() if value},

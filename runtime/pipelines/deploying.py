@@ -33,8 +33,10 @@ class DeployRunner:
     """In one workspace. Where no inferry up runs, its work is done here until the deployment
     runs."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, actor: str | None = None) -> None:
+        """``actor``: who is written down (None: who runs this process)."""
         self._workspace = workspace
+        self._actor = actor
 
     def facts(self, job: Job) -> Any:
         """Never reused: what is so already is quickly done."""
@@ -64,6 +66,8 @@ class DeployRunner:
     def _declare(self, step: DeployStep, image: str, why: str) -> Deployment:
         deployments, name = self._workspace.deployments, made_name(step)
         actor = os.environ.get("INFERRY_ACTOR") or f"{user()}@{socket.gethostname()} ({why})"
+        if self._actor is not None:
+            actor = f"{self._actor} ({why})"
         try:
             before = deployments.get(name)
         except NotFoundError:

@@ -9,8 +9,9 @@ Made ready is written down whole before anything runs, so whatever happens then 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from runtime.pipelines.own_run import cause_of
 from runtime.pipelines.reading import with_parameters
 from runtime.pipelines.records import FILE, PIPELINE, ROUND, is_pipeline, read_kept, round_of
 from runtime.pipelines.steps import PipelineSpec
+from runtime.pipelines.uploaded import folder_of
 from runtime.pipelines.view import PipelineView, pipeline_view
 from runtime.tracking.environment import user
 
@@ -36,7 +38,23 @@ LOG_LINES = 15
 """Of a failed step, that are shown."""
 
 
-def runners_of(workspace: Workspace) -> Runners:
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Who runs steps, and for whom. ``environment``: what scripts may be passed variables of (None:
+    this process's); ``actor``: who deploys (None: who runs this process); ``only_public``: bases
+    of images are at public addresses; ``why_end`` is asked now and then: other than "" all ends,
+    and has failed for that reason."""
+
+    environment: Mapping[str, str] | None = None
+    actor: str | None = None
+    only_public: bool = False
+    why_end: Callable[[], str] = lambda: ""
+
+
+HERE = Host()
+
+
+def runners_of(workspace: Workspace, host: Host = HERE) -> Runners:
     """What does steps in reality."""
     from runtime.pipelines.deploying import DeployRunner
     from runtime.pipelines.imaging import ImageRunner
@@ -44,10 +62,10 @@ def runners_of(workspace: Workspace) -> Runners:
     from runtime.pipelines.scripts import ScriptRunner
 
     return {
-        "script": ScriptRunner(workspace),
+        "script": ScriptRunner(workspace, host.environment, host.why_end),
         "register": RegisterRunner(workspace),
-        "image": ImageRunner(workspace),
-        "deploy": DeployRunner(workspace),
+        "image": ImageRunner(workspace, only_public=host.only_public),
+        "deploy": DeployRunner(workspace, host.actor),
     }
 
 
@@ -76,17 +94,21 @@ def prepare(workspace: Workspace, pipeline: PipelineSpec) -> RunRecord:
     return keep(workspace, pipeline)
 
 
-def keep(workspace: Workspace, pipeline: PipelineSpec) -> RunRecord:
-    """Write it down."""
+def keep(
+    workspace: Workspace, pipeline: PipelineSpec, *, by: str | None = None, id: str | None = None
+) -> RunRecord:
+    """Write it down. ``by``: who runs it (None: who runs this process); ``id``: of the run, that no
+    run has."""
     tracking = workspace.tracking
     run = tracking.runs.create(
         pipeline.experiment or pipeline.name,
         name=pipeline.name,
-        user=user(),
+        user=user() if by is None else by,
         source="pipeline",
         status="scheduled",
         params=pipeline.parameters,
         tags={PIPELINE: pipeline.name},
+        id=id,
     )
     tracking.files.put(run.id, FILE, [msgspec.json.encode(pipeline)])
     return run
@@ -100,18 +122,34 @@ def drive(
     parallel: int | None = None,
     reuse: bool = True,
     on_event: OnEvent = lambda event: None,
+    host: Host = HERE,
 ) -> PipelineView:
     """Begin a run that was made ready, or go on with one that has not finished: steps that are done
     stay done. Raises PipelineError where another process runs it, or it has finished."""
-    tracking = workspace.tracking
-    run = tracking.runs.get(ref)
+    run = workspace.tracking.runs.get(ref)
     pipeline = check_resumable(workspace, run)
+    with folder_of(workspace, run, pipeline) as folder:
+        placed = msgspec.structs.replace(pipeline, folder=str(folder))
+        return _driven(workspace, run, placed, runners, parallel, reuse, on_event, host)
+
+
+def _driven(
+    workspace: Workspace,
+    run: RunRecord,
+    pipeline: PipelineSpec,
+    runners: Runners | None,
+    parallel: int | None,
+    reuse: bool,
+    on_event: OnEvent,
+    host: Host,
+) -> PipelineView:
+    tracking = workspace.tracking
     if run.status == "scheduled" and run.cancel_requested:
         tracking.runs.end(run.id, "killed", cause="cancelled before it began")
         return pipeline_view(workspace, run.id)
     held = _Held(workspace, run)
     try:
-        attempts = Attempts(tracking, runners or runners_of(workspace), reuse=reuse)
+        attempts = Attempts(tracking, runners or runners_of(workspace, host), reuse=reuse)
         engine = Engine(
             tracking,
             pipeline,
@@ -119,10 +157,11 @@ def drive(
             attempts,
             parallel=parallel or pipeline.parallel,
             on_event=held.noted(on_event),
-            on_look=held.beat,
+            on_look=lambda: _look(held, engine, host),
         )
         engine.run()
-        held.end(*_end_of(engine))
+        why = host.why_end()
+        held.end(*(("failed", why) if why and not engine.is_done else _end_of(engine)))
     except KeyboardInterrupt:
         held.end("killed", "interrupted")
         raise
@@ -203,6 +242,12 @@ class _Held:
         self._log.end(status if cause is None else f"{status}: {cause}")
         with suppress(RegistryError):
             self._tracking.runs.end(self.run.id, status, cause=cause, life=self._life)
+
+
+def _look(held: _Held, engine: Engine, host: Host) -> None:
+    held.beat()
+    if host.why_end() and not engine.is_cancelled:
+        engine.cancel()
 
 
 def _taken(run: RunRecord) -> PipelineError:

@@ -21,10 +21,11 @@ from runtime.pipelines.steps import FILES, ImageStep, made_name
 
 
 class ImageRunner:
-    """In one workspace."""
+    """In one workspace. ``only_public``: a base is at a public address."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, only_public: bool = False) -> None:
         self._workspace = workspace
+        self._only_public = only_public
 
     def facts(self, job: Job) -> Any:
         """The code, the other files, the models that no step made, and what the workspace's images
@@ -103,6 +104,7 @@ class ImageRunner:
             conda=paths["conda"],
             sample=paths["sample"],
             golden=paths["golden"],
+            only_public=self._only_public,
             on_change=on_change,
         )
 

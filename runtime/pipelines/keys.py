@@ -35,6 +35,8 @@ WHERE = ("folder", "inputs", "files", *FILES["image"])
 def key_of(step: AnyStep, facts: Any, before: Mapping[str, Done]) -> str:
     """``before``: what the steps that it needs left."""
     written = {k: v for k, v in msgspec.to_builtins(step).items() if k not in (*HOW, *WHERE)}
+    if not written.get("allow_pickle", True):
+        del written["allow_pickle"]  # steps from before it was there have the same key
     document = {
         "version": VERSION,
         "kind": step.kind,

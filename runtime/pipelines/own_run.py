@@ -59,7 +59,7 @@ def own_run(tracking: Tracking, job: Job, work: Callable[[OwnRun], Mapping[str, 
         job.parent.experiment_id,
         name=job.step.name,
         parent=job.parent.id,
-        user=user(),
+        user=job.parent.user or user(),
         tags=job.tags,
     )
     own = OwnRun(tracking, run, job)

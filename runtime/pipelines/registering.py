@@ -73,6 +73,7 @@ class RegisterRunner:
                 tags=step.tags,
                 properties={**step.properties, STEP: job.mark},
                 description=step.description,
+                allow_pickle=step.allow_pickle,
                 run=own.id if source.step is None else job.before[source.step].run,
                 on_progress=lambda done, total: own.check(),
             )

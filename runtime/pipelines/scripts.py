@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,18 @@ from runtime.submission import submit
 
 
 class ScriptRunner:
-    """In one workspace."""
+    """In one workspace. ``environment``: what scripts may be passed variables of (None: this
+    process's); ``why_end``: see ``submit``."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        environment: Mapping[str, str] | None = None,
+        why_end: Callable[[], str] = lambda: "",
+    ) -> None:
         self._workspace = workspace
+        self._environment = environment
+        self._why_end = why_end
 
     def facts(self, job: Job) -> Any:
         """Every file that would be copied to the target, and the inputs of this machine."""
@@ -59,6 +68,9 @@ class ScriptRunner:
                 parent=job.parent.id,
                 tags=job.tags,
                 inputs=inputs,
+                environment=self._environment,
+                user=job.parent.user or None,
+                why_end=self._why_end,
                 on_line=job.on_line,
                 on_begin=job.on_begin,
             )

@@ -81,13 +81,15 @@ class ScriptStep(Step, frozen=True, forbid_unknown_fields=True, tag="script"):
 
 class RegisterStep(Step, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="register"):
     """Registers what ``files`` says as the next version of ``model`` (default: the step's name),
-    which comes from the run that wrote it."""
+    which comes from the run that wrote it. ``allow_pickle``: files that can run code when they are
+    opened are taken, and the model says so."""
 
     files: str
     model: str = ""
     tags: Mapping[str, str] = {}
     properties: Mapping[str, str] = {}
     description: str = ""
+    allow_pickle: bool = False
 
 
 class ImageStep(Step, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="image"):

@@ -21,6 +21,7 @@ from runtime.remote.datastores import RemoteDatastores
 from runtime.remote.deployments import RemoteDeployments
 from runtime.remote.images import RemoteImages
 from runtime.remote.models import RemoteAliases, RemoteModels
+from runtime.remote.submissions import RemoteSubmissions
 from runtime.remote.targets import RemoteTargets
 from runtime.remote.tracking import RemoteTracking
 from runtime.remote.upkeep import RemoteAudit, RemoteLineage, RemoteSettings, RemoteTokens
@@ -111,6 +112,11 @@ class RemoteWorkspace:
     def tracking(self) -> RemoteTracking:
         """As Workspace.tracking."""
         return RemoteTracking(self.client)
+
+    @cached_property
+    def submissions(self) -> RemoteSubmissions:
+        """Runs that the service carries out."""
+        return RemoteSubmissions(self.client)
 
     @cached_property
     def deployments(self) -> RemoteDeployments:

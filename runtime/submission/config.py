@@ -137,6 +137,12 @@ def from_document(document: str) -> RunConfig:
         raise BadValueError(f"the run's configuration cannot be read: {error}") from error
 
 
+def config_again(document: str, target: str | None) -> RunConfig:
+    """What a run was submitted with, on another target if one is named. Raises BadValueError."""
+    config = from_document(document)
+    return config if target is None else msgspec.structs.replace(config, target=target).check()
+
+
 def read_config(path: Path | str) -> RunConfig:
     """Of a YAML or JSON file. Raises BadValueError, naming the key and the nearest known one."""
     return make_config(read_pairs(Path(path)), str(Path(path).name))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-import msgspec
-
-from registry import Workspace, tree
-from registry.folders import write_file
+from registry import Workspace
 from registry.tracking import RunRecord
-from registry.tracking.snapshots import Snapshot, Snapshots
-from registry.tree import SourceFile
-from runtime.submission.config import from_document
-from runtime.submission.submission import submit
+from runtime.submission.config import config_again
+from runtime.submission.elsewhere import remote_of, rerun_elsewhere
+from runtime.submission.hearing import Hearing, Wanted
+from runtime.submission.preparing import Prepared, prepare_stored
+from runtime.submission.submission import carry_out, check_followed
 
 RERUN_OF = "inferry.rerun_of"
 """The property that names the first run, by its id."""
@@ -30,41 +27,44 @@ def rerun(
     on_begin: Callable[[RunRecord], None] = lambda run: None,
     on_phase: Callable[[str, int, int], None] = lambda phase, done, total: None,
     on_note: Callable[[str], None] = lambda line: None,
+    is_followed: bool = True,
 ) -> RunRecord:
     """Submit the run once more: the same files, inputs and configuration, but for another
     ``target`` or ``name``. Raises NotFoundError for a run that was not submitted, and as
     ``submit``."""
-    tracking = workspace.tracking
-    before = tracking.runs.get(ref)
-    submission = tracking.snapshots.of_run(before.id)
-    config = from_document(submission.config)
-    if target is not None:
-        config = msgspec.structs.replace(config, target=target)
-    with tempfile.TemporaryDirectory(prefix="inferry-") as temporary:
-        top = Path(temporary)
-        tracking.snapshots.download(before.id, top / "code")
-        inputs = {
-            each: _written(tracking.snapshots, snapshot, top / f"input-{number}")
-            for number, (each, snapshot) in enumerate(submission.inputs.items())
-        }
-        return submit(
-            workspace,
-            config,
-            top / "code",
-            experiment=before.experiment,
-            name=before.name if name is None else name,
-            properties={RERUN_OF: before.id},
-            inputs=inputs,
-            on_line=on_line,
-            on_begin=on_begin,
-            on_phase=on_phase,
-            on_note=on_note,
+    hearing = Hearing(on_line, on_begin, on_phase, on_note)
+    remote = remote_of(workspace)
+    if remote is not None:
+        return rerun_elsewhere(
+            remote, ref, target, name, hearing, environment=os.environ, is_followed=is_followed
         )
+    check_followed(is_followed)
+    prepared, wanted = prepare_again(
+        workspace, workspace.tracking.runs.get(ref), target, name, os.environ
+    )
+    return carry_out(workspace, prepared, wanted, hearing)
 
 
-def _written(snapshots: Snapshots, snapshot: Snapshot, folder: Path) -> Mapping[str, SourceFile]:
-    with snapshots.held():
-        for file in snapshot.files:
-            chunks = snapshots.chunks(file)
-            write_file(folder / file.path, chunks, is_executable=file.is_executable)
-    return {file.path: file for file in tree.walk(folder)} if snapshot.files else {}
+def prepare_again(
+    workspace: Workspace,
+    before: RunRecord,
+    target: str | None,
+    name: str | None,
+    environment: Mapping[str, str],
+) -> tuple[Prepared, Wanted]:
+    """As it was submitted before. Raises as ``rerun``."""
+    submission = workspace.tracking.snapshots.of_run(before.id)
+    prepared = prepare_stored(
+        workspace,
+        config_again(submission.config, target),
+        submission.snapshot,
+        inputs=submission.inputs,
+        environment=environment,
+        revision=before.revision,
+    )
+    wanted = Wanted(
+        before.experiment,
+        before.name if name is None else name,
+        properties={RERUN_OF: before.id},
+    )
+    return prepared, wanted

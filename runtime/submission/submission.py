@@ -9,33 +9,30 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from registry import Workspace
 from registry.activities.log import ActivityLog
 from registry.clock import utc_now
 from registry.errors import CancelledError, RegistryError
-from registry.git_revision import git_revision
 from registry.tracking import Life, RunRecord, Status
-from registry.tracking.snapshot_folder import MB, FolderFiles, SnapshotLimits, read_folder
-from registry.tracking.words import check_experiment, check_path
-from registry.tree import SourceFile
+from registry.tracking.words import check_experiment
 from runtime.errors import BadValueError, InferryError
 from runtime.submission.client import client_zip
 from runtime.submission.config import RunConfig
 from runtime.submission.downloads import Downloads
+from runtime.submission.elsewhere import remote_of, submit_elsewhere
 from runtime.submission.following import Following, Outcome
+from runtime.submission.hearing import Hearing, Wanted
 from runtime.submission.kept import Kept, Said
-from runtime.submission.opening import check_fits, fetched_folder, open_place
-from runtime.submission.order import input_variables, order_of, passed_variables
+from runtime.submission.opening import fetched_folder, open_place
+from runtime.submission.order import order_of
 from runtime.submission.package import package
 from runtime.submission.places.port import Place
+from runtime.submission.preparing import Inputs, Prepared, prepare
 from runtime.submitted.layout import CLIENT_ZIP, CODE_ZIP
-from runtime.tracking import environment
+from runtime.tracking.environment import user as this_user
 
-Inputs = Mapping[str, Mapping[str, SourceFile]]
-"""By name, and then by path below ``inputs/NAME``."""
 TARGET = "inferry.target"
 """The property that says where a run was."""
 BLOCK_BYTES = 256 * 1024
@@ -43,17 +40,6 @@ LAST_LINES = 3
 LOOK_S = 0.5
 MAX_LINE_CHARS = 160
 _SIGNALS = {9: "SIGKILL: out of memory?", 11: "SIGSEGV", 6: "SIGABRT", 15: "SIGTERM"}
-
-
-@dataclass(frozen=True, slots=True)
-class Hearing:
-    """Who hears what, on the thread that submits: lines of the script, the run as soon as there is
-    one, and phases with bytes done and in all (0: nobody knows)."""
-
-    line: Callable[[str], None] = lambda line: None
-    begin: Callable[[RunRecord], None] = lambda run: None
-    phase: Callable[[str, int, int], None] = lambda phase, done, total: None
-    note: Callable[[str], None] = lambda line: None
 
 
 def submit(
@@ -67,44 +53,78 @@ def submit(
     tags: Mapping[str, str] | None = None,
     properties: Mapping[str, str] | None = None,
     inputs: Inputs | None = None,
+    environment: Mapping[str, str] | None = None,
+    user: str | None = None,
     on_line: Callable[[str], None] = lambda line: None,
     on_begin: Callable[[RunRecord], None] = lambda run: None,
     on_phase: Callable[[str, int, int], None] = lambda phase, done, total: None,
     on_note: Callable[[str], None] = lambda line: None,
+    why_end: Callable[[], str] = lambda: "",
+    is_followed: bool = True,
 ) -> RunRecord:
     """Run ``config.script`` of ``folder`` as a run of the experiment, and wait until it has ended:
     the record says how. ``parent``: id of the run that it is a child of. What is in ``inputs`` the
-    script finds in ``inputs/NAME/``, and in the folder that $INFERRY_INPUT_<NAME> says. ``on_line``
+    script finds in ``inputs/NAME/``, and in the folder that $INFERRY_INPUT_<NAME> says.
+    ``environment``: what ``config.pass_environment`` names variables of (default: this process's);
+    ``user``: who it is by (default: who runs this process; a service says itself). ``on_line``
     hears what it prints, ``on_begin`` the run as soon as there is one, ``on_phase`` what is done
-    before and after, in bytes, ``on_note`` what the folder's snapshot leaves out; all on this
-    thread.
+    before and after, in bytes, ``on_note`` what the folder's snapshot leaves out; all of it
+    on this thread. ``why_end`` is asked now and then: other than "" the run fails for that reason.
 
     Ctrl-C and ``runs.cancel`` end it on the target. What cannot be submitted raises before there is
     a run: BadValueError, InvalidSourceError, NotFoundError, InvalidNameError; what goes wrong later
-    is the cause of the run's end."""
+    is the cause of the run's end. That of a workspace by URL goes on there, whatever becomes of
+    this process; without ``is_followed`` this returns as soon as it has begun."""
     config.check()
     check_experiment(experiment)
-    _ = workspace.root  # a workspace by URL has none, and says so
-    target = workspace.targets.get(config.target)
-    check_fits(config, target)
-    given = _checked_inputs(inputs or {})
-    passed = passed_variables(config, os.environ)
-    limits = SnapshotLimits(config.snapshot.max_files, config.snapshot.max_mb * MB)
-    found = read_folder(folder, ignore=config.snapshot.ignore, limits=limits)
-    _check_files(config, found, given)
-    for note in found.notes:
-        on_note(note)
-    run, life = workspace.tracking.runs.begin(
-        experiment,
-        name=name,
-        parent=parent,
-        user=environment.user(),
-        source=config.script.rpartition("/")[2],
-        tags=tags,
-        properties={**(properties or {}), TARGET: config.target},
+    prepared = prepare(
+        workspace,
+        config,
+        folder,
+        inputs=inputs or {},
+        environment=os.environ if environment is None else environment,
     )
-    work = _Work(workspace, config, run, life, Hearing(on_line, on_begin, on_phase, on_note))
-    return work.carry_out(folder, found, given, passed)
+    hearing = Hearing(on_line, on_begin, on_phase, on_note)
+    wanted = Wanted(experiment, name, parent, tags or {}, properties or {})
+    remote = remote_of(workspace)
+    if remote is not None:
+        return submit_elsewhere(remote, prepared, wanted, hearing, is_followed=is_followed)
+    check_followed(is_followed)
+    return carry_out(workspace, prepared, wanted, hearing, user=user, why_end=why_end)
+
+
+def check_followed(is_followed: bool) -> None:
+    """Of a workspace here. Raises BadValueError."""
+    if not is_followed:
+        raise BadValueError("this process carries the run out, and stays until it has ended")
+
+
+def carry_out(
+    workspace: Workspace,
+    prepared: Prepared,
+    wanted: Wanted,
+    hearing: Hearing,
+    *,
+    user: str | None = None,
+    id: str | None = None,
+    why_end: Callable[[], str] = lambda: "",
+) -> RunRecord:
+    """Submit what was prepared, and wait until it has ended. ``user``: who it is by (default:
+    who runs this process); ``id``: of the run, that no run has."""
+    for note in prepared.notes:
+        hearing.note(note)
+    config = prepared.config
+    run, life = workspace.tracking.runs.begin(
+        wanted.experiment,
+        name=wanted.name,
+        parent=wanted.parent,
+        user=this_user() if user is None else user,
+        source=config.script.rpartition("/")[2],
+        tags=wanted.tags,
+        properties={**wanted.properties, TARGET: config.target},
+        id=id,
+    )
+    return _Work(workspace, config, run, life, hearing, why_end).carry_out(prepared)
 
 
 @dataclass(slots=True)
@@ -116,15 +136,14 @@ class _Work:
     run: RunRecord
     life: Life
     hearing: Hearing
+    why_end: Callable[[], str]
     _last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     _log: ActivityLog = field(init=False)
     _kept: Kept | None = None
     _said: tuple[str, int] = ("", 0)
     _next_look: float = 0
 
-    def carry_out(
-        self, folder: Path, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]
-    ) -> RunRecord:
+    def carry_out(self, prepared: Prepared) -> RunRecord:
         """To the end of the run, whatever that is."""
         self._log = ActivityLog(self.workspace.tracking.lives.log(self.run.id), utc_now)
         status: Status = "failed"
@@ -132,9 +151,8 @@ class _Work:
         try:
             self.hearing.begin(self.run)
             with suppress(RegistryError):
-                revision = git_revision(folder)
-                self.workspace.tracking.runs.describe(self.run.id, revision=revision)
-            outcome = self._on_target(found, inputs, passed)
+                self.workspace.tracking.runs.describe(self.run.id, revision=prepared.revision)
+            outcome = self._on_target(prepared)
             said = None if self._kept is None else self._kept.said
             status, cause = meaning(outcome, said, list(self._last))
         except KeyboardInterrupt:
@@ -146,6 +164,8 @@ class _Work:
         except OSError as error:
             cause = error.strerror or type(error).__name__
         finally:
+            if status == "killed" and (why := self.why_end()):
+                status, cause = "failed", why
             self._end(status, cause)
         return self.workspace.tracking.runs.get(self.run.id)
 
@@ -155,26 +175,22 @@ class _Work:
             self._kept.end(status)
         self.workspace.tracking.runs.end(self.run.id, status, cause=cause, life=self.life)
 
-    def _on_target(self, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]) -> Outcome:
+    def _on_target(self, prepared: Prepared) -> Outcome:
         target = self.workspace.targets.get(self.config.target)
         place = open_place(self.workspace, self.config, target, self.run.id)
         with ExitStack() as stack:
             stack.enter_context(closing(place))
             stack.callback(place.remove)
-            self._put(place, found, inputs, passed)
+            self._put(place, prepared)
             place.start()
             return self._follow(place)
 
-    def _put(
-        self, place: Place, found: FolderFiles, inputs: Inputs, passed: Mapping[str, str]
-    ) -> None:
+    def _put(self, place: Place, prepared: Prepared) -> None:
         snapshots = self.workspace.tracking.snapshots
-        kept = snapshots.keep(
+        kept = prepared.keep(
+            snapshots,
             self.run.id,
-            {file.path: file for file in found.files},
-            config=self.config.document(),
-            inputs=inputs,
-            on_progress=lambda done, total: self._progress("Snapshot", done, total),
+            lambda done, total: self._progress("Snapshot", done, total),
         )
         requirements = b""
         if self.config.python.requirements:
@@ -185,8 +201,8 @@ class _Work:
             self.config,
             place.traits,
             run=self.run.id,
-            inputs=list(inputs),
-            passed=passed,
+            inputs=list(prepared.inputs),
+            passed=prepared.passed,
             requirements=requirements,
         )
         zips = {}
@@ -218,7 +234,7 @@ class _Work:
         """Now and then: a folder has many small files. Raises CancelledError."""
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + LOOK_S
-            if self.workspace.tracking.runs.is_cancelled(self.run.id):
+            if self._is_to_end():
                 raise CancelledError("cancelled")
         percent = 100 * done // max(1, total)
         if self._said != (phase, percent):
@@ -226,10 +242,9 @@ class _Work:
             self.hearing.phase(phase, done, total)
 
     def _follow(self, place: Place) -> Outcome:
-        runs = self.workspace.tracking.runs
         following = Following(
             place,
-            is_cancelled=lambda: runs.is_cancelled(self.run.id),
+            is_cancelled=self._is_to_end,
             on_line=self._heard,
             on_phase=lambda phase: self.hearing.phase(phase.capitalize(), 0, 0),
             say=self._say,
@@ -251,6 +266,9 @@ class _Work:
             finally:
                 following.close()
                 downloads.close()
+
+    def _is_to_end(self) -> bool:
+        return bool(self.why_end()) or self.workspace.tracking.runs.is_cancelled(self.run.id)
 
     def _heard(self, line: str) -> None:
         self._log.add(line)
@@ -290,29 +308,3 @@ def meaning(outcome: Outcome, said: Said | None, last: list[str]) -> tuple[Statu
         return "failed", f"{said.cause} ({how})"
     words = " | ".join(line.strip()[:MAX_LINE_CHARS] for line in last)
     return "failed", f"{how}: {words}" if words else how
-
-
-def _checked_inputs(inputs: Inputs) -> Inputs:
-    for name, files in inputs.items():
-        check_path(name)
-        if "/" in name:
-            raise BadValueError(f"an input's name has no slash: {name!a}")
-        for path in files:
-            check_path(path)
-    input_variables(list(inputs))
-    return inputs
-
-
-def _check_files(config: RunConfig, found: FolderFiles, inputs: Inputs) -> None:
-    """That what the configuration names is in the snapshot, and that inputs have room."""
-    paths = {file.path for file in found.files}
-    for key, path in (("script", config.script), ("requirements", config.python.requirements)):
-        if path and path not in paths:
-            near = get_close_matches(path, paths, 1)
-            advice = f"did you mean {near[0]}?" if near else "or an ignore file leaves it out"
-            raise BadValueError(f"{key}: there is no {path!a} in the folder; {advice}")
-    for name in inputs:
-        if any(path == "inputs" or path.startswith(f"inputs/{name}/") for path in paths):
-            raise BadValueError(
-                f"the folder has an inputs/{name} of its own; name the input otherwise"
-            )

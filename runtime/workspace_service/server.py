@@ -11,6 +11,7 @@ from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.server import serve as serve_app
 from runtime.workspace_service.service import MakePart, ServiceApp, print_line
 from runtime.workspace_service.site import Site
+from runtime.workspace_service.work import MakeWork, NoWork
 
 
 def serve(
@@ -19,12 +20,16 @@ def serve(
     say: Callable[[str], None],
     *,
     allows_internal: bool = False,
+    allows_local_code: bool = True,
+    work: MakeWork = lambda site: NoWork(),
     portal: MakePart | None = None,
 ) -> None:
     """Serve the workspaces, by name, until SIGTERM or SIGINT; then finish what is under way.
-    ``allows_internal``: see Site; ``portal``: see ServiceApp. Raises BadValueError when it must not
-    or cannot listen there, and NoWorkspaceError."""
-    site = Site(roots, allows_internal=allows_internal)
+    ``allows_internal``, ``allows_local_code``, ``work``: see Site; ``portal``: see ServiceApp.
+    Raises BadValueError when it must not or cannot listen there, and NoWorkspaceError."""
+    site = Site(
+        roots, allows_internal=allows_internal, allows_local_code=allows_local_code, work=work
+    )
     log = print_line if config.has_access_log else None
     app = ServiceApp(site, config, log, portal=portal)
     try:
@@ -40,6 +45,8 @@ def serve(
             closing=site.closing.set,
         )
     finally:
+        site.closing.set()
+        site.work.close()
         app.close()
 
 

@@ -16,15 +16,25 @@ from runtime.errors import BadValueError
 from runtime.workspace_service.events import Events
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.jobs import Jobs
+from runtime.workspace_service.work import MakeWork, NoWork, Work
 
 DEFAULT_NAME = "default"
 
 
 class Site:
     """Opened once, for all requests; ``roots`` are workspaces by name. ``allows_internal``: clients
-    may send the service to addresses that are not public. Raises NoWorkspaceError."""
+    may send the service to addresses that are not public; ``allows_local_code``: their scripts and
+    deployments may run on its own machine. ``work`` makes what carries out runs. Raises
+    NoWorkspaceError."""
 
-    def __init__(self, roots: Mapping[str, Path], *, allows_internal: bool = False) -> None:
+    def __init__(
+        self,
+        roots: Mapping[str, Path],
+        *,
+        allows_internal: bool = False,
+        allows_local_code: bool = True,
+        work: MakeWork = lambda site: NoWork(),
+    ) -> None:
         if not roots:
             raise BadValueError("a service needs a workspace")
         self._workspaces = {name: Workspace.open(root) for name, root in roots.items()}
@@ -37,6 +47,7 @@ class Site:
         }
         self.default = next(iter(roots))
         self.allows_internal = allows_internal
+        self.allows_local_code = allows_local_code
 
         self.hidden = {str(each.root): "(workspace)" for each in self._workspaces.values()}
         """What no client is told, and what stands in its place."""
@@ -44,6 +55,7 @@ class Site:
         """Set when the service ends: whoever streams stops."""
         self.jobs = Jobs(self.closing)
         self.events = Events(self._workspaces, self.closing)
+        self.work: Work = work(self)
 
     @property
     def names(self) -> Sequence[str]:
