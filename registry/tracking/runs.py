@@ -83,12 +83,10 @@ class Runs:
         tags: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
-        id: str | None = None,
     ) -> RunRecord:
         """A new run that no process is known of: it is what ``update`` says. ``experiment`` is a
         name, which appears if it is new, or the id of one that is there. ``parent`` is the id of
-        the run that it is a child of. ``id``: 32 hexadecimal digits that no run has; None: chosen
-        here. Raises InvalidNameError, NotFoundError."""
+        the run that it is a child of. Raises InvalidNameError, NotFoundError."""
         new = NewRun(
             experiment,
             name,
@@ -100,6 +98,25 @@ class Runs:
             tags or {},
             params or {},
             properties or {},
+        )
+        new.check()
+        return self._insert(new, self._random_id(), has_life=False)
+
+    def schedule(
+        self,
+        experiment: str,
+        *,
+        name: str = "",
+        user: str = "",
+        source: str = "",
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        id: str | None = None,
+    ) -> RunRecord:
+        """A new run that is yet to begin: ``take`` begins it. ``id``: 32 hexadecimal digits that no
+        run has; None: chosen here. Raises as ``create``."""
+        new = NewRun(
+            experiment, name, None, user, source, "scheduled", None, tags or {}, params or {}, {}
         )
         new.check()
         id = self._random_id() if id is None else check_id(id)

@@ -100,12 +100,11 @@ def keep(
     """Write it down. ``by``: who runs it (None: who runs this process); ``id``: of the run, that no
     run has."""
     tracking = workspace.tracking
-    run = tracking.runs.create(
+    run = tracking.runs.schedule(
         pipeline.experiment or pipeline.name,
         name=pipeline.name,
         user=user() if by is None else by,
         source="pipeline",
-        status="scheduled",
         params=pipeline.parameters,
         tags={PIPELINE: pipeline.name},
         id=id,
