@@ -38,6 +38,7 @@ MIGRATIONS = (
     "log_batches.sql",
     "activity_events.sql",
     "run_datasets.sql",
+    "activity_origins.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -11,12 +11,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal
 
 from registry import names
 from registry.activities import rows
 from registry.activities.files import ActivityFiles
 from registry.activities.lifeline import Lifeline, is_held, last_words
 from registry.activities.log import ActivityLog, read_log
+from registry.activities.origin import Begun, CommandOrigin, Origin, begun, decoded, encoded
 from registry.activities.record import MAX_SUBJECT_CHARS, Activity, End, State, new_id, one_line
 from registry.activities.running import OnChange, RunningActivity
 from registry.blobs import disk_errors_said
@@ -26,6 +28,12 @@ from registry.errors import CancelledError, ImmutableError, RegistryError
 from registry.paths import WorkspacePaths
 
 Found = list[Activity]
+_WORDS = {
+    "running": "runs",
+    "succeeded": "has succeeded",
+    "failed": "has failed",
+    "cancelled": "was cancelled",
+}
 
 
 class Activities:
@@ -91,6 +99,19 @@ class Activities:
             found = rows.find(connection, ref)
         return read_log(self._files.log(found.id), max(0, offset))
 
+    def origin(self, ref: str) -> Origin:
+        """What an activity was begun with, for who begins it again. Raises NotFoundError, and
+        ImmutableError for one that cannot be: it did not fail, nobody knows how it was begun, or it
+        is begun again already."""
+        with self._database.read() as connection:
+            found = rows.find(connection, ref)
+            again = self._as_it_is(found)
+            by = None if again.resumed_by is None else rows.find(connection, again.resumed_by)
+            text = rows.origin(connection, found.id)
+        check_resumable(again, None if by is None else self._as_it_is(by))
+        assert text is not None, "who began it is known, and not how"
+        return decoded(text)
+
     def cancel(self, ref: str) -> Activity:
         """Ask for the end of one; it ends at its next point of cancel, or succeeds if there is none
         left. Raises NotFoundError, and ImmutableError when it has ended."""
@@ -116,6 +137,7 @@ class Activities:
         takes a lifeline without a row for one that was left behind."""
         names.check_name(kind, "kind of activity")
         said = one_line(subject, MAX_SUBJECT_CHARS)
+        order = begun()
         lifeline: Lifeline | None = None
         try:
             with disk_errors_said():
@@ -126,9 +148,25 @@ class Activities:
                     gone |= self._files.strays(rows.ids(connection))
                     now = self._clock()
                     id = self._unused_id(connection, now)
-                    activity = Activity(id, kind, said, "running", "", 0, 0, None, now, None)
+                    origin = None if order.origin is None else encoded(order.origin)
+                    if order.resumes is not None:
+                        self._check_again(connection, order.resumes)
+                    activity = Activity(
+                        id,
+                        kind,
+                        said,
+                        "running",
+                        "",
+                        0,
+                        0,
+                        None,
+                        now,
+                        None,
+                        begun_by=None if origin is None else _by(order),
+                        resumes=order.resumes,
+                    )
                     lifeline = Lifeline(self._files.lifeline(id))
-                    rows.insert(connection, activity)
+                    rows.insert(connection, activity, origin)
         except BaseException:
             if lifeline is not None:
                 lifeline.cut()
@@ -136,6 +174,12 @@ class Activities:
         self._files.remove(gone)
         self._files.remove_lifelines(settled)
         return activity, lifeline
+
+    def _check_again(self, connection: sqlite3.Connection, id: str) -> None:
+        """Within a write transaction, after settling: two that resume the same do not both."""
+        found = rows.find(connection, id)
+        by = None if found.resumed_by is None else rows.find(connection, found.resumed_by)
+        check_resumable(found, by)
 
     def _unused_id(self, connection: sqlite3.Connection, now: str) -> str:
         known = rows.ids(connection)
@@ -181,6 +225,31 @@ class Activities:
                 rows.write_end(connection, activity.id, last_words(lifeline, self._clock()))
                 settled.append(activity.id)
         return settled
+
+
+def check_resumable(activity: Activity, last: Activity | None) -> None:
+    """``last``: the activity that began it again most recently, if one did. Raises ImmutableError.
+    Pure."""
+    if activity.is_running:
+        raise ImmutableError(
+            f"activity {activity.id} runs; see inferry activity watch {activity.id}"
+        )
+    if activity.state == "succeeded":
+        raise ImmutableError(f"activity {activity.id} has succeeded; there is nothing to resume")
+    if last is not None:
+        advice = "; resume that one" if last.state in ("failed", "cancelled") else ""
+        raise ImmutableError(
+            f"activity {activity.id} was resumed by {last.id}, which {_WORDS[last.state]}{advice}"
+        )
+    if activity.begun_by is None:
+        raise ImmutableError(
+            f"nobody knows how activity {activity.id} was begun (from Python, or by an earlier"
+            " Inferry); begin it again as it was begun"
+        )
+
+
+def _by(order: Begun) -> Literal["command", "service"]:
+    return "command" if isinstance(order.origin, CommandOrigin) else "service"
 
 
 def _how_it_ended(error: BaseException) -> tuple[State, str | None]:

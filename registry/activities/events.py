@@ -14,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry.activities.record import Activity
+from registry.activities.rows import COLUMNS
 from registry.database import Database
 
 MOST = 500
-_NEWER = """
-SELECT c.seq, a.id, a.kind, a.subject, a.state, a.phase, a.done, a.total, a.cause, a.started_at,
- a.ended_at FROM activity_changes c JOIN activities a ON a.id = c.activity
+_NEWER = f"""
+SELECT c.seq, {COLUMNS} FROM activity_changes c JOIN activities a ON a.id = c.activity
 WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2
 """
 

@@ -16,7 +16,9 @@ MAX_SUBJECT_CHARS = 256
 @dataclass(frozen=True, slots=True)
 class Activity:
     """An operation under way or ended. ``done`` of ``total`` bytes of the ``phase``; a total of 0
-    means that nobody knows it. ``cause`` says why it failed or was cancelled."""
+    means that nobody knows it. ``cause`` says why it failed or was cancelled. ``begun_by``: who can
+    resume it, None: nobody. ``resumes``: the id of the activity that this one began again;
+    ``resumed_by``: of the last one that began this one again."""
 
     id: str
     kind: str
@@ -28,11 +30,19 @@ class Activity:
     cause: str | None
     started_at: str
     ended_at: str | None
+    begun_by: Literal["command", "service"] | None = None
+    resumes: str | None = None
+    resumed_by: str | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
         return self.state == "running"
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it can be begun again: it did not succeed, and it is known how it began."""
+        return self.state in ("failed", "cancelled") and self.begun_by is not None
 
 
 @dataclass(frozen=True, slots=True)

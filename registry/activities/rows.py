@@ -10,16 +10,31 @@ from registry.activities.record import Activity, End
 from registry.errors import NotFoundError
 
 KEPT = 500
-_COLUMNS = "id, kind, subject, state, phase, done, total, cause, started_at, ended_at"
+COLUMNS = (
+    "a.id, a.kind, a.subject, a.state, a.phase, a.done, a.total, a.cause, a.started_at,"
+    " a.ended_at, a.begun_by, a.resumes, (SELECT r.id FROM activities r WHERE r.resumes = a.id"
+    " ORDER BY r.started_at DESC, r.rowid DESC LIMIT 1)"
+)
+"""Of ``activities a``."""
 _NEWEST_FIRST = "ORDER BY started_at DESC, rowid DESC"
 Found = list[Activity]
 
 
-def insert(connection: sqlite3.Connection, activity: Activity) -> None:
-    """A new one."""
+def insert(connection: sqlite3.Connection, activity: Activity, origin: str | None = None) -> None:
+    """A new one; ``origin`` as origin.py encodes it."""
     connection.execute(
-        "INSERT INTO activities (id, kind, subject, state, started_at) VALUES (?, ?, ?, ?, ?)",
-        (activity.id, activity.kind, activity.subject, activity.state, activity.started_at),
+        "INSERT INTO activities (id, kind, subject, state, started_at, begun_by, origin, resumes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            activity.id,
+            activity.kind,
+            activity.subject,
+            activity.state,
+            activity.started_at,
+            activity.begun_by,
+            origin,
+            activity.resumes,
+        ),
     )
 
 
@@ -44,7 +59,7 @@ def find(connection: sqlite3.Connection, ref: str) -> Activity:
     """The activity with this id, or the only one whose id begins so. Raises NotFoundError."""
     names.check_name(ref, "activity")
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM activities WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", (ref,)
+        f"SELECT {COLUMNS} FROM activities a WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2", (ref,)
     ).fetchall()
     exact = [row for row in rows if row["id"] == ref] or rows
     if not exact:
@@ -52,6 +67,12 @@ def find(connection: sqlite3.Connection, ref: str) -> Activity:
     if len(exact) > 1:
         raise NotFoundError(f"several activities begin with {ref}; say more of the id")
     return Activity(*exact[0])
+
+
+def origin(connection: sqlite3.Connection, id: str) -> str | None:
+    """What it was begun with, as it was inserted."""
+    row = connection.execute("SELECT origin FROM activities WHERE id = ?", (id,)).fetchone()
+    return None if row is None or row[0] is None else str(row[0])
 
 
 def select(
@@ -63,7 +84,7 @@ def select(
 ) -> Found:
     """The newest first."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM activities WHERE (?1 IS NULL OR kind = ?1)"
+        f"SELECT {COLUMNS} FROM activities a WHERE (?1 IS NULL OR kind = ?1)"
         f" AND (NOT ?2 OR state = 'running') {_NEWEST_FIRST} LIMIT ?3",
         (kind, running_only, limit),
     )

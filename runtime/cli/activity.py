@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.activity_hook import hook
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.activity_records import record
+from runtime.cli.activity_resume import resume
+from runtime.cli.output import output_option, print_record, print_records
 from runtime.cli.progress import PhaseBar, amount, phase_lines
 from runtime.cli.text import printable, printable_lines
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -26,12 +28,13 @@ LOOK_EVERY_S = 0.3
 
 @click.group()
 def activity() -> None:
-    """See what takes long, follow it, cancel it.
+    """See what takes long, follow it, cancel it, begin it again.
 
     An activity is known by its id, or by as much of its beginning as says which."""
 
 
 activity.add_command(hook)
+activity.add_command(resume)
 
 
 @activity.command("list")
@@ -162,22 +165,6 @@ class _JsonViewer:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def record(item: Activity) -> Record:
-    """An activity as JSON has it."""
-    return {
-        "id": item.id,
-        "kind": item.kind,
-        "subject": item.subject,
-        "state": item.state,
-        "phase": item.phase,
-        "done": item.done,
-        "total": item.total,
-        "cause": item.cause,
-        "started_at": item.started_at,
-        "ended_at": item.ended_at,
-    }
 
 
 def _progress(item: Activity) -> str:

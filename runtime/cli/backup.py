@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtime.cli.command_line import begun_here
 from runtime.cli.output import output_option, print_json, print_records
 from runtime.cli.progress import PhaseBar, activity_progress
 from runtime.cli.text import printable, size
@@ -72,7 +73,7 @@ def backup(
         from registry.backup import back_up
 
         shown = activity_progress(output)
-        with activities.start("backup", target.name, shown) as activity:
+        with begun_here(), activities.start("backup", target.name, shown) as activity:
             made = back_up(
                 root,
                 target,

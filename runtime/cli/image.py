@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.cli.command_line import begun_here
 from runtime.cli.fpga_options import NAMES as FPGA_NAMES
 from runtime.cli.fpga_options import build_options
 from runtime.cli.fpga_report import headline
@@ -118,17 +119,18 @@ def create(
     refuse_others(context, kind)
     fpga_options = {key: options.pop(key) for key in FPGA_NAMES}
     if kind == "fpga":
-        made, report = create_fpga(
-            name,
-            models=list(models),
-            tags=pairs(tags, "tag"),
-            description=options["description"],
-            max_batch=options["max_batch"],
-            golden=options["golden"],
-            options=fpga_options,
-            output=output,
-            workspace_dir=workspace_dir,
-        )
+        with begun_here():
+            made, report = create_fpga(
+                name,
+                models=list(models),
+                tags=pairs(tags, "tag"),
+                description=options["description"],
+                max_batch=options["max_batch"],
+                golden=options["golden"],
+                options=fpga_options,
+                output=output,
+                workspace_dir=workspace_dir,
+            )
         with open_workspace(workspace_dir) as workspace:
             facts = facts_of(workspace, made)
         _print_made(made, facts, output)
@@ -139,7 +141,7 @@ def create(
         raise click.UsageError("--requirements and --conda exclude each other")
     if options["dockerfile"] and options["base"] not in (None, os.environ.get("INFERRY_BASE")):
         raise click.UsageError("--dockerfile makes the base, so --base makes no sense with it")
-    with open_workspace(workspace_dir) as workspace:
+    with open_workspace(workspace_dir) as workspace, begun_here():
         made = workspace.images.create(
             name,
             models=list(models),

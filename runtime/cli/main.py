@@ -19,10 +19,14 @@ from typing import NoReturn
 
 import click
 
+from runtime.cli.command_line import command_line
 from runtime.cli.text import one_line
 
 COMMANDS = {
-    "activity": ("runtime.cli.activity:activity", "See what takes long, follow it, cancel it."),
+    "activity": (
+        "runtime.cli.activity:activity",
+        "See what takes long, follow it, cancel it, begin it again.",
+    ),
     "audit": ("runtime.cli.audit:audit", "See who changed what through the service."),
     "backup": ("runtime.cli.backup:backup", "Back up the workspace while it is in use."),
     "bench": ("runtime.cli.bench:bench", "Test a deployment or server under load."),
@@ -128,7 +132,8 @@ def main() -> NoReturn:
 def run(args: list[str]) -> int:
     """Runs one command line; returns the exit code and raises nothing."""
     try:
-        result = cli.main(args=args, prog_name="inferry", standalone_mode=False)
+        with command_line(args):
+            result = cli.main(args=args, prog_name="inferry", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

@@ -41,6 +41,11 @@ class RemoteActivities:
         """As Activities.cancel."""
         return self._client.ask(routes.cancel, ref=ref)
 
+    def resume(self, ref: str) -> Activity:
+        """Begin one that a client of the service began again: the new one, which runs. Raises
+        NotFoundError, and ImmutableError for one that cannot be."""
+        return self._client.ask(routes.resume, ref=ref)
+
     def followed(self, activity: Activity, on_change: OnChange | None) -> Activity:
         """How it ended. Who is interrupted while waiting has it cancelled."""
         try:

@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from registry.activities import Activity
+from registry.activities.origin import ServiceOrigin, begun_by
 from registry.errors import RegistryError
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.door import check_browser
@@ -134,7 +136,7 @@ class ApiApp:
         if route.is_async:
             return self._answered(call, route, await route.function(call, **values))
         response: Response = await self._in_thread(
-            lambda: self._answered(call, route, route.function(call, **values))
+            lambda: self._answered(call, route, _called(call, route, values))
         )
         return response
 
@@ -176,3 +178,11 @@ class ApiApp:
             "forbidden",
             f"{call.who.name} is a {call.who.role}; this takes a {match.route.role}",
         )
+
+
+def _called(call: Call, route: Route, values: Mapping[str, Any]) -> Any:
+    """What the function gives; an activity that it begins knows how it was begun."""
+    if not route.is_resumable:
+        return route.function(call, **values)
+    with begun_by(ServiceOrigin(route.name, msgspec.to_builtins(values))):
+        return route.function(call, **values)

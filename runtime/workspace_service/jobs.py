@@ -3,6 +3,7 @@ activity at once and looks at that."""
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
@@ -33,7 +34,11 @@ class Jobs:
                 {"Retry-After": "30"},
             )
         begun: queue.SimpleQueue[Activity | BaseException] = queue.SimpleQueue()
-        thread = threading.Thread(target=self._run, args=(work, begun), name="job", daemon=True)
+        # With the context of who asked: what is begun knows what it was begun with.
+        run = contextvars.copy_context().run
+        thread = threading.Thread(
+            target=run, args=(self._run, work, begun), name="job", daemon=True
+        )
         thread.start()
         first = begun.get()
         if isinstance(first, BaseException):

@@ -32,7 +32,8 @@ _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 class Route:
     """``path`` is below the workspace, such as ``/models/{ref}``; ``{file:path}`` takes slashes,
     too. ``role`` is what one must at least be. ``is_audited`` is False for what only reads and for
-    what is said many times a second."""
+    what is said many times a second.
+    ``is_resumable``: it begins an activity, which keeps the arguments: none of them is secret."""
 
     method: Method
     path: str
@@ -41,6 +42,7 @@ class Route:
     function: Callable[..., Any]
     status: int = 200
     is_audited: bool | None = None
+    is_resumable: bool = False
 
     @property
     def noun(self) -> str:

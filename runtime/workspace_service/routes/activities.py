@@ -13,7 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from registry.activities import Activity
 from registry.activities.events import Change
-from registry.errors import InvalidNameError, NotFoundError
+from registry.activities.origin import CommandOrigin, begun_by, resuming
+from registry.errors import (
+    ImmutableError,
+    InvalidNameError,
+    InvalidSourceError,
+    NotFoundError,
+)
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.events import Stream
@@ -56,6 +62,42 @@ def cancel(call: Call, *, ref: str) -> Activity:
         return _shown(call, call.workspace.activities.cancel(ref))
     except InvalidNameError:  # nothing can have that name
         raise NotFoundError("there is no such activity; see inferry activity list") from None
+
+
+def resume(call: Call, *, ref: str) -> Activity:
+    """Begin an activity that failed or was cancelled again, as a client began it: a new one."""
+    try:
+        found = call.workspace.activities.get(ref)
+    except InvalidNameError:  # nothing can have that name
+        raise NotFoundError("there is no such activity; see inferry activity list") from None
+    origin = call.workspace.activities.origin(found.id)
+    if isinstance(origin, CommandOrigin):
+        raise ImmutableError(
+            f"a command line on the machine of the workspace began activity {found.id}; there:"
+            f" inferry activity resume {found.id}"
+        )
+    route = _resumable(origin.route)
+    if route is None:
+        raise ImmutableError(f"this service knows no '{origin.route}', which began it")
+    if not allows(call.who.role, route.role):
+        raise Fault(403, "forbidden", f"this takes a {route.role}")
+    try:
+        values = msgspec.structs.asdict(msgspec.convert(origin.arguments, route.arguments))
+    except msgspec.ValidationError:
+        raise ImmutableError(
+            "an earlier version of the service began it; give the command again"
+        ) from None
+    try:
+        with begun_by(origin), resuming(found.id):
+            return _shown(call, route.function(call, **values))
+    except InvalidSourceError as error:
+        raise InvalidSourceError(f"{error}; give the command again, which uploads it") from error
+
+
+def _resumable(name: str) -> Route | None:
+    from runtime.workspace_service.routes import TABLE  # which has the routes of this file, too
+
+    return next((each for each in TABLE.routes if each.is_resumable and each.name == name), None)
 
 
 async def events(call: Call, *, id: str | None = None) -> Response:
@@ -134,5 +176,8 @@ ROUTES = (
     Route("GET", "/activities/{ref}", "activities.get", "reader", get),
     Route("GET", "/activities/{ref}/log", "activities.log", "reader", log),
     Route("POST", "/activities/{ref}/cancel", "activities.cancel", "contributor", cancel),
+    Route(
+        "POST", "/activities/{ref}/resume", "activities.resume", "contributor", resume, status=202
+    ),
     Route("GET", "/events", "activities.events", "reader", events),
 )

@@ -138,7 +138,7 @@ def _named(call: Call, ref: str, digest: str) -> str:
 
 ROUTES = (
     Route("GET", "/images", "images.list", "reader", list_images),
-    Route("POST", "/images", "images.create", "contributor", create, status=202),
+    Route("POST", "/images", "images.create", "contributor", create, status=202, is_resumable=True),
     Route("GET", "/images/{ref}", "images.get", "reader", get),
     Route("GET", "/images/{ref}/lineage", "images.lineage", "reader", lines),
     Route("GET", "/images/{ref}/annotations", "images.annotations", "reader", said),
