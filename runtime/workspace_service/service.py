@@ -23,7 +23,7 @@ from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.door import token_of
 from runtime.workspace_service.app import ApiApp
 from runtime.workspace_service.mlflow import MlflowDoor, is_for_mlflow
-from runtime.workspace_service.repositories import Prefixed
+from runtime.workspace_service.repositories import Prefixed, workspace_of
 from runtime.workspace_service.routes import TABLE
 from runtime.workspace_service.site import Site
 
@@ -91,8 +91,8 @@ class ServiceApp:
         if path in ("/v2", "/v2/"):
             return self._registries[self._known_to(scope)]
         if path == "/healthz" or path.startswith("/v2/"):
-            name = path.split("/")[2] if path.count("/") > 2 else ""
-            return self._registries.get(name, self._registries[self._site.default])
+            name = workspace_of(path, self._registries)
+            return self._registries[name or self._site.default]
         return self._mlflow if is_for_mlflow(path) else self._api
 
     def close(self) -> None:

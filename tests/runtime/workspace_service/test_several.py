@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from registry import Workspace
 from registry.errors import InvalidNameError, NoWorkspaceError
 from runtime.errors import BadValueError
 from runtime.registry_service.config import ServiceConfig
+from runtime.workspace_service.repositories import workspace_of
 from runtime.workspace_service.service import ServiceApp
 from runtime.workspace_service.site import Site, read_roots
 from tests.runtime.workspace_service.asked import ask
@@ -72,6 +74,62 @@ def test_images_of_another_workspace_have_its_name_before_theirs(tmp_path: Path)
     assert ask(app, "GET", f"/v2/b/some/uploads-of/blobs/{in_b}").content == b"b/"
     assert ask(app, "GET", f"/v2/some/uploads-of/blobs/{in_b}").status_code == 404
     assert ask(app, "GET", f"/v2/b/some/uploads-of/blobs/{in_a}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_an_image_may_be_called_as_a_workspace_is(tmp_path: Path, name: str) -> None:
+    site = _site(tmp_path, "a", "b")
+    app = ServiceApp(site, ServiceConfig())
+    data = b"{}"
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    begun = ask(app, "POST", f"/v2/{name}/blobs/uploads/")
+    where = begun.headers["location"]
+    assert where.startswith(f"/v2/{name}/blobs/uploads/")
+    assert ask(app, "PUT", f"{where}?digest={digest}", content=data).status_code == 201
+    assert ask(app, "GET", f"/v2/{name}/blobs/{digest}").content == data
+    assert ask(app, "GET", f"/v2/b/{name}/blobs/{digest}").status_code == 404
+    part = {"mediaType": "application/octet-stream", "digest": digest, "size": len(data)}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": part,
+        "layers": [],
+    }
+    put = ask(
+        app,
+        "PUT",
+        f"/v2/{name}/manifests/1",
+        content=json.dumps(manifest).encode(),
+        headers={"Content-Type": str(manifest["mediaType"])},
+    )
+    assert put.status_code == 201
+    assert ask(app, "GET", f"/v2/{name}/manifests/1").json() == manifest
+    assert ask(app, "GET", f"/v2/{name}/tags/list").json() == {"name": name, "tags": ["1"]}
+    assert ask(app, "GET", "/v2/_catalog").json() == {"repositories": [name]}
+    assert ask(app, "GET", "/v2/b/_catalog").json() == {"repositories": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v2/b/x/manifests/1", "b"),
+        ("/v2/b/_catalog", "b"),
+        ("/v2/b/", "b"),
+        ("/v2/b/b/tags/list", "b"),
+        ("/v2/b/manifests/manifests/1", "b"),
+        ("/v2/b/manifests/1", None),
+        ("/v2/b/tags/list", None),
+        ("/v2/b/blobs/uploads/", None),
+        ("/v2/b/blobs/uploads/0", None),
+        ("/v2/b/referrers/sha256:0", None),
+        ("/v2/c/x/manifests/1", None),
+        ("/v2/b", None),
+        ("/v2//b/x/manifests/1", None),
+        ("/healthz", None),
+    ],
+)
+def test_what_a_path_begins_with(path: str, expected: str | None) -> None:
+    assert workspace_of(path, {"a", "b"}) == expected
 
 
 def test_docker_login_takes_a_token_of_any(tmp_path: Path) -> None:
