@@ -311,8 +311,13 @@ def _check_path(route: Route, given: Mapping[str, object]) -> None:
     for name in route.path_names:
         text = str(given[name])
         if not text or ("/" in text and "{" + name + "}" in route.path):
-            check_name(text.partition(":")[0], f"{route.noun.removesuffix('s')} name")
+            check_name(text.partition(":")[0], f"{_one(route.noun)} name")
             raise InvalidNameError(f"{text!a} is no {name}")
+
+
+def _one(noun: str) -> str:
+    """``activity`` for ``activities``."""
+    return f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
 
 
 def _not_connected(root: str, error: httpx.ConnectError) -> ServiceError:

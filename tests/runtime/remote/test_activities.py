@@ -7,15 +7,30 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
 
 from registry.activities import Activity, RunningActivity
-from registry.errors import CancelledError, ImmutableError, NotFoundError
+from registry.activities.origin import CommandOrigin, begun_by
+from registry.database import Database
+from registry.errors import (
+    CancelledError,
+    EngineError,
+    ImageFailedError,
+    ImmutableError,
+    InvalidSourceError,
+    NotFoundError,
+)
+from registry.image_building import ImageBuilder
+from registry.paths import WorkspacePaths
+from runtime.cli.main import run
 from runtime.remote import RemoteWorkspace
 from runtime.workspace_service.events import Events
 from runtime.workspace_service.faults import Fault
+from tests.registry.onnx_files import adder
 from tests.runtime.remote.served import DEADLINE_S, Served
 
 ACCEPT = {"Accept": "text/event-stream"}
@@ -148,3 +163,82 @@ def test_streams_are_bounded_and_end_with_the_service(served: Served) -> None:
             return [await one.get(), await two.get()]
 
     assert asyncio.run(asyncio.wait_for(follow(), DEADLINE_S)) == [None, None]
+
+
+def _failed_once(remote: RemoteWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The activity of an image that could not be made the first time."""
+    remote.models.register(adder(tmp_path / "m.onnx"), name="adder")
+    with monkeypatch.context() as patch:
+
+        def fails(self: ImageBuilder, *given: object) -> NoReturn:
+            raise EngineError("no engine")
+
+        patch.setattr(ImageBuilder, "build", fails)
+        with pytest.raises(ImageFailedError):
+            remote.images.create(
+                "web",
+                models=["adder"],
+                script=_script(tmp_path),
+                tags={"team": "a"},
+                proof=False,
+            )
+    return remote.activities.list(limit=1)[0].id
+
+
+def _script(folder: Path) -> Path:
+    (folder / "score.py").write_text("def init(): ...\ndef run(data): return data\n")
+    return folder / "score.py"
+
+
+def test_an_image_is_resumed_with_the_files_that_were_uploaded(
+    remote: RemoteWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = _failed_once(remote, tmp_path, monkeypatch)
+    assert remote.activities.get(id).begun_by == "service"
+    (tmp_path / "score.py").unlink()  # the service has it
+    ended = remote.activities.followed(remote.activities.resume(id[:-1]), None)
+    assert (ended.state, ended.resumes, ended.begun_by) == ("succeeded", id, "service")
+    made = remote.images.get("web")
+    assert (made.version, made.state, made.tags["team"]) == (2, "succeeded", "a")
+    with pytest.raises(ImmutableError, match="which has succeeded"):
+        remote.activities.resume(id)
+
+
+def test_by_url_the_command_line_resumes_too(
+    remote: RemoteWorkspace,
+    served: Served,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    id = _failed_once(remote, tmp_path, monkeypatch)
+    assert run(["activity", "resume", id, "-w", served.url, "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resumes"] == id
+    assert run(["activity", "resume", id, "-w", served.url]) == 1
+    assert "which has succeeded" in capsys.readouterr().err
+
+
+def test_uploads_that_were_forgotten_are_said(
+    remote: RemoteWorkspace, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = _failed_once(remote, tmp_path, monkeypatch)
+    with Database(WorkspacePaths(served.local().root).database).write() as connection:
+        connection.execute("DELETE FROM held_blobs")
+    with pytest.raises(InvalidSourceError, match=r"'score.py' was not uploaded.*give the command"):
+        remote.activities.resume(id)
+    assert not remote.activities.list(running_only=True)
+
+
+def test_what_a_command_line_began_is_not_resumed_by_url(
+    remote: RemoteWorkspace, served: Served
+) -> None:
+    origin = CommandOrigin(("backup", "/secret/folder"), "/secret")
+    with (
+        pytest.raises(EngineError),
+        begun_by(origin),
+        served.local().activities.start("backup", "b") as activity,
+    ):
+        raise EngineError("no engine")
+    with pytest.raises(ImmutableError, match="a command line on the machine") as refused:
+        remote.activities.resume(activity.id)
+    assert "secret" not in str(refused.value)
