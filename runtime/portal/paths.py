@@ -65,6 +65,7 @@ WORKSPACE: Mapping[str, str] = {
     "activity": "/activities/{id}",
     "activity.live": "/activities/{id}/live",
     "activity.cancel": "/activities/{id}/cancel",
+    "activity.resume": "/activities/{id}/resume",
     "lineage": "/lineage/{kind}/{ref:path}",
     "audit": "/audit",
     "tokens": "/tokens",

@@ -26,6 +26,7 @@ NOTES = {
     "tagged": "The tags are changed.",
     "described": "The description is changed.",
     "alias": "The aliases are changed.",
+    "resumed": "It was begun again: this is how it goes.",
     "cancelling": "It was asked to end; it does at its next point of cancel.",
     "deleted": "It is hidden now; nothing is lost.",
     "restored": "It is shown again.",

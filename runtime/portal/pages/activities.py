@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, NoReturn
 
 from registry.activities import Activity
 from runtime.portal.answers import Answer, Commands, Go, Page, Part
 from runtime.portal.ask import Ask
 from runtime.portal.paths import url
 from runtime.portal.place import Place
+from runtime.registry_service.request_body import RequestBody
+from runtime.workspace_service.call import Call
 from runtime.workspace_service.hidden import log_without_hidden, without_hidden
+from runtime.workspace_service.roles import Who
+from runtime.workspace_service.routes import activities as routes
 
 PAGE = 100
 LOG_BYTES = 32 * 1024
@@ -60,6 +64,26 @@ def cancel(ask: Ask) -> Answer:
     return Go(url("activity", workspace=ask.workspace_name, id=found.id), "cancelling")
 
 
+def resume(ask: Ask) -> Answer:
+    """Begin it again, as a client of the service began it."""
+    call = Call(
+        ask.site,
+        ask.workspace_name,
+        ask.who or Who("-", "reader"),
+        client="portal",
+        method="POST",
+        path=ask.path,
+        headers={},
+        body=RequestBody(_nothing, size=0, is_awaited=False),
+    )
+    begun = routes.resume(call, ref=ask.arguments["id"])
+    return Go(url("activity", workspace=ask.workspace_name, id=begun.id), "resumed")
+
+
+async def _nothing() -> NoReturn:
+    raise AssertionError("there is no more of a body that was read")
+
+
 def _list(ask: Ask) -> dict[str, Any]:
     return {
         "activities": [
@@ -77,6 +101,7 @@ def _one(ask: Ask, found: Activity) -> dict[str, Any]:
         tail = tail.partition("\n")[2]
     return {
         "activity": without_hidden(found, ask.site.hidden),
+        "workspace": ask.workspace_name,
         "tail": tail,
         "is_cut": len(data) > LOG_BYTES,
         "percent": None if not found.total else min(100, 100 * found.done // found.total),
@@ -89,4 +114,5 @@ PLACES = (
     Place("GET", "activity", "reader", activity),
     Place("GET", "activity.live", "reader", activity_live, is_live=True),
     Place("POST", "activity.cancel", "contributor", cancel),
+    Place("POST", "activity.resume", "contributor", resume),
 )

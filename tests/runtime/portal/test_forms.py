@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from registry.activities import Activities
-from registry.errors import CancelledError
+from registry.activities.origin import CommandOrigin, ServiceOrigin, begun_by
+from registry.errors import CancelledError, EngineError
 from runtime.portal.app import PortalApp
 from tests.runtime.portal.browser_like import Visitor, portal
 from tests.runtime.portal.content import Content, fill, running_activity
@@ -85,6 +86,47 @@ def test_a_running_activity_is_asked_to_end(visitor: Visitor, content: Content) 
     assert activities.get(activity.id).state == "cancelled"
     with running_activity(content.workspace) as id:
         assert "Cancel" in visitor.get(f"/activities/{id}").text
+
+
+def test_what_a_client_began_and_failed_is_begun_again(visitor: Visitor, content: Content) -> None:
+    activities: Activities = content.workspace.activities
+    arguments = {"name": "again", "models": ["digits"], "base": "none", "proof": False}
+    with (
+        contextlib.suppress(EngineError),
+        begun_by(ServiceOrigin("images.create", arguments)),
+        activities.start("image", "again:1") as activity,
+    ):
+        raise EngineError("no engine")
+    assert "<button>Resume</button>" in visitor.get(f"/activities/{activity.id}").text
+    assert visitor.post(f"/activities/{activity.id}/resume").status_code == 303
+    text = visitor.get(f"/activities/{activity.id}").text
+    assert "<button>Resume</button>" not in text
+    assert "Resumed by" in text
+    second = activities.get(activity.id).resumed_by
+    assert second is not None
+    deadline = time.monotonic() + 60
+    while activities.get(second).is_running and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert activities.get(second).state == "succeeded"
+    assert content.workspace.images.get("again").state == "succeeded"
+    assert visitor.post(f"/activities/{activity.id}/resume").status_code == 409
+
+
+def test_what_a_command_line_began_says_where_to_resume_it(
+    visitor: Visitor, content: Content
+) -> None:
+    activities: Activities = content.workspace.activities
+    with (
+        contextlib.suppress(EngineError),
+        begun_by(CommandOrigin(("backup", "x"), "/secret")),
+        activities.start("backup", "x") as activity,
+    ):
+        raise EngineError("no engine")
+    text = visitor.get(f"/activities/{activity.id}").text
+    assert f"inferry activity resume {activity.id}" in text
+    assert "<button>Resume</button>" not in text
+    assert "/secret" not in text
+    assert visitor.post(f"/activities/{activity.id}/resume").status_code == 409
 
 
 def test_a_deployment_goes_back(visitor: Visitor, content: Content) -> None:
