@@ -63,6 +63,12 @@ def registry() -> None:
     help="Contributors may send it to addresses that are not public, by the base of an image or a"
     " Dockerfile.",
 )
+@click.option(
+    "--no-local-code",
+    is_flag=True,
+    help="Clients may run no code on this machine: no scripts and no deployments on targets of kind"
+    " local or spark. Else a contributor's run as the user that serves.",
+)
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
 @click.option(
     "--workspace",
@@ -82,6 +88,7 @@ def serve(
     public_host: tuple[str, ...],
     max_connections: int,
     allow_internal: bool,
+    no_local_code: bool,
     access_log: bool,
     workspaces: tuple[str, ...],
 ) -> None:
@@ -90,6 +97,7 @@ def serve(
     Without tokens (inferry registry token create) only this machine can reach it, and everyone on
     it may read and write. Beyond this machine it needs tokens and TLS."""
     from runtime.registry_service.config import ServiceConfig
+    from runtime.run_service import RunService
     from runtime.workspace_service.server import serve as run  # 0.3 s that only serve pays
     from runtime.workspace_service.site import read_roots
 
@@ -113,6 +121,8 @@ def serve(
         config,
         click.echo,
         allows_internal=allow_internal,
+        allows_local_code=not no_local_code,
+        work=RunService,
         portal=_portal(),
     )
 

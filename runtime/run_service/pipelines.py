@@ -17,10 +17,11 @@ from runtime.pipelines.here import Host, check_resumable, drive, keep
 from runtime.pipelines.steps import DeployStep, ImageStep, PipelineSpec, ScriptStep, made_name
 from runtime.pipelines.uploaded import check_contained, laid_out, require_sent, sent_files
 from runtime.run_service.jobs import MOST, OnBegin
-from runtime.run_service.sent import check_local_code, check_passed
+from runtime.run_service.sent import check_passed
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.image_orders import check_base
+from runtime.workspace_service.local_code import check_local_code
 from runtime.workspace_service.roles import allows
 from runtime.workspace_service.work import SentPipeline, SentResume
 

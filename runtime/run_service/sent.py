@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from registry import tree
-from registry.deployments import Target
 from registry.tracking.snapshots import Snapshot, SnapshotFile, snapshot_of
 from registry.tracking.words import check_path
 from runtime.errors import BadValueError
 from runtime.workspace_service.call import Call
-from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.routes.uploads import incoming_of
 from runtime.workspace_service.sent_file import SentFile
 
 MAX_FILES = 100_000
-HERE = ("local", "spark")
-"""Kinds of targets whose scripts are processes of this machine."""
 
 
 def snapshot_sent(call: Call, files: Sequence[SentFile], *, may_be_empty: bool = False) -> Snapshot:
@@ -39,17 +35,6 @@ def check_passed(passed: Mapping[str, str]) -> Mapping[str, str]:
         if "\0" in value or (not value.isprintable() and _has_surrogate(value)):
             raise BadValueError(f"the value of {ascii(name)[:80]} is no valid text")
     return passed
-
-
-def check_local_code(call: Call, target: Target) -> None:
-    """Raises Fault 403 where the service's operator lets no client run code on its machine."""
-    if target.kind in HERE and not call.site.allows_local_code:
-        raise Fault(
-            403,
-            "forbidden",
-            f"the target {target.name} is the service's own machine, where its operator lets no"
-            " client run code (inferry registry serve --no-local-code); name another target",
-        )
 
 
 def _has_surrogate(text: str) -> bool:

@@ -11,13 +11,14 @@ from runtime.errors import BadValueError
 from runtime.pipelines.records import is_pipeline
 from runtime.run_service import pipelines
 from runtime.run_service.jobs import OnBegin, RunJobs
-from runtime.run_service.sent import check_local_code, check_passed, snapshot_sent
+from runtime.run_service.sent import check_passed, snapshot_sent
 from runtime.submission.config import config_again, from_document
 from runtime.submission.hearing import Hearing, Wanted
 from runtime.submission.preparing import Prepared, prepare_stored
 from runtime.submission.rerunning import prepare_again
 from runtime.submission.submission import carry_out
 from runtime.workspace_service.call import Call
+from runtime.workspace_service.local_code import check_local_code
 from runtime.workspace_service.site import Site
 from runtime.workspace_service.work import SentAgain, SentPipeline, SentResume, SentRun
 

@@ -24,6 +24,7 @@ from runtime.scoring_relay import Relayed, post, seen_at, trusted
 from runtime.shadow.counts import Counts
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.local_code import check_local_code
 from runtime.workspace_service.roles import allows
 from runtime.workspace_service.route import Route
 
@@ -59,6 +60,7 @@ def create(
 ) -> Deployment:
     """Declare a deployment."""
     _check_ours(call, ServiceSettings(), service)
+    check_local_code(call, call.workspace.targets.get(target))
     return call.workspace.deployments.create(
         name,
         image,
@@ -82,7 +84,10 @@ def update(
     """Declare another image or other settings; with ``shadow`` the new revision gets a copy of so
     many percent of the requests."""
     deployments = call.workspace.deployments
-    _check_ours(call, deployments.get(name).service, service)
+    found = deployments.get(name)
+    _check_ours(call, found.service, service)
+    if image is not None:
+        check_local_code(call, call.workspace.targets.get(found.target))
     return deployments.update(
         name, actor=call.actor, image=image, settings=settings, service=service, shadow=shadow
     )

@@ -16,6 +16,7 @@ from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.protocol import RegistryProtocol
 from runtime.remote import RemoteWorkspace, parse_place
 from runtime.remote.client import ServiceClient
+from runtime.run_service import RunService
 from runtime.workspace_service.service import ServiceApp
 from runtime.workspace_service.site import Site
 
@@ -41,13 +42,17 @@ class Served:
 
 @contextmanager
 def serving(
-    roots: Mapping[str, Path], *, cert: Path | None = None, key: Path | None = None
+    roots: Mapping[str, Path],
+    *,
+    cert: Path | None = None,
+    key: Path | None = None,
+    allows_local_code: bool = True,
 ) -> Iterator[Served]:
     """The workspaces at these folders, which are made if they are not there. With ``cert`` and
     ``key``, over TLS."""
     for root in roots.values():
         Workspace.init(root, base="none")
-    site = Site(roots)
+    site = Site(roots, allows_local_code=allows_local_code, work=RunService)
     app = ServiceApp(site, ServiceConfig())
     config = uvicorn.Config(
         app,
@@ -75,6 +80,7 @@ def serving(
         server.should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+        site.work.close()
         app.close()
 
 
