@@ -48,7 +48,8 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 class BuildOptions:
     """How an image is made. ``base``: see registry.base; ``wheelhouse``: a folder that all wheels
     come from; ``dockerfile``: a text that makes the base; ``sample``: a request body that the proof
-    scores; ``only_public``: whether the base's registry must be at a public address."""
+    scores; ``only_public``: whether the base's registry must be at a public address;
+    ``base_said``: what records call a base whose file is only there for a moment."""
 
     base: str
     platform: Platform = field(default_factory=Platform)
@@ -59,6 +60,7 @@ class BuildOptions:
     sample: bytes | None = None
     proof: bool = True
     only_public: bool = False
+    base_said: str | None = None
 
     @property
     def has_base(self) -> bool:
@@ -101,6 +103,9 @@ class _Work:
     @property
     def model_bytes(self) -> int:
         return sum(model.size_bytes for model in self.request.models)
+
+    def said(self, base: BaseImage) -> str:
+        return self.options.base_said or base.reference
 
 
 class ImageBuilder:
@@ -174,7 +179,7 @@ class ImageBuilder:
 
     def _container(self, work: _Work) -> Built:
         base = self._base(work)
-        work.log.log(f"base {base.reference} {base.digest}: {base.target}")
+        work.log.log(f"base {work.said(base)} {base.digest}: {base.target}")
         packages = self._locked(work, base)
         lock = packages.lock
         base_name = _base_name(base.reference)
@@ -208,7 +213,7 @@ class ImageBuilder:
             proof = self._proven(work, plan, engine)
         details = ImageDetails(
             platform=str(base.platform),
-            base=base.reference,
+            base=work.said(base),
             base_digest=base.digest,
             python=".".join(map(str, base.python.version)),
             layers=_records(layers),
@@ -297,6 +302,7 @@ class ImageBuilder:
             options.base,
             options.platform,
             store,
+            said=options.base_said,
             on_bytes=log.advance,
             pull=_pull(log, only_public=work.options.only_public),
             engine=work.engines.get,

@@ -86,6 +86,7 @@ class ImageMaker:
             sample=sample,
             proof=order.proof,
             only_public=order.only_public,
+            base_said=order.base_said,
         )
         if options.has_base:
             check_container_name(order.name)

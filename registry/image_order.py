@@ -34,3 +34,5 @@ class ImageOrder:
     """The commit of the code, where its folder is in no repository."""
     only_public: bool = False
     """Whether the base's registry must be at a public address."""
+    base_said: str | None = None
+    """What records call a base whose file is only there for a moment."""

@@ -88,6 +88,7 @@ class Images:
         proof: bool = True,
         revision: str | None = None,
         only_public: bool = False,
+        base_said: str | None = None,
         on_change: OnChange | None = None,
     ) -> Image:
         """Make the image and record it.
@@ -101,7 +102,7 @@ class Images:
         ask anew for what is remembered of the base and of the versions of packages.
         ``revision``: the git commit of the code, default: that of the script's folder. With
         ``only_public``, as for who asks from elsewhere, the base's registry must be at a public
-        address.
+        address. ``base_said`` is what records call a base whose file is only there for a moment.
 
         What is wrong with the inputs is refused before anything is recorded; what fails later
         leaves a record in state ``failed`` with its cause, and raises."""
@@ -126,6 +127,7 @@ class Images:
             proof=proof,
             revision=revision,
             only_public=only_public,
+            base_said=base_said,
         )
         return self._maker().create(order, on_change)
 

@@ -14,9 +14,11 @@ from registry.base.image import BaseImage
 from registry.base.inspection import find_python
 from registry.base.intake import OnBytes, read_stored, store_archive, store_layer
 from registry.base.layout import LayoutFolder
+from registry.base.layout_archive import unpacked_layout
 from registry.base.reference import (
     EngineImage,
     Layout,
+    LayoutArchive,
     RegistryImage,
     RootArchive,
     parse_base,
@@ -44,22 +46,26 @@ def load_base(
     store: BlobStore,
     *,
     on_bytes: OnBytes,
+    said: str | None = None,
     pull: PullRegistry | None = None,
     engine: Connect | None = None,
     on_line: Callable[[str], None] = lambda line: None,
 ) -> BaseImage:
     """Read the base into the store. ``on_bytes`` hears of bytes as they are read and may raise,
-    ``on_line`` of what someone should know.
+    ``on_line`` of what someone should know. ``said``: what an error calls the base.
 
     Raises BaseImageError; EngineError for a base of the Docker Engine that cannot be had;
     RemoteError when a registry refuses; StoreFullError."""
     source = parse_base(reference)
-    with _named(reference):
+    with _named(said or reference):
         match source:
             case RootArchive(path):
                 found = _from_archive(path, store, on_bytes)
             case Layout(folder, tag):
                 found = _from_layout(LayoutFolder(folder), tag, platform, store, on_bytes)
+            case LayoutArchive(path, tag):
+                with unpacked_layout(path) as folder:
+                    found = _from_layout(LayoutFolder(folder), tag, platform, store, on_bytes)
             case EngineImage(name):
                 found = _from_engine(name, engine, platform, store, on_bytes)
             case RegistryImage() as image:

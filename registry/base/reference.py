@@ -4,6 +4,7 @@
     ghcr.io/team/base@sha256:...  from a registry, exactly this one
     docker:team/base:2            an image that the Docker Engine has
     oci:DIR, oci:DIR:TAG          an OCI image layout
+    oci:FILE.tar, oci:FILE.tar:TAG  the tar of one
     ./base.tar.gz                 the tar of a root file system
 
 A path starts with ``/``, ``./`` or ``../``, ends like an archive, or is that of a file or a layout:
@@ -48,6 +49,14 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class LayoutArchive:
+    """The same of the tar of a layout."""
+
+    path: Path
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineImage:
     """An image that the Docker Engine has."""
 
@@ -68,7 +77,7 @@ class RegistryImage:
         return f"{self.host}/{self.repository}{end}"
 
 
-BaseReference: TypeAlias = RootArchive | Layout | EngineImage | RegistryImage
+BaseReference: TypeAlias = RootArchive | Layout | LayoutArchive | EngineImage | RegistryImage
 
 
 def parse_base(text: str) -> BaseReference:
@@ -120,6 +129,8 @@ def cache_key(text: str) -> str:
         case Layout(folder, tag):
             stamp = _stamp(folder / "index.json")
             return f"oci:{folder.resolve()}:{'' if tag is None else tag} {stamp}"
+        case LayoutArchive(path, tag):
+            return f"oci:{path.resolve()}:{'' if tag is None else tag} {_stamp(path)}"
         case EngineImage(name):
             return f"docker:{name}"
         case RegistryImage() as image:
@@ -132,11 +143,13 @@ def shown(text: str) -> str:
     return quoted if len(quoted) <= 160 else f"{quoted[:157]}...'"
 
 
-def _layout(text: str) -> Layout:
-    """The longest folder that is there: a path may have a colon in it."""
+def _layout(text: str) -> Layout | LayoutArchive:
+    """The longest path that is there: it may have a colon in it."""
     folder, colon, tag = text.rpartition(":")
-    if os.path.isdir(text) or not colon:
+    if os.path.isdir(text) or os.path.isfile(text) or not colon:
         folder, tag = text, ""
+    if os.path.isfile(folder):
+        return LayoutArchive(Path(folder), tag or None)
     if not _is_layout(Path(folder)):
         raise BaseImageError(f"base {shown(f'oci:{text}')}: {shown(folder)} is no OCI image layout")
     return Layout(Path(folder), tag or None)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from registry import tree
 from registry.activities import Activity, OnChange
-from registry.base.reference import Layout, RootArchive, parse_base
+from registry.base.layout_archive import MAX_BLOBS, is_of_layout, unpacked_layout
+from registry.base.reference import Layout, LayoutArchive, RootArchive, parse_base
 from registry.errors import CancelledError, ImageFailedError, InvalidSourceError, NotFoundError
 from registry.git_revision import git_revision
 from registry.images import made, unpack_image
@@ -68,12 +70,14 @@ class RemoteImages:
         proof: bool = True,
         revision: str | None = None,
         only_public: bool = False,
+        base_said: str | None = None,
         on_change: OnChange | None = None,
     ) -> Image:
         """As Images.create; the base ``docker:NAME`` is one of the service's engine, and what is
-        asked ``only_public`` is what the service's operator said."""
+        asked ``only_public`` is what the service's operator said; ``base_said`` is the service's
+        to say."""
         path, code = self._code(script, source)
-        base, base_file = self._base(base)
+        sent = self._base(base)
         begun = self._client.ask(
             routes.create,
             name=name,
@@ -86,8 +90,10 @@ class RemoteImages:
             wheelhouse=() if wheelhouse is None else self._wheels(Path(wheelhouse)),
             sample=self._file(sample),
             golden=self._file(golden),
-            base=base,
-            base_file=base_file,
+            base=sent.name,
+            base_file=sent.file,
+            base_layout=sent.layout,
+            base_tag=sent.tag,
             tags=dict(tags or {}),
             description=description,
             max_batch=max_batch,
@@ -240,18 +246,39 @@ class RemoteImages:
             raise InvalidSourceError(f"'{path}' is a folder, not a file")
         return self._transfers.send(tree.walk(Path(path)))[0]
 
-    def _base(self, base: str | None) -> tuple[str | None, SentFile | None]:
+    def _base(self, base: str | None) -> _SentBase:
         if base is None or base == NO_BASE:
-            return base, None
+            return _SentBase(base)
         match parse_base(base):
             case RootArchive(path):
-                return None, self._file(path)
-            case Layout():
-                raise BadValueError(
-                    "an OCI layout of this machine cannot be the base of an image that a service"
-                    " makes; push it to a registry, or give the tar of its root file system"
-                )
-        return base, None
+                return _SentBase(None, self._file(path))
+            case Layout(folder, tag):
+                return _SentBase(None, layout=self._layout(folder), tag=tag)
+            case LayoutArchive(path, tag):
+                with unpacked_layout(path) as folder:
+                    return _SentBase(None, layout=self._layout(folder), tag=tag)
+        return _SentBase(base)
+
+    def _layout(self, folder: Path) -> tuple[SentFile, ...]:
+        """Its own files, whatever else lies there."""
+        files = tree.walk(
+            folder,
+            max_files=MAX_BLOBS,
+            is_wanted=lambda path, is_folder: (
+                path in ("blobs", "blobs/sha256") if is_folder else is_of_layout(path)
+            ),
+        )
+        return tuple(self._transfers.send(files))
+
+
+@dataclass(frozen=True, slots=True)
+class _SentBase:
+    """A base by its name, or as it was uploaded."""
+
+    name: str | None
+    file: SentFile | None = None
+    layout: tuple[SentFile, ...] = ()
+    tag: str | None = None
 
 
 def _revision(script: Path | str | None, source: Path | str | None) -> str | None:

@@ -1,17 +1,19 @@
 """What a client wants an image to be made of: uploaded files, laid out for the job that makes it.
 
 Nothing of it names a file of this machine. A base is an image of a registry or of the Docker
-Engine, or an uploaded file.
+Engine, or an uploaded file, or the files of an uploaded layout.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry import Workspace, tree
 from registry.activities import OnChange
+from registry.base.layout_archive import INDEX, MARK, MAX_BLOBS, is_of_layout
 from registry.base.reference import parse_base, parse_registry_image
 from registry.blobs import BlobStore
 from registry.errors import InvalidSourceError
@@ -23,12 +25,15 @@ from runtime.serving import locked_folder
 from runtime.workspace_service.sent_file import SentFile
 
 ENGINE = "docker:"
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+LAYOUT = "layout"
 MAX_SOURCE_FILES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """``script`` is the path of one of ``source``. A script alone is a source of one file."""
+    """``script`` is the path of one of ``source``. A script alone is a source of one file.
+    ``base_layout`` are the files of an OCI image layout, ``base_tag`` which of its images."""
 
     script: str | None
     source: tuple[SentFile, ...]
@@ -39,11 +44,13 @@ class ImageFiles:
     sample: SentFile | None
     golden: SentFile | None
     base_file: SentFile | None
+    base_layout: tuple[SentFile, ...] = ()
+    base_tag: str | None = None
 
     @property
     def all(self) -> Iterator[SentFile]:
         """Each of them."""
-        yield from (*self.source, *self.wheelhouse)
+        yield from (*self.source, *self.wheelhouse, *self.base_layout)
         yield from self.singles.values()
 
     @property
@@ -73,15 +80,37 @@ def check_order(files: ImageFiles, base: str | None, *, allows_internal: bool) -
         raise InvalidSourceError("a script and the files of its source go together")
     if files.script is not None and files.script not in {file.path for file in files.source}:
         raise InvalidSourceError(f"the script {files.script!a} is not among the source's files")
+    bases = (base, files.base_file, files.dockerfile, files.base_layout or None)
+    if sum(each is not None for each in bases) > 1:
+        raise InvalidSourceError("a base is named, or uploaded, or made by a Dockerfile")
     if base is not None:
-        if files.base_file is not None or files.dockerfile is not None:
-            raise InvalidSourceError("a base is named, or uploaded, or made by a Dockerfile")
         check_base(base)
+    check_layout(files.base_layout, files.base_tag)
     if files.dockerfile is not None and not allows_internal:
         raise InvalidSourceError(
             "a Dockerfile reaches all that the service's machine reaches; its operator can allow it"
             " (inferry registry serve --allow-internal)"
         )
+
+
+def check_layout(files: Sequence[SentFile], tag: str | None) -> None:
+    """That these are the files of an OCI image layout, if any. Raises InvalidSourceError."""
+    if tag is not None and not (files and _TAG.fullmatch(tag)):
+        raise InvalidSourceError(f"{tag!a} is no tag of an uploaded layout")
+    if not files:
+        return
+    paths = [file.path for file in files]
+    tree.check_paths(paths, max_files=MAX_BLOBS)
+    for file in files:
+        if not is_of_layout(file.path):
+            raise InvalidSourceError(f"{file.path[:200]!a} is no file of an OCI image layout")
+        name = file.path.rpartition("/")[2]
+        if "/" in file.path and file.digest != f"sha256:{name}":
+            raise InvalidSourceError(
+                f"the blob {name} of the layout has other bytes: {file.digest}"
+            )
+    if not {MARK, INDEX} <= set(paths):
+        raise InvalidSourceError(f"a layout has the files {MARK} and {INDEX}")
 
 
 def check_base(text: str) -> str:
@@ -117,7 +146,11 @@ def made(
     """The image; its files lie in a folder of their own while it is made."""
     store = BlobStore(WorkspacePaths(workspace.root))
     with locked_folder(workspace.root / "making") as folder:
-        for part, some in (("source", files.source), ("wheelhouse", files.wheelhouse)):
+        for part, some in (
+            ("source", files.source),
+            ("wheelhouse", files.wheelhouse),
+            (LAYOUT, files.base_layout),
+        ):
             for file in some:
                 _write(store, folder / part / file.path, file)
         paths: dict[str, Path] = {}
@@ -125,6 +158,12 @@ def made(
             paths[part] = folder / part / file.path
             _write(store, paths[part], file)
         base_file = paths.pop("base_file", None)
+        base_said = None
+        if base_file is not None:
+            base, base_said = str(base_file), f"uploaded {base_file.name}"
+        elif files.base_layout:
+            tag = "" if files.base_tag is None else f":{files.base_tag}"
+            base, base_said = f"oci:{folder / LAYOUT}{tag}", f"uploaded oci{tag}"
         source = folder / "source"
         return workspace.images.create(
             name,
@@ -132,7 +171,8 @@ def made(
             script=None if files.script is None else source / files.script,
             source=source if len(files.source) > 1 or "/" in (files.script or "") else None,
             wheelhouse=folder / "wheelhouse" if files.wheelhouse else None,
-            base=base if base_file is None else str(base_file),
+            base=base,
+            base_said=base_said,
             tags=tags,
             description=description,
             max_batch=max_batch,

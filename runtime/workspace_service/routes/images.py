@@ -68,6 +68,8 @@ def create(
     golden: SentFile | None = None,
     base: str | None = None,
     base_file: SentFile | None = None,
+    base_layout: tuple[SentFile, ...] = (),
+    base_tag: str | None = None,
     tags: dict[str, str] | None = None,
     description: str = "",
     max_batch: int | None = None,
@@ -78,11 +80,21 @@ def create(
     revision: str | None = None,
 ) -> Activity:
     """Make an image of models and uploaded files; the activity says how it goes. ``script`` is one
-    of the files of ``source``."""
+    of the files of ``source``; ``base_layout`` are those of an OCI image layout."""
     from runtime.workspace_service.image_orders import ImageFiles, check_base, check_order, made
 
     files = ImageFiles(
-        script, source, requirements, conda, dockerfile, wheelhouse, sample, golden, base_file
+        script,
+        source,
+        requirements,
+        conda,
+        dockerfile,
+        wheelhouse,
+        sample,
+        golden,
+        base_file,
+        base_layout,
+        base_tag,
     )
     check_order(files, base, allows_internal=call.site.allows_internal)
     incoming, workspace, actor = incoming_of(call), call.workspace, call.actor
