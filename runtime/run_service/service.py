@@ -88,7 +88,7 @@ class RunService:
         """As Work.resume_pipeline; one that goes on here already just goes on."""
         run = call.workspace.tracking.runs.get(sent.ref)
         key = f"{call.workspace_name}/{run.id}"
-        if self._jobs.has(key):
+        if not run.has_ended and self._jobs.has(key):
             return run
         return self._jobs.start(key, pipelines.once_more(call, run, sent, self._why_end))
 
