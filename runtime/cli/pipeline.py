@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import click
 
 from runtime.cli.output import Json, output_option, print_json, print_records
 from runtime.cli.pipeline_progress import told
+from runtime.cli.progress import progress
 from runtime.cli.run_records import duration, moment
 from runtime.cli.text import one_line, printable, printable_lines
 from runtime.cli.values import pairs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from registry import Workspace
     from registry.tracking import RunRecord
     from runtime.pipelines import PipelineView, StepView
+    from runtime.remote import RemoteWorkspace
 
 F = TypeVar("F", bound=Callable[..., object])
 LIST_COLUMNS = ("run", "pipeline", "status", "steps", "started_at", "duration", "parameters")
@@ -78,12 +80,25 @@ def run_pipeline(
     """Run the pipeline of FILE (YAML or JSON) until it has ended.
 
     Whatever ends this process, inferry pipeline resume goes on where it was."""
+    from runtime.pipelines.elsewhere import run_elsewhere
     from runtime.pipelines.here import prepare
     from runtime.pipelines.reading import read_spec
+    from runtime.submission.elsewhere import remote_of
 
     read = read_spec(file, pairs(values, "parameter"))
     with open_workspace(workspace_dir) as workspace:
-        _require_folder(workspace)
+        if (remote := remote_of(workspace)) is not None:
+            with progress("Uploading", output) as shown:
+                run = run_elsewhere(
+                    remote,
+                    read,
+                    environment=os.environ,
+                    parallel=parallel,
+                    reuse=not no_reuse,
+                    on_progress=shown,
+                )
+            _follow(ctx, remote, run, detach, output)
+            return
         made = prepare(workspace, read)
         _go(ctx, workspace, made, parallel, no_reuse, detach, output)
 
@@ -104,8 +119,16 @@ def resume(
     workspace_dir: str | None,
 ) -> None:
     """Go on with a run that was killed, cancelled or has failed; what is done stays done."""
+    from runtime.pipelines.elsewhere import resume_elsewhere
+    from runtime.submission.elsewhere import remote_of
+
     with open_workspace(workspace_dir) as workspace:
-        _require_folder(workspace)
+        if (remote := remote_of(workspace)) is not None:
+            run = resume_elsewhere(
+                remote, ref, environment=os.environ, parallel=parallel, reuse=not no_reuse
+            )
+            _follow(ctx, remote, run, detach, output)
+            return
         found = workspace.tracking.runs.get(ref)
         _go(ctx, workspace, found, parallel, no_reuse, detach, output)
 
@@ -154,9 +177,20 @@ def cancel(ref: str, workspace_dir: str | None) -> None:
     click.echo(f"Asked for the end of {found.reference}")
 
 
-def _require_folder(workspace: Workspace) -> None:
-    """Raises BadValueError for the workspace of a service: steps are run where the folder is."""
-    assert workspace.root
+def _follow(
+    ctx: click.Context, remote: RemoteWorkspace, run: RunRecord, detach: bool, output: str
+) -> None:
+    """One that the service carries out."""
+    from runtime.pipelines.elsewhere import follow_elsewhere
+
+    if detach:
+        click.echo(f"{run.reference} goes on there; see inferry pipeline show {run.reference}")
+        return
+    if output != "json":
+        click.echo(f"{run.reference}: pipeline {printable(run.name)}", err=True)
+    with _sigterm(), told(output) as tell:
+        view = follow_elsewhere(remote, run, tell)
+    _end(ctx, cast("Workspace", remote), view, output)
 
 
 def _go(
@@ -168,8 +202,7 @@ def _go(
     detach: bool,
     output: str,
 ) -> None:
-    from runtime.pipelines.errors import PipelineFailedError
-    from runtime.pipelines.here import check_resumable, drive, raise_if_failed
+    from runtime.pipelines.here import check_resumable, drive
 
     check_resumable(workspace, run)
     if detach:
@@ -181,6 +214,14 @@ def _go(
         click.echo(f"{run.reference}: pipeline {printable(run.name)}", err=True)
     with _sigterm(), told(output) as tell:
         view = drive(workspace, run.id, parallel=parallel, reuse=not no_reuse, on_event=tell)
+    _end(ctx, workspace, view, output)
+
+
+def _end(ctx: click.Context, workspace: Workspace, view: PipelineView, output: str) -> None:
+    """How it ended, and whether that is well."""
+    from runtime.pipelines.errors import PipelineFailedError
+    from runtime.pipelines.here import raise_if_failed
+
     _print_view(view, output)
     try:
         raise_if_failed(workspace, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from registry import Workspace, tree
 from registry.errors import RegistryError
 from registry.tracking import RunRecord
+from runtime.cli.main import run as run_command
 from runtime.errors import BadValueError, InferryError
 from runtime.pipelines import pipeline_view
 from runtime.pipelines.reading import read_spec
@@ -247,6 +249,33 @@ def test_a_pipeline_runs_there_with_the_files_of_the_client(
     with pytest.raises(InferryError, match="has finished; there is nothing to resume"):
         remote.client.ask(pipelines.resume, ref=id)
     assert not list((served.local().root / "pipelines").glob("*/steps"))
+
+
+def test_the_command_line_sends_follows_and_resumes_a_pipeline(
+    remote: RemoteWorkspace,
+    served: Served,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = folder.parent / "pipeline.yaml"
+    file.write_text(PIPELINE.replace("name: two", "name: three"))
+    (folder / "train.py").write_text("raise SystemExit('no luck')\n")
+    assert run_command(["pipeline", "run", str(file), "-w", served.url]) == 1
+    said = capsys.readouterr()
+    assert "first: started as three:2" in said.err
+    assert "first: failed" in said.err
+    assert "no luck" in said.err
+    assert "inferry pipeline resume three:1" in said.err
+    (folder / "train.py").write_text(TRAIN)
+    assert run_command(["pipeline", "run", str(file), "-w", served.url, "-o", "json"]) == 0
+    view = json.loads(capsys.readouterr().out)
+    assert {step["state"] for step in view["steps"]} <= {"finished", "reused"}
+    assert run_command(["pipeline", "resume", "three:1", "-w", served.url]) == 1
+    assert "no luck" in capsys.readouterr().err
+    assert run_command(["pipeline", "run", str(file), "-w", served.url, "--detach"]) == 0
+    reference = capsys.readouterr().out.split()[0]
+    assert _ended(remote, remote.tracking.runs.get(reference).id).status == "finished"
 
 
 @pytest.mark.parametrize(
