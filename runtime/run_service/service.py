@@ -108,6 +108,7 @@ class RunService:
                 user=actor,
                 id=id,
                 why_end=self._why_end,
+                is_bare=True,
             )
 
         return self._jobs.start(

@@ -34,8 +34,11 @@ def check_fits(config: RunConfig, target: Target) -> None:
         raise BadValueError(f"the target {target.name} is a Docker Engine: docker.image is missing")
 
 
-def open_place(workspace: Workspace, config: RunConfig, target: Target, run: str) -> Place:
-    """The place of the run with this id; it is reached now. Raises PlaceError."""
+def open_place(
+    workspace: Workspace, config: RunConfig, target: Target, run: str, *, is_bare: bool = False
+) -> Place:
+    """The place of the run with this id; it is reached now. ``is_bare``: see LocalPlace. Raises
+    PlaceError."""
     sweep(workspace)
     match target.kind:
         case "docker":
@@ -51,8 +54,8 @@ def open_place(workspace: Workspace, config: RunConfig, target: Target, run: str
     if target.kind == "spark":
         from runtime.submission.places.spark import spark_place
 
-        return spark_place(folder, target, config.spark, workspace.root)
-    return LocalPlace(folder, replace(TRAITS, workspace=str(workspace.root)))
+        return spark_place(folder, target, config.spark, workspace.root, is_bare=is_bare)
+    return LocalPlace(folder, replace(TRAITS, workspace=str(workspace.root)), is_bare=is_bare)
 
 
 def is_over(workspace: Workspace, run: str) -> bool:

@@ -65,7 +65,8 @@ def submit(
     """Run ``config.script`` of ``folder`` as a run of the experiment, and wait until it has ended:
     the record says how. ``parent``: id of the run that it is a child of. What is in ``inputs`` the
     script finds in ``inputs/NAME/``, and in the folder that $INFERRY_INPUT_<NAME> says.
-    ``environment``: what ``config.pass_environment`` names variables of (default: this process's);
+    ``environment``: what ``config.pass_environment`` names variables of; a script on this machine
+    gets no others then (default: this process's, all of which it gets);
     ``user``: who it is by (default: who runs this process; a service says itself). ``on_line``
     hears what it prints, ``on_begin`` the run as soon as there is one, ``on_phase`` what is done
     before and after, in bytes, ``on_note`` what the folder's snapshot leaves out; all of it
@@ -90,7 +91,15 @@ def submit(
     if remote is not None:
         return submit_elsewhere(remote, prepared, wanted, hearing, is_followed=is_followed)
     check_followed(is_followed)
-    return carry_out(workspace, prepared, wanted, hearing, user=user, why_end=why_end)
+    return carry_out(
+        workspace,
+        prepared,
+        wanted,
+        hearing,
+        user=user,
+        why_end=why_end,
+        is_bare=environment is not None,
+    )
 
 
 def check_followed(is_followed: bool) -> None:
@@ -108,9 +117,10 @@ def carry_out(
     user: str | None = None,
     id: str | None = None,
     why_end: Callable[[], str] = lambda: "",
+    is_bare: bool = False,
 ) -> RunRecord:
     """Submit what was prepared, and wait until it has ended. ``user``: who it is by (default:
-    who runs this process); ``id``: of the run, that no run has."""
+    who runs this process); ``id``: of the run, that no run has; ``is_bare``: see LocalPlace."""
     for note in prepared.notes:
         hearing.note(note)
     config = prepared.config
@@ -124,7 +134,7 @@ def carry_out(
         properties={**wanted.properties, TARGET: config.target},
         id=id,
     )
-    return _Work(workspace, config, run, life, hearing, why_end).carry_out(prepared)
+    return _Work(workspace, config, run, life, hearing, why_end, is_bare).carry_out(prepared)
 
 
 @dataclass(slots=True)
@@ -137,6 +147,7 @@ class _Work:
     life: Life
     hearing: Hearing
     why_end: Callable[[], str]
+    is_bare: bool = False
     _last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     _log: ActivityLog = field(init=False)
     _kept: Kept | None = None
@@ -177,7 +188,7 @@ class _Work:
 
     def _on_target(self, prepared: Prepared) -> Outcome:
         target = self.workspace.targets.get(self.config.target)
-        place = open_place(self.workspace, self.config, target, self.run.id)
+        place = open_place(self.workspace, self.config, target, self.run.id, is_bare=self.is_bare)
         with ExitStack() as stack:
             stack.enter_context(closing(place))
             stack.callback(place.remove)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,20 @@ READ_BYTES = 256 * 1024
 END_S = 30.0
 """For the supervisor to end what it runs."""
 TRAITS = Traits(python=sys.executable, is_attached=True)
+KNOWN = frozenset(
+    ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "JAVA_HOME", "SPARK_HOME")
+)
+"""Variables of this process that a script of someone else gets, with LC_* and XDG_*: the others may
+be secrets of a service."""
 
 
 class LocalPlace:
-    """``folder``: a new one. ``traits``: what is different, as for Spark."""
+    """``folder``: a new one. ``traits``: what is different, as for Spark. ``is_bare``: the script
+    gets only those variables of this process that say where things are."""
 
-    def __init__(self, folder: Path, traits: Traits = TRAITS) -> None:
+    def __init__(self, folder: Path, traits: Traits = TRAITS, *, is_bare: bool = False) -> None:
         self._folder = folder
+        self._environment = bare(os.environ) if is_bare else None
         self._supervisor: subprocess.Popen[bytes] | None = None
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         self.traits = replace(traits, cache=f"{cache}/inferry/environments")
@@ -80,10 +88,20 @@ class LocalPlace:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.DEVNULL,
+                env=self._environment,
                 start_new_session=True,  # Ctrl-C is not for it
             )
         except OSError as error:
             raise PlaceError(f"no process can be started: {error.strerror}") from error
+
+
+def bare(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of it says where things are. Pure."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in KNOWN or name.startswith(("LC_", "XDG_"))
+    }
 
 
 class PipeStream:

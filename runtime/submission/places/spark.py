@@ -21,10 +21,17 @@ MASTER = "local[*]"
 PROGRAM = "spark-submit"
 
 
-def spark_place(folder: Path, target: Target, config: SparkConfig, workspace: Path) -> LocalPlace:
+def spark_place(
+    folder: Path,
+    target: Target,
+    config: SparkConfig,
+    workspace: Path,
+    *,
+    is_bare: bool = False,
+) -> LocalPlace:
     """Raises PlaceError where spark-submit or Java is missing."""
     traits = spark_traits(target, config, program_of(target, os.environ))
-    return LocalPlace(folder, replace(traits, workspace=str(workspace)))
+    return LocalPlace(folder, replace(traits, workspace=str(workspace)), is_bare=is_bare)
 
 
 def spark_traits(target: Target, config: SparkConfig, program: str) -> Traits:

@@ -37,7 +37,7 @@ run = Run.get_context()
 run.log("loss", 0.25)
 os.makedirs("outputs", exist_ok=True)
 with open("outputs/said.txt", "w") as file:
-    file.write(os.environ.get("WORD", "none"))
+    file.write(os.environ.get("WORD", "none") + os.environ.get("OF_THE_SERVICE", ""))
 print("trained with", *sys.argv[1:])
 """
 WAITS = """
@@ -90,6 +90,7 @@ def test_a_script_runs_there_with_what_the_client_passes(
     remote: RemoteWorkspace, served: Served, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORD", "very-secret")
+    monkeypatch.setenv("OF_THE_SERVICE", "which runs in this process")
     lines: list[str] = []
     run = _submit(remote, folder, lines)
     assert (run.status, run.tags["team"]) == ("finished", "a")
