@@ -162,7 +162,7 @@ def test_the_guide_describes_every_command_and_its_options(
 ) -> None:
     assert f"`{name}" in CLI_GUIDE
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             longest = max(parameter.opts, key=len)
             assert f"`{longest}" in CLI_GUIDE, f"{name} {longest}"
             assert parameter.help, f"{name} {longest} has no help"
