@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import Workspace, tree
-from registry.errors import InvalidNameError, InvalidOnnxError, InvalidSourceError
+from registry.errors import InvalidNameError, InvalidOnnxError, InvalidSourceError, NotFoundError
 from registry.names import MAX_VALUE_CHARS, check_name, parse_query, parse_reference
 from registry.onnx_file import read_signature
 from tests.registry import onnx_files
@@ -57,7 +57,10 @@ BAD_NAMES = [
     "é",
     "e\u0301",
     "\ud800",
-    "a@sha256",
+    "a@",
+    "@a",
+    "a@b@c",
+    "a@b/c",
     "a%2fb",
     "$(id)",
     "`id`",
@@ -125,6 +128,19 @@ def test_a_bad_name_is_refused_everywhere(workspace: Workspace, good: Path, name
         assert str(caught.value).isprintable()
         assert str(caught.value).isascii()
         assert len(str(caught.value)) < 300
+    assert workspace.models.list() == []
+
+
+def test_a_name_with_an_alias_names_no_new_thing(workspace: Workspace, good: Path) -> None:
+    for act in (
+        lambda: workspace.models.register(good, name="a@best"),
+        lambda: workspace.images.create("a@best", models=["m"]),
+        lambda: workspace.images.get("a@best"),
+    ):
+        with pytest.raises(InvalidNameError):
+            act()
+    with pytest.raises(NotFoundError):
+        workspace.models.get("a@best")
     assert workspace.models.list() == []
 
 
