@@ -10,6 +10,7 @@ are not said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -47,6 +48,8 @@ class Begun:
     resumes: str | None = None
 
 
+_PASSWORD = re.compile(r":[^\s\"/@]+@(?!sha256:)")
+"""user:password@host, as in a URL: an order that has one is not kept."""
 _NOTHING = Begun()
 _begun: ContextVar[Begun] = ContextVar("begun", default=_NOTHING)
 
@@ -82,7 +85,8 @@ def encoded(origin: Origin) -> str | None:
         data = msgspec.json.encode(origin)
     except UnicodeEncodeError:
         return None
-    return None if len(data) > MAX_BYTES else data.decode()
+    text = data.decode()
+    return None if len(data) > MAX_BYTES or _PASSWORD.search(text) else text
 
 
 def decoded(text: str) -> Origin:

@@ -104,7 +104,8 @@ def parse_registry_image(text: str) -> RegistryImage:
     """``python:3.11-slim`` is docker.io/library/python:3.11-slim. Raises BaseImageError."""
     name, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        raise BaseImageError(f"base {shown(text)}: the digest after @ is no sha256")
+        # What stands before the @ may be a password, which no record must have.
+        raise BaseImageError(f"base ...@{shown(digest)[1:-1]}: the digest after @ is no sha256")
     first, slash, rest = name.partition("/")
     is_host = bool(slash) and (first == "localhost" or any(char in first for char in ".:["))
     host, path = (first, rest) if is_host else (DEFAULT_REGISTRY, name)

@@ -59,8 +59,12 @@ def test_only_the_block_has_it(activities: Activities) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    [CommandOrigin(("image", "caf\udce9"), "/"), CommandOrigin(("x" * MAX_BYTES,), "/")],
-    ids=["no text", "too large"],
+    [
+        CommandOrigin(("image", "caf\udce9"), "/"),
+        CommandOrigin(("x" * MAX_BYTES,), "/"),
+        CommandOrigin(("image", "--base", "ann:secret@host/base"), "/"),
+    ],
+    ids=["no text", "too large", "a password"],
 )
 def test_what_cannot_be_kept_is_not(activities: Activities, origin: Origin) -> None:
     assert activities.get(_failed(activities, origin)).begun_by is None
