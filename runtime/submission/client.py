@@ -14,7 +14,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).parent / "shim"
 OWN = ("registry", "runtime")
-ROOTS = ("runtime.tracking.run", "runtime.submitted.main")
+ROOTS = ("runtime.tracking.run", "runtime.tracking.azure", "runtime.submitted.main")
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 

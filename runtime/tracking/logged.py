@@ -27,8 +27,11 @@ def all_metrics(tracking: Tracking, id: str) -> dict[str, Any]:
 
 def joined(values: list[RunValue]) -> Any:
     """Several values of one name as one."""
-    documents = [json.loads(value.document) for value in values]
-    kind = values[0].kind
+    return together(values[0].kind, [json.loads(value.document) for value in values])
+
+
+def together(kind: str, documents: list[Any]) -> Any:
+    """Several documents of one name as one."""
     if kind == "list":
         return [each for document in documents for each in document]
     if kind in ("row", "table"):

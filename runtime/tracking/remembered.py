@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.tracking import Point, RunRecord, Status, Value
 from runtime.tracking.keeper import Pairs
+from runtime.tracking.logged import together
 
 MAX_REMEMBERED = 10_000
 """Values of one name."""
@@ -19,7 +20,7 @@ class Remembered:
 
     def __init__(self, record: RunRecord) -> None:
         self._record = record
-        self._logged: dict[str, deque[Any]] = {}
+        self._logged: dict[str, tuple[str, deque[Any]]] = {}
         self.pairs: dict[Pairs, dict[str, str]] = {
             "param": dict(record.params),
             "tag": dict(record.tags),
@@ -42,9 +43,9 @@ class Remembered:
     def log(self, points: Sequence[Point], values: Sequence[Value]) -> None:
         """The newest of each name."""
         for key, value, _, _ in points:
-            self._remember(key, value)
-        for key, _, _, document in values:
-            self._remember(key, json.loads(document))
+            self._remember(key, "metric", value)
+        for key, kind, _, document in values:
+            self._remember(key, kind, json.loads(document))
 
     def put(self, kind: Pairs, pairs: Mapping[str, str], removed: Sequence[str] = ()) -> None:
         """The newest of each name."""
@@ -53,13 +54,11 @@ class Remembered:
             self.pairs[kind].pop(key, None)
 
     def metrics(self) -> dict[str, Any]:
-        """One value, or a list of them, by name."""
-        return {
-            key: each[0] if len(each) == 1 else list(each) for key, each in self._logged.items()
-        }
+        """One value, or a list of them, by name; in the shapes that a workspace gives."""
+        return {key: together(kind, list(each)) for key, (kind, each) in self._logged.items()}
 
-    def _remember(self, key: str, value: Any) -> None:
-        self._logged.setdefault(key, deque(maxlen=MAX_REMEMBERED)).append(value)
+    def _remember(self, key: str, kind: str, value: Any) -> None:
+        self._logged.setdefault(key, (kind, deque(maxlen=MAX_REMEMBERED)))[1].append(value)
 
 
 def first_record(

@@ -100,14 +100,6 @@ def test_all_that_a_script_says_is_kept(
     assert not list((workspace.root / "runs").glob("*.lock"))
 
 
-def test_an_old_script_of_azure_is_run_as_it_is(run_script: Submit) -> None:
-    run = run_script(
-        "from azureml.core import Run\nfrom azureml.core.run import Run as Other\n"
-        "run = Run.get_context()\nrun.log('accuracy', 0.9)\nassert Other is Run\n"
-    )
-    assert (run.status, run.metrics["accuracy"].value) == ("finished", 0.9)
-
-
 def test_a_script_that_fails_says_why(run_script: Submit, workspace: Workspace) -> None:
     run = run_script("print('one')\nprint('two')\nraise SystemExit(3)")
     assert (run.status, run.cause) == ("failed", "exit code 3: one | two")

@@ -147,3 +147,17 @@ def test_a_closed_output_is_no_reason_to_fail() -> None:
     out = io.StringIO()
     out.close()
     OfflineKeeper("e", "", 0, out).note("x")
+
+
+def test_what_an_offline_run_reads_back_has_the_shapes_of_a_workspace(tracking: Tracking) -> None:
+    kept = Run("digits")
+    for run in (offline := Run.get_context(), kept):
+        for x in range(2):
+            run.log("loss", x)
+            run.log_list("list", [x])
+            run.log_row("row", x=x)
+        run.log("once", 1)
+        run.log_image("image", plot=b"\x89PNG\r\n\x1a\n rest")
+    assert offline.is_offline
+    assert offline.get_metrics() == kept.get_metrics()
+    assert offline.get_metrics()["row"] == {"x": [0, 1]}

@@ -1,5 +1,5 @@
 """``from azureml.core.run import Run``."""
 
-from runtime.tracking import Run
+from runtime.tracking.azure import Run, _OfflineRun
 
-__all__ = ["Run"]
+__all__ = ["Run", "_OfflineRun"]
