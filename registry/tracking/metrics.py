@@ -16,6 +16,7 @@ from registry.tracking.records import (
     Point,
     RunValue,
     Value,
+    ValueSeries,
 )
 from registry.tracking.run_rows import key_of
 
@@ -67,6 +68,17 @@ class Metrics:
                 ChartPoint(step, at_ms, number, value_of(last), value_of(low), value_of(high))
                 for step, at_ms, number, last, low, high in rows
             ]
+
+    def value_series(self, id: str) -> list[ValueSeries]:
+        """Which lists, tables, images and so on there are, by key; rows that were mixed with tables
+        count as rows. Raises NotFoundError."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT key, min(kind), count(*) FROM run_values WHERE run = ?"
+                " GROUP BY key ORDER BY key",
+                (key_of(connection, id),),
+            )
+            return [ValueSeries(*row) for row in rows]
 
     def values(
         self, id: str, key: str | None = None, *, offset: int = 0, max_chars: int | None = None

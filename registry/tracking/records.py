@@ -81,6 +81,15 @@ class RunValue:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueSeries:
+    """What was logged under one name and is no number: of which kind, and how often."""
+
+    key: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunFile:
     """One file of a run: its POSIX path in the run, and its bytes in the store."""
 

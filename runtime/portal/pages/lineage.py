@@ -58,6 +58,7 @@ def lineage(ask: Ask) -> Answer:
             "drawing": drawn(nodes, edges, label=f"What belongs to {here}"),
             "nodes": nodes,
             "edges": found.edges,
+            "addresses": found.nodes,
             "left": found.left,
         },
         section=SECTIONS[kind],

@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 from registry.errors import InvalidNameError, NotFoundError
-from registry.tracking import RunRecord, RunValue
+from registry.tracking import RunRecord
 from runtime.portal.answers import Answer, Commands, File, Go, Page, Part
 from runtime.portal.ask import Ask
 from runtime.portal.chart import POINTS, Line, chart, points_of
 from runtime.portal.links import linked
+from runtime.portal.pages.run_values import shown_values
 from runtime.portal.paths import url
 from runtime.portal.place import Place
 
@@ -22,9 +23,6 @@ LOG_BYTES = 24 * 1024
 CHUNK_BYTES = 1024 * 1024
 FILES = 500
 CHILDREN = 200
-VALUES = 20
-ROWS = 100
-CELL_CHARS = 200
 
 
 def run(ask: Ask) -> Answer:
@@ -39,7 +37,7 @@ def run(ask: Ask) -> Answer:
         parent = _get(ask, found.parent)
     start = ask.number("charts", 0, 0, 10**6)
     keys = sorted(found.metrics)
-    values = tracking.metrics.values(found.id)
+    values, values_left = shown_values(tracking.metrics, found.id)
     return Page(
         "run.html",
         found.reference,
@@ -50,8 +48,8 @@ def run(ask: Ask) -> Answer:
             "charts_from": start,
             "charts_shown": CHARTS,
             "metrics": [found.metrics[key] for key in keys],
-            "values": [shown_value(value) for value in values[:VALUES]],
-            "values_left": max(0, len(values) - VALUES),
+            "values": values,
+            "values_left": values_left,
             "files": files[:FILES],
             "files_left": max(0, len(files) - FILES),
             "size_bytes": sum(file.size_bytes for file in files),
@@ -148,57 +146,6 @@ def delete(ask: Ask) -> Answer:
 def restore(ask: Ask) -> Answer:
     """Show it again."""
     return _back(ask, ask.workspace.tracking.runs.restore(ask.arguments["id"]), "restored")
-
-
-def shown_value(value: RunValue) -> dict[str, Any]:
-    """A value that is no number, as a table where it is one, else as text."""
-    try:
-        document = json.loads(value.document)
-    except (ValueError, RecursionError):
-        document = value.document
-    made: dict[str, Any] = {"key": value.key, "kind": value.kind, "at_ms": value.at_ms}
-    made |= {"columns": None, "rows": [], "left": 0, "text": "", "picture": ""}
-    if value.kind == "image" and isinstance(document, dict):
-        return {**made, "picture": str(document.get("artifact") or document.get("path") or "")}
-    table = _table(value.kind, document)
-    if table is None:
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        return {**made, "text": text[:20_000]}
-    columns, rows = table
-    return {
-        **made,
-        "columns": [_cell(each) for each in columns],
-        "rows": [[_cell(each) for each in row] for row in rows[:ROWS]],
-        "left": max(0, len(rows) - ROWS),
-    }
-
-
-def _table(kind: str, document: Any) -> tuple[list[Any], list[list[Any]]] | None:
-    """Columns and rows."""
-    if kind == "confusion_matrix" and isinstance(document, dict):
-        data = document.get("data", {})
-        labels, matrix = data.get("class_labels"), data.get("matrix")
-        if isinstance(labels, list) and isinstance(matrix, list):
-            rows = [[label, *row] for label, row in zip(labels, matrix, strict=False)]
-            return ["true \\ predicted", *labels], rows
-    if kind == "list" and isinstance(document, list):
-        return ["number", "value"], [[number, each] for number, each in enumerate(document)]
-    if kind in ("row", "table") and isinstance(document, dict):
-        columns = {
-            key: each if isinstance(each, list) else [each] for key, each in document.items()
-        }
-        most = max((len(each) for each in columns.values()), default=0)
-        rows = [
-            [each[number] if number < len(each) else "" for each in columns.values()]
-            for number in range(min(most, 100_000))
-        ]
-        return [*columns], rows
-    return None
-
-
-def _cell(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= CELL_CHARS else f"{text[: CELL_CHARS - 1]}…"
 
 
 def _charts(ask: Ask, found: RunRecord, keys: list[str]) -> list[dict[str, Any]]:
