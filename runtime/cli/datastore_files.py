@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from runtime.cli.output import Record, output_option, print_record, print_records
-from runtime.cli.progress import progress
 from runtime.cli.text import size
+from runtime.cli.transfer_activity import transfer
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
+    from registry import Workspace
     from runtime.datastores import Datastore, Item, Report
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -52,7 +53,13 @@ def upload(
     """Send the file SOURCE, or all below that folder, to the folder PATH of the datastore.
 
     What is there already is not sent again; other content in its place is refused."""
-    with _opened(name, workspace_dir) as store, progress("Uploading", output) as on_progress:
+    with (
+        open_workspace(workspace_dir) as workspace,
+        _opened(workspace, name) as store,
+        transfer(
+            workspace, "upload", f"{source.resolve().name} to {store.name}", "Uploading", output
+        ) as on_progress,
+    ):
         report = store.upload(
             source, path, overwrite=overwrite, follow_links=follow_links, on_progress=on_progress
         )
@@ -78,7 +85,13 @@ def download(
 
     PATH . is all. A file gets, below TARGET, the path that it has in the datastore. What is there
     already is not fetched again; other content in its place is refused."""
-    with _opened(name, workspace_dir) as store, progress("Downloading", output) as on_progress:
+    with (
+        open_workspace(workspace_dir) as workspace,
+        _opened(workspace, name) as store,
+        transfer(
+            workspace, "download", f"{path} from {store.name}", "Downloading", output
+        ) as on_progress,
+    ):
         report = store.download(target, path, overwrite=overwrite, on_progress=on_progress)
     _print_report("Downloaded", report, output)
 
@@ -90,7 +103,7 @@ def download(
 @workspace_option
 def ls(path: str, name: str | None, output: str, workspace_dir: str | None) -> None:
     """List the files below PATH, or all."""
-    with _opened(name, workspace_dir) as store:
+    with open_workspace(workspace_dir) as workspace, _opened(workspace, name) as store:
         found = [_record(item) for item in store.ls(path)]
     print_records(found, ("path", "size_bytes", "modified_at"), output)
 
@@ -102,19 +115,18 @@ def ls(path: str, name: str | None, output: str, workspace_dir: str | None) -> N
 @workspace_option
 def delete(path: str, name: str | None, recursive: bool, workspace_dir: str | None) -> None:
     """Delete the file PATH of the datastore."""
-    with _opened(name, workspace_dir) as store:
+    with open_workspace(workspace_dir) as workspace, _opened(workspace, name) as store:
         count = store.delete(path, recursive=recursive)
     click.echo(f"Deleted {_files(count)}")
 
 
 @contextmanager
-def _opened(name: str | None, workspace_dir: str | None) -> Iterator[Datastore]:
+def _opened(workspace: Workspace, name: str | None) -> Iterator[Datastore]:
     from runtime.datastores import Datastore
 
-    with open_workspace(workspace_dir) as workspace:
-        of_name = None if name is None else Datastore.get(workspace, name)
-        with of_name or Datastore.get_default(workspace) as store:
-            yield store
+    of_name = None if name is None else Datastore.get(workspace, name)
+    with of_name or Datastore.get_default(workspace) as store:
+        yield store
 
 
 def _print_report(verb: str, report: Report, output: str) -> None:

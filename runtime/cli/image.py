@@ -14,9 +14,10 @@ from runtime.cli.fpga_options import build_options
 from runtime.cli.fpga_report import headline
 from runtime.cli.image_fpga import create_fpga, facts_of, refuse_others
 from runtime.cli.output import Json, Record, output_option, print_record, print_records
-from runtime.cli.progress import activity_progress, progress
+from runtime.cli.progress import activity_progress
 from runtime.cli.run_records import lines_record
 from runtime.cli.text import printable_lines, size
+from runtime.cli.transfer_activity import transfer
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
@@ -262,7 +263,12 @@ def push(
 
     Logs in as docker login, podman login or $INFERRY_REGISTRY_USER and _PASSWORD say. Sends only
     what is not there."""
-    with open_workspace(workspace_dir) as workspace, progress("Pushing", output) as shown:
+    with (
+        open_workspace(workspace_dir) as workspace,
+        transfer(
+            workspace, "push", f"{ref} to {target.rpartition('@')[2]}", "Pushing", output
+        ) as shown,
+    ):
         pushed = workspace.images.push(
             ref, target, insecure=insecure, ca_file=ca, on_progress=shown
         )
@@ -301,7 +307,10 @@ def export(
     ref: str, target: Path, form: str, force: bool, output: str, workspace_dir: str | None
 ) -> None:
     """Write an image as the file or folder TARGET."""
-    with open_workspace(workspace_dir) as workspace, progress("Writing", output) as shown:
+    with (
+        open_workspace(workspace_dir) as workspace,
+        transfer(workspace, "export", f"{ref} to {target.name}", "Writing", output) as shown,
+    ):
         written = workspace.images.export(
             ref,
             target,
