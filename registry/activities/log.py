@@ -53,7 +53,8 @@ class ActivityLog:
 
     def _line(self, text: str) -> bytes:
         cut = text if len(text) <= MAX_LINE_CHARS else f"{text[: MAX_LINE_CHARS - 3]}..."
-        return f"{self._clock()} {printable(cut)}\n".encode(errors="backslashreplace")
+        shown = "\t".join(map(printable, cut.split("\t")))  # tables are read in columns
+        return f"{self._clock()} {shown}\n".encode(errors="backslashreplace")
 
     def _write(self, data: bytes) -> None:
         """All of it, or as much as the disk takes; the next line then begins on a line of its

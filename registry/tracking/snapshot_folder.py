@@ -20,7 +20,7 @@ from registry.tracking.words import check_path
 MB = 1_000_000
 OUTPUTS = "outputs"
 MAX_OFFENDERS = 5
-ADVICE = "name what the run does not need in .amlignore, or raise the limit"
+ADVICE = "name what the run does not need in .inferryignore, or raise the limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def read_folder(
         if never_packed.is_private_key(file.head(never_packed.HEAD_BYTES)):
             raise InvalidSourceError(
                 f"'{tree.shown(file.path)}' is a private key, which a snapshot would keep and copy;"
-                " move it out of the folder, or name it in .amlignore"
+                " move it out of the folder, or name it in .inferryignore"
             )
     found = FolderFiles(tuple(files), wanted.notes())
     _check(found, limits)

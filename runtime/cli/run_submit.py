@@ -16,7 +16,7 @@ from runtime.cli.detached import detached, let_go
 from runtime.cli.output import Record, output_option, print_record, print_records
 from runtime.cli.progress import PhaseBar, activity_progress
 from runtime.cli.run_records import duration, record
-from runtime.cli.text import printable, size
+from runtime.cli.text import printable, printable_lines, size
 from runtime.cli.values import pairs
 from runtime.cli.workspace import is_url, open_workspace, workspace_option
 from runtime.errors import BadValueError
@@ -103,9 +103,9 @@ def submit(
 ) -> None:
     """Run SCRIPT of this folder on a target, and keep what it logs, prints and writes.
 
-    The folder is snapshotted (but for what .amlignore or .gitignore names), copied to the target
-    and run there. What is said on the command line goes before the configuration. With a service's
-    URL it is the service that runs it, or has it run."""
+    The folder is snapshotted (but for what .inferryignore or .gitignore names), copied to the
+    target and run there. What is said on the command line goes before the configuration. With a
+    service's URL it is the service that runs it, or has it run."""
     from runtime.submission import submit as submit_run
 
     config = _config(config_path, script, folder, arguments, target)
@@ -275,7 +275,7 @@ def _hearing(output: str, lets_go: bool = False) -> Iterator[Hearing]:
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield {
-            "on_line": lambda line: click.echo(printable(line), err=is_json),
+            "on_line": lambda line: click.echo(printable_lines(line), err=is_json),
             "on_begin": begin,
             "on_phase": phase,
             "on_note": lambda line: click.echo(f"inferry: {printable(line)}", err=True),

@@ -24,5 +24,5 @@ def size(size_bytes: float) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """``text`` with its line breaks, everything else as ``printable`` has it."""
-    return "\n".join(printable(line) for line in text.splitlines())
+    """``text`` with its line breaks and tabs, everything else as ``printable`` has it."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.splitlines())

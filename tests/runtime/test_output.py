@@ -8,7 +8,7 @@ import pytest
 
 from runtime.cli.output import Record, print_record, print_records
 from runtime.cli.progress import LINE_EVERY_S, SHOW_AFTER_S, Lines
-from runtime.cli.text import one_line, printable, size
+from runtime.cli.text import one_line, printable, printable_lines, size
 from runtime.cli.values import pairs
 from runtime.errors import BadValueError
 
@@ -49,6 +49,10 @@ def test_a_record_has_a_line_for_each_item(capsys: pytest.CaptureFixture[str]) -
 )
 def test_printable_disarms_control_characters(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_lines_keep_their_tabs() -> None:
+    assert printable_lines("a\tb\x1b[2J\r\nc") == "a\tb\\x1b[2J\nc"
 
 
 def test_one_line() -> None:

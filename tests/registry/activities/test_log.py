@@ -19,11 +19,13 @@ def test_each_line_has_its_time_and_nothing_that_moves_a_cursor(tmp_path: Path) 
     log = _log(tmp_path / "log")
     log.add("one\r\ntwo\x1b[31m\x00\udcff")
     log.add("")
+    log.add("a\tb\x9b")
     log.end("succeeded")
     assert (tmp_path / "log").read_text().splitlines() == [
         f"{NOON} one",
         rf"{NOON} two\x1b[31m\x00\udcff",
         f"{NOON} ",
+        f"{NOON} a\tb\\x9b",
         f"{NOON} succeeded",
     ]
 

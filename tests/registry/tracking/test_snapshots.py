@@ -77,7 +77,7 @@ def test_too_many_bytes_name_the_largest_files(folder: Path) -> None:
 
 def test_too_many_files_name_the_fullest_folders(folder: Path) -> None:
     write(folder, {f"images/{i}.txt": "" for i in range(30)} | {"a.py": "", "b/c.py": ""})
-    with pytest.raises(InvalidSourceError, match=r"32 files.*images/ \(30 files\).*amlignore"):
+    with pytest.raises(InvalidSourceError, match=r"32 files.*images/ \(30 files\).*inferryignore"):
         read_folder(folder, limits=SnapshotLimits(files=20))
 
 
