@@ -101,17 +101,17 @@ def _refuse_foreign(text: str) -> None:
     """What a person may take for a reference."""
     if not text:
         raise InvalidNameError("the image reference is empty")
-    if "://" in text:
-        raise _invalid(text, "leave out the scheme, as in registry.example:5000/name:tag")
-    if any(not char.isascii() or not char.isprintable() or char == " " for char in text):
-        raise _invalid(text, "it has a space, control character or other character not allowed")
-    head = text.partition("/")[0]
+    head = text.partition("://")[2].partition("/")[0] or text.partition("/")[0]
     if "@" in head and "/" in text and not _DIGEST.fullmatch(head.partition("@")[2]):
         # Not shown: it may hold a password.
         raise InvalidNameError(
             "an image reference holds no user or password; use docker login, or"
             " $INFERRY_REGISTRY_USER and $INFERRY_REGISTRY_PASSWORD"
         )
+    if "://" in text:
+        raise _invalid(text, "leave out the scheme, as in registry.example:5000/name:tag")
+    if any(not char.isascii() or not char.isprintable() or char == " " for char in text):
+        raise _invalid(text, "it has a space, control character or other character not allowed")
 
 
 def _split_host(text: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ import msgspec
 from registry import Workspace
 from registry.tracking import RunRecord
 from registry.tracking.records import ENDED
+from runtime.errors import ServiceError
 from runtime.pipelines.checks import graph_of
 from runtime.pipelines.event import Event
 from runtime.pipelines.records import read_kept
@@ -92,13 +93,15 @@ def follow_elsewhere(
 ) -> PipelineView:
     """How it ended. Ctrl-C asks the service for its end; a second one leaves it alone. Raises
     ServiceError where the service was away for long: the pipeline goes on."""
-    from runtime.remote.submissions import Patience
+    from runtime.remote.submissions import Patience, is_away
 
     patience = Patience(remote.client.wait, time.monotonic, PATIENCE_S)
     before: PipelineView | None = None
-    is_asked = False
+    is_asked = is_wanted = False
     while True:
         try:
+            if is_wanted and not is_asked:
+                is_asked = remote.submissions.asked_to_end(run)
             now = patience.ask(lambda: pipeline_view(_here(remote), run.id))
             for event in events_between(before, now):
                 on_event(event)
@@ -107,11 +110,17 @@ def follow_elsewhere(
                 return now
             remote.client.wait(LOOK_S)
         except KeyboardInterrupt:
-            if is_asked:
+            if is_wanted:
                 raise
-            is_asked = True
+            is_wanted = True
             on_event(Event("cancelling"))
-            remote.tracking.runs.cancel(run.id)
+        except ServiceError as error:
+            if not is_away(error):
+                raise
+            raise ServiceError(
+                f"pipeline run {run.reference} goes on, but the service is out of reach ({error});"
+                f" see inferry pipeline show {run.reference}"
+            ) from error
 
 
 def events_between(before: PipelineView | None, now: PipelineView) -> Iterator[Event]:

@@ -135,7 +135,7 @@ class RemoteSubmissions:
         while True:
             try:
                 if is_wanted and not is_asked:
-                    is_asked = self._cancel(run)
+                    is_asked = self.asked_to_end(run)
                 found = patience.ask(lambda: self._client.ask(of_runs.get, ref=run.id))
                 while data := patience.ask(lambda: self._log(run, log.offset)):
                     log.take(data)
@@ -159,8 +159,8 @@ class RemoteSubmissions:
     def _log(self, run: RunRecord, offset: int) -> bytes:
         return self._client.ask(of_files.read_log, id=run.id, offset=offset)
 
-    def _cancel(self, run: RunRecord) -> bool:
-        """Whether it is asked for, or needs not to be."""
+    def asked_to_end(self, run: RunRecord) -> bool:
+        """Whether it is asked for, or needs not to be; False: ask again, the service is away."""
         try:
             with suppress(ImmutableError):
                 self._client.ask(of_runs.cancel, ref=run.id)

@@ -19,15 +19,11 @@ from runtime.pipelines.uploaded import check_contained, laid_out, require_sent, 
 from runtime.run_service.jobs import MOST, OnBegin
 from runtime.run_service.sent import check_passed
 from runtime.workspace_service.call import Call
-from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.image_orders import check_base
-from runtime.workspace_service.local_code import check_local_code
-from runtime.workspace_service.roles import allows
+from runtime.workspace_service.own_machine import check_local_code, check_settings
 from runtime.workspace_service.work import SentPipeline, SentResume
 
 Work = Callable[[OnBegin], object]
-OWNERS = ("tls_certificate", "external_scale", "hooks")
-"""Settings of a deployment that are about the service's own machine."""
 
 
 def first_time(
@@ -101,25 +97,14 @@ def _check(call: Call, pipeline: PipelineSpec) -> None:
             check_base(step.base)
         elif isinstance(step, DeployStep):
             check_local_code(call, call.workspace.targets.get(step.target))
-            _check_service(call, step)
+            check_settings(call, _before(call, step), step.service)
 
 
-def _check_service(call: Call, step: DeployStep) -> None:
-    """As the routes of deployments do. Raises Fault 403."""
-    if step.service is None or allows(call.who.role, "owner"):
-        return
+def _before(call: Call, step: DeployStep) -> ServiceSettings:
     try:
-        before = call.workspace.deployments.get(made_name(step)).service
+        return call.workspace.deployments.get(made_name(step)).service
     except NotFoundError:
-        before = ServiceSettings()
-    for name in OWNERS:
-        if getattr(before, name) != getattr(step.service, name):
-            raise Fault(
-                403,
-                "forbidden",
-                f"step '{step.name}': {name.replace('_', ' ')} is about the service's own machine:"
-                " only an owner may change it",
-            )
+        return ServiceSettings()
 
 
 def _host(call: Call, passed: Mapping[str, str], why_end: Callable[[], str]) -> Host:

@@ -18,7 +18,7 @@ from runtime.submission.preparing import Prepared, prepare_stored
 from runtime.submission.rerunning import prepare_again
 from runtime.submission.submission import carry_out
 from runtime.workspace_service.call import Call
-from runtime.workspace_service.local_code import check_local_code
+from runtime.workspace_service.own_machine import check_local_code
 from runtime.workspace_service.site import Site
 from runtime.workspace_service.work import SentAgain, SentPipeline, SentResume, SentRun
 

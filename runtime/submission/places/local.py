@@ -21,7 +21,10 @@ END_S = 30.0
 """For the supervisor to end what it runs."""
 TRAITS = Traits(python=sys.executable, is_attached=True)
 KNOWN = frozenset(
-    ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "JAVA_HOME", "SPARK_HOME")
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
+        *("JAVA_HOME", "SPARK_HOME", "CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE"),
+    )
 )
 """Variables of this process that a script of someone else gets, with LC_* and XDG_*: the others may
 be secrets of a service."""

@@ -24,8 +24,7 @@ from runtime.scoring_relay import Relayed, post, seen_at, trusted
 from runtime.shadow.counts import Counts
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
-from runtime.workspace_service.local_code import check_local_code
-from runtime.workspace_service.roles import allows
+from runtime.workspace_service.own_machine import check_local_code, check_settings
 from runtime.workspace_service.route import Route
 
 PAGE = 1000
@@ -59,7 +58,7 @@ def create(
     secrets: dict[str, bytes] | None = None,
 ) -> Deployment:
     """Declare a deployment."""
-    _check_ours(call, ServiceSettings(), service)
+    check_settings(call, ServiceSettings(), service)
     check_local_code(call, call.workspace.targets.get(target))
     return call.workspace.deployments.create(
         name,
@@ -85,7 +84,7 @@ def update(
     many percent of the requests."""
     deployments = call.workspace.deployments
     found = deployments.get(name)
-    _check_ours(call, found.service, service)
+    check_settings(call, found.service, service)
     if image is not None:
         check_local_code(call, call.workspace.targets.get(found.target))
     return deployments.update(
@@ -212,21 +211,6 @@ def has_controller(call: Call) -> bool:
 
     with only_controller(call.workspace.root, wait_s=0) as is_free:
         return not is_free
-
-
-def _check_ours(call: Call, before: ServiceSettings, after: ServiceSettings | None) -> None:
-    """Files and programs of this machine, and whom it calls, are an owner's to name. Raises Fault
-    403."""
-    if after is None or allows(call.who.role, "owner"):
-        return
-    for name in ("tls_certificate", "external_scale", "hooks"):
-        if getattr(before, name) != getattr(after, name):
-            raise Fault(
-                403,
-                "forbidden",
-                f"{name.replace('_', ' ')} is about the service's own machine: only an owner"
-                " may change it",
-            )
 
 
 ROUTES = (

@@ -57,6 +57,7 @@ def test_docker_hub_is_reached_at_its_own_host() -> None:
         ("\u0430bc", "not allowed"),
         ("a\u2215b", "not allowed"),
         ("https://r.io/a", "leave out the scheme"),
+        ("https://ann:secret@r.io/a", "no user or password"),
         ("docker://r.io/a", "leave out the scheme"),
         ("me:secret@r.io/a", "no user or password"),
         ("me@r.io/a", "no user or password"),

@@ -18,7 +18,8 @@ from registry.errors import RegistryError
 from registry.tracking import RunRecord
 from runtime.cli.main import run as run_command
 from runtime.errors import BadValueError, InferryError
-from runtime.pipelines import pipeline_view
+from runtime.pipelines import Event, pipeline_view
+from runtime.pipelines.elsewhere import follow_elsewhere, run_elsewhere
 from runtime.pipelines.reading import read_spec
 from runtime.pipelines.uploaded import packed
 from runtime.remote import RemoteWorkspace
@@ -277,6 +278,54 @@ def test_the_command_line_sends_follows_and_resumes_a_pipeline(
     assert run_command(["pipeline", "run", str(file), "-w", served.url, "--detach"]) == 0
     reference = capsys.readouterr().out.split()[0]
     assert _ended(remote, remote.tracking.runs.get(reference).id).status == "finished"
+
+
+def test_ctrl_c_ends_a_pipeline_there(
+    remote: RemoteWorkspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = folder.parent / "pipeline.yaml"
+    file.write_text("name: long\nsteps:\n  wait: {script: waits.py, folder: code}\n")
+    run = run_elsewhere(remote, read_spec(file, {}), environment={})
+    real, events = remote.client.wait, list[Event]()
+
+    def interrupted(seconds: float) -> None:
+        monkeypatch.setattr(remote.client, "wait", real)
+        raise KeyboardInterrupt
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if event.what == "started":
+            monkeypatch.setattr(remote.client, "wait", interrupted)
+
+    view = follow_elsewhere(remote, run, hear)
+    assert view.status == "killed"
+    assert [event.what for event in events] == ["started", "cancelling", "cancelled"]
+
+
+def test_a_contributor_names_no_program_of_the_machine_in_a_step(
+    tmp_path: Path,
+) -> None:
+    document = json.dumps(
+        {
+            "name": "x",
+            "is_filled": True,
+            "steps": [
+                {
+                    "kind": "deploy",
+                    "name": "web",
+                    "image": "i:1",
+                    "service": {"hooks": {"before_command": ["/bin/sh"]}},
+                }
+            ],
+        }
+    )
+    with serving({"default": tmp_path / "mine"}) as own:
+        token = own.site.distributions["default"].tokens.create("ci", "contributor", None)
+        with (
+            own.remote(token=token) as mine,
+            pytest.raises(InferryError, match="only an owner may change it"),
+        ):
+            mine.client.ask(pipelines.run, id=secrets.token_hex(16), pipeline=document)
 
 
 @pytest.mark.parametrize(

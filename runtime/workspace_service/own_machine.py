@@ -1,0 +1,39 @@
+"""What of the service's own machine a client may use or name."""
+
+from __future__ import annotations
+
+from registry.deployments import ServiceSettings, Target
+from runtime.workspace_service.call import Call
+from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.roles import allows
+
+HERE = ("local", "spark")
+"""Kinds of targets whose scripts and replicas are processes of this machine."""
+OWNERS = ("tls_certificate", "external_scale", "hooks")
+"""Settings of a deployment that are about this machine."""
+
+
+def check_local_code(call: Call, target: Target) -> None:
+    """Raises Fault 403 where the service's operator lets no client run code on its machine."""
+    if target.kind in HERE and not call.site.allows_local_code:
+        raise Fault(
+            403,
+            "forbidden",
+            f"the target {target.name} is the service's own machine, where its operator lets no"
+            " client run code (inferry registry serve --no-local-code); name another target",
+        )
+
+
+def check_settings(call: Call, before: ServiceSettings, after: ServiceSettings | None) -> None:
+    """Files and programs of this machine, and whom it calls, are an owner's to name. Raises Fault
+    403."""
+    if after is None or allows(call.who.role, "owner"):
+        return
+    for name in OWNERS:
+        if getattr(before, name) != getattr(after, name):
+            raise Fault(
+                403,
+                "forbidden",
+                f"{name.replace('_', ' ')} is about the service's own machine: only an owner"
+                " may change it",
+            )
