@@ -193,10 +193,9 @@ def is_alone(workspace: Workspace) -> bool:
     """No controller runs."""
     if (found := elsewhere(workspace)) is not None:
         return not found.has_controller()
-    from runtime.deployments.controller import only_controller
+    from runtime.deployments.controller import is_controlled
 
-    with only_controller(workspace.root, wait_s=0) as is_mine:
-        return is_mine
+    return not is_controlled(workspace.root)
 
 
 def say_if_alone(workspace: Workspace) -> None:

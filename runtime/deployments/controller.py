@@ -44,6 +44,7 @@ from runtime.deployments.port import Unit, UnitOf
 TICK_S = 0.5
 SLOW_TICK_S = 2.0
 """After an error."""
+SHOWN = "controller.shown"
 CLOSE_S = 60.0
 """For the threads of all deployments to end what they have begun."""
 
@@ -320,6 +321,34 @@ def only_controller(root: Path, *, wait_s: float | None = None) -> Iterator[bool
                     yield False
                     return
                 time.sleep(0.1)
-        yield True
+        with _shown(folder):
+            yield True
+    finally:
+        os.close(handle)
+
+
+def is_controlled(root: Path) -> bool:
+    """Whether a controller of the workspace runs. To look takes nothing from one that begins."""
+    try:
+        handle = os.open(root / "deployments" / SHOWN, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+@contextlib.contextmanager
+def _shown(folder: Path) -> Iterator[None]:
+    """Who looks holds this lock for a moment, which is waited for; the one that says who the
+    controller is, nobody holds to look."""
+    handle = os.open(folder / SHOWN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)

@@ -2,6 +2,7 @@
 
 <workspace>/deployments/
     controller.lock          of the one controller
+    controller.shown         what it holds too, for who looks whether there is one
     bundles/                 unpacked images
     processes/<target>/      process replicas of a local or fpga target (edge/hosts/processes.py)
         run/<replica>.live/      what one printed, and how it ended (edge/hosts/run_folder.py)

@@ -207,10 +207,9 @@ def shadow_counts(call: Call, *, name: str) -> dict[str, Counts]:
 
 def has_controller(call: Call) -> bool:
     """Say whether an ``inferry up`` runs beside the service."""
-    from runtime.deployments.controller import only_controller  # 0.2 s
+    from runtime.deployments.controller import is_controlled  # 0.2 s
 
-    with only_controller(call.workspace.root, wait_s=0) as is_free:
-        return not is_free
+    return is_controlled(call.workspace.root)
 
 
 ROUTES = (
