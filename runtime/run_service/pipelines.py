@@ -20,7 +20,7 @@ from runtime.run_service.jobs import MOST, OnBegin
 from runtime.run_service.sent import check_passed
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.image_orders import check_base
-from runtime.workspace_service.own_machine import check_local_code, check_settings
+from runtime.workspace_service.own_machine import allows_engine, check_local_code, check_settings
 from runtime.workspace_service.work import SentPipeline, SentResume
 
 Work = Callable[[OnBegin], object]
@@ -94,7 +94,7 @@ def _check(call: Call, pipeline: PipelineSpec) -> None:
         if isinstance(step, ScriptStep):
             check_local_code(call, call.workspace.targets.get(step.config.target))
         elif isinstance(step, ImageStep) and step.base:
-            check_base(step.base)
+            check_base(step.base, allows_engine=allows_engine(call))
         elif isinstance(step, DeployStep):
             check_local_code(call, call.workspace.targets.get(step.target))
             check_settings(call, _before(call, step), step.service)

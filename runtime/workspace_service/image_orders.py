@@ -67,7 +67,9 @@ class ImageFiles:
         return {name: file for name, file in known.items() if file is not None}
 
 
-def check_order(files: ImageFiles, base: str | None, *, allows_internal: bool) -> None:
+def check_order(
+    files: ImageFiles, base: str | None, *, allows_internal: bool, allows_engine: bool
+) -> None:
     """Raises InvalidSourceError, BaseImageError."""
     for folder in (files.source, files.wheelhouse):
         if folder:
@@ -84,7 +86,7 @@ def check_order(files: ImageFiles, base: str | None, *, allows_internal: bool) -
     if sum(each is not None for each in bases) > 1:
         raise InvalidSourceError("a base is named, or uploaded, or made by a Dockerfile")
     if base is not None:
-        check_base(base)
+        check_base(base, allows_engine=allows_engine)
     check_layout(files.base_layout, files.base_tag)
     if files.dockerfile is not None and not allows_internal:
         raise InvalidSourceError(
@@ -113,9 +115,17 @@ def check_layout(files: Sequence[SentFile], tag: str | None) -> None:
         raise InvalidSourceError(f"a layout has the files {MARK} and {INDEX}")
 
 
-def check_base(text: str) -> str:
-    """A base that a client may name. Raises BaseImageError."""
-    if text == NO_BASE or (text.startswith(ENGINE) and not text.startswith("docker://")):
+def check_base(text: str, *, allows_engine: bool) -> str:
+    """A base that a client may name. ``allows_engine``: also any image that the service's Docker
+    Engine has, whoever it belongs to. Raises BaseImageError, InvalidSourceError."""
+    if text == NO_BASE:
+        return text
+    if text.startswith(ENGINE) and not text.startswith("docker://"):
+        if not allows_engine:
+            raise InvalidSourceError(
+                "an image of the service's Docker Engine is an owner's to name as a base, or its"
+                " operator can allow it (inferry registry serve --allow-internal)"
+            )
         return text
     image = parse_registry_image(text.removeprefix("docker://"))
     # A file of that name in the folder where the service runs must not become the base.

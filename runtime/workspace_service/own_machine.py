@@ -24,6 +24,11 @@ def check_local_code(call: Call, target: Target) -> None:
         )
 
 
+def allows_engine(call: Call) -> bool:
+    """Whether this client may take any image of the service's Docker Engine."""
+    return call.site.allows_internal or allows(call.who.role, "owner")
+
+
 def check_settings(call: Call, before: ServiceSettings, after: ServiceSettings | None) -> None:
     """Files and programs of this machine, and whom it calls, are an owner's to name. Raises Fault
     403."""

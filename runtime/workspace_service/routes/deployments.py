@@ -7,6 +7,8 @@ come out. The keys open the deployment itself, so whoever may change it may have
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edge.errors import EdgeError
 from registry.deployments import (
@@ -35,6 +37,9 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 RELAYED_AT_ONCE = 8
 """Each holds a thread of the service."""
 _relays = threading.BoundedSemaphore(RELAYED_AT_ONCE)
+READERS_AT_ONCE = 8
+"""A device that is silent holds a thread for ten seconds."""
+_readers = threading.BoundedSemaphore(READERS_AT_ONCE)
 
 
 def list_deployments(call: Call) -> list[Deployment]:
@@ -155,10 +160,21 @@ def logs(call: Call, *, name: str, replica: str, lines: int = 100) -> str:
     try:
         from runtime.deployments.logs import logs_of  # 0.2 s that a client does not pay
 
-        with logs_of(call.workspace, name) as read:
+        with _place(_readers), logs_of(call.workspace, name) as read:
             return read(replica, lines)
     except EdgeError as error:
         raise DeviceCommandError(str(error)) from error
+
+
+@contextmanager
+def _place(places: threading.BoundedSemaphore) -> Iterator[None]:
+    """One of few. Raises Fault 503 when none is free."""
+    if not places.acquire(blocking=False):
+        raise Fault(503, "busy", "others are asking just now; try again", {"Retry-After": "2"})
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def score(
@@ -179,9 +195,7 @@ def score(
     address = seen_at(found)
     if address is None:
         raise DeploymentFailedError(f"{name} has no URL now")
-    if not _relays.acquire(blocking=False):
-        raise Fault(503, "busy", "others are asking just now; try again", {"Retry-After": "2"})
-    try:
+    with _place(_relays):
         key = call.workspace.deployments.keys(name)["primary"] if found.service.is_keyed else None
         return post(
             address,
@@ -192,8 +206,6 @@ def score(
             timeout_s=timeout_s,
             most_bytes=MAX_ANSWER_BYTES,
         )
-    finally:
-        _relays.release()
 
 
 def shadow_counts(call: Call, *, name: str) -> dict[str, Counts]:

@@ -14,6 +14,7 @@ from registry.records import Image
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.downloads import blob
+from runtime.workspace_service.own_machine import allows_engine
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.routes.uploads import incoming_of
 from runtime.workspace_service.sent_file import SentFile
@@ -96,7 +97,8 @@ def create(
         base_layout,
         base_tag,
     )
-    check_order(files, base, allows_internal=call.site.allows_internal)
+    allows = allows_engine(call)
+    check_order(files, base, allows_internal=call.site.allows_internal, allows_engine=allows)
     incoming, workspace, actor = incoming_of(call), call.workspace, call.actor
     for file in files.all:
         incoming.stored(actor, [(file.path, file.digest)])
@@ -109,7 +111,7 @@ def create(
             on_change,
             name=name,
             models=models,
-            base=None if base is None else check_base(base),
+            base=None if base is None else check_base(base, allows_engine=allows),
             tags=tags or {},
             description=description,
             max_batch=max_batch,

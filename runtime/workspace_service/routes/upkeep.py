@@ -30,7 +30,7 @@ def set_base(call: Call, *, base: str) -> None:
     """Change what images start from that say nothing else."""
     from runtime.workspace_service.image_orders import check_base  # 0.1 s
 
-    call.workspace.settings.set_base(check_base(base))
+    call.workspace.settings.set_base(check_base(base, allows_engine=True))
 
 
 def set_formats(call: Call, *, formats: FormatPolicy) -> None:
