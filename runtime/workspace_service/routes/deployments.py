@@ -26,7 +26,7 @@ from runtime.scoring_relay import Relayed, post, seen_at, trusted
 from runtime.shadow.counts import Counts
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
-from runtime.workspace_service.own_machine import check_local_code, check_settings
+from runtime.workspace_service.own_machine import check_local_code, check_settings, for_reader
 from runtime.workspace_service.route import Route
 
 PAGE = 1000
@@ -44,12 +44,13 @@ _readers = threading.BoundedSemaphore(READERS_AT_ONCE)
 
 def list_deployments(call: Call) -> list[Deployment]:
     """List deployments, and how they are."""
-    return call.workspace.deployments.list()
+    return [for_reader(call, each) for each in call.workspace.deployments.list()]
 
 
 def get(call: Call, *, name: str) -> Deployment:
-    """Show a deployment: never its keys, and of secrets only the names."""
-    return call.workspace.deployments.get(name)
+    """Show a deployment: never its keys, and of secrets only the names. Of the addresses that it
+    calls a reader sees the hosts."""
+    return for_reader(call, call.workspace.deployments.get(name))
 
 
 def create(

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
+from registry.deployments import Hooks, ServiceSettings
 from registry.errors import InvalidSourceError, RegistryError
 from runtime.errors import InferryError
 from runtime.workspace_service.image_orders import check_base
@@ -68,3 +70,39 @@ def test_readers_of_logs_hold_few_threads(tmp_path: Path, monkeypatch: pytest.Mo
         finally:
             for _ in range(taken):
                 deployments._readers.release()
+
+
+def test_a_reader_sees_no_address_program_or_file_that_a_deployment_has(tmp_path: Path) -> None:
+    secret = "s3cr3t-path"
+    service = ServiceSettings(
+        hooks=Hooks(
+            before_webhook=f"https://hooks.example/{secret}",
+            after_command=(f"/opt/{secret}/run", "--token", secret),
+        ),
+        external_scale=f"http://scaler.example:81/a?key={secret}",
+    )
+    with serving({"default": tmp_path / "ws"}) as served:
+        local = served.local()
+        local.models.register(adder(tmp_path / "m.onnx"), name="m")
+        local.images.create("i", models=["m"], base="none", proof=False)
+        local.deployments.create("web", "i", actor="ann", service=service)
+        tokens = served.site.distributions["default"].tokens
+        reader = tokens.create("r", "reader", None)
+        contributor = tokens.create("c", "contributor", None)
+        with served.remote(token=reader) as remote:
+            [found] = remote.deployments.list()
+            assert found == remote.deployments.get("web")
+            assert found.service.hooks.before_webhook == "https://hooks.example/..."
+            assert found.service.hooks.after_command == ("...",)
+            assert found.service.external_scale == "http://scaler.example/..."
+            said = [repr(found), repr(remote.deployments.ledger("web"))]
+            page = httpx.get(
+                f"{served.url}/api/v1/workspaces/default/deployments/web",
+                headers={"Authorization": f"Bearer {reader}"},
+            )
+            assert page.status_code == 200
+            assert secret not in "".join([*said, page.text])
+        with served.remote(token=contributor) as remote:
+            assert remote.deployments.get("web").service == service
+            unchanged = remote.deployments.update("web", actor="c", service=service)
+            assert unchanged.service == service
