@@ -40,7 +40,7 @@ _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (TooLargeError, 413, "INVALID_PARAMETER_VALUE"),
     (SlowBodyError, 400, "INVALID_PARAMETER_VALUE"),
 )
-_SAID: dict[type[Exception], str] = {SlowBodyError: "the body stopped coming"}
+_SAID: dict[type[Exception], str] = {SlowBodyError: "the body stopped coming, or came too slowly"}
 
 
 class RefusedError(Exception):

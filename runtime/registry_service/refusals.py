@@ -64,7 +64,9 @@ def refusal(error: Exception) -> Response:
     if isinstance(error, WorkspaceBusyError):
         return error_response(503, Code.UNKNOWN, str(error))
     if isinstance(error, SlowBodyError):
-        return error_response(408, Code.BLOB_UPLOAD_INVALID, "the body stopped coming")
+        return error_response(
+            408, Code.BLOB_UPLOAD_INVALID, "the body stopped coming, or came too slowly"
+        )
     if isinstance(error, RegistryError):
         _log.error("%s", error)
         return error_response(500, Code.UNKNOWN, "the workspace cannot serve this; see its log")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 
 from starlette.types import Message, Receive
 
@@ -11,6 +12,9 @@ from registry.distribution.errors import TooLargeError
 from runtime.registry_service.refusals import GoneError, SlowBodyError
 
 STALL_S = 60.0
+LEAST_BYTES = 60 * 1024
+"""In STALL_S of waiting for them: 1 KiB/s, which the worst of links has. Who sends less holds a
+connection for nothing."""
 DRAIN_S = 2.0
 DRAIN_BYTES = 16 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
@@ -19,8 +23,18 @@ PIECE_BYTES = 1024 * 1024
 class RequestBody:
     """Read at most once."""
 
-    def __init__(self, receive: Receive, *, size: int | None, is_awaited: bool) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        *,
+        size: int | None,
+        is_awaited: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._receive = receive
+        self._clock = clock
+        self._waited_s = 0.0
+        self._came = 0
         self.size = size
         """The Content-Length; None when it is not said."""
         self._is_awaited = is_awaited
@@ -70,7 +84,9 @@ class RequestBody:
         return self.is_read
 
     async def next(self) -> bytes:
-        """What comes next, maybe nothing. Raises GoneError, SlowBodyError."""
+        """What comes next, maybe nothing. Raises GoneError, and SlowBodyError for a client that is
+        silent, or sends less than LEAST_BYTES in STALL_S."""
+        asked_s = self._clock()
         try:
             async with asyncio.timeout(STALL_S):
                 message: Message = await self._receive()
@@ -81,4 +97,15 @@ class RequestBody:
             raise GoneError
         self.is_read = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
+        self._check_rate(self._clock() - asked_s, len(body))
         return body
+
+    def _check_rate(self, waited_s: float, came: int) -> None:
+        """Only waiting for the client counts, not what is done with its bytes."""
+        self._waited_s += waited_s
+        self._came += came
+        if self.is_read or self._waited_s < STALL_S:
+            return
+        if self._came < LEAST_BYTES:
+            raise SlowBodyError
+        self._waited_s, self._came = 0.0, 0

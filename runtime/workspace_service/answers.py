@@ -45,7 +45,7 @@ def refusal(error: Exception, hidden: Mapping[str, str] | None = None) -> Respon
         told: dict[str, Any] = {"error": {"code": error.code, "message": str(error)}}
         return _response(told, error.status, error.headers)
     if isinstance(error, SlowBodyError):
-        return _response(_said("slow_body", "the body stopped coming"), 408)
+        return _response(_said("slow_body", "the body stopped coming, or came too slowly"), 408)
     if isinstance(error, TooLargeError):
         return _response(_said("too_large", str(error)), 413)
     if isinstance(error, DistributionError):
