@@ -349,6 +349,9 @@ class DockerEngine:
             yield found
         finally:
             self._client.hooks["response"] = []
+            for response in found:  # as of a container that did not start after it was attached to
+                with contextlib.suppress(Exception):
+                    response.close()
 
     def _kill(self, container: str) -> None:
         with contextlib.suppress(EngineError), errors_said(""):  # it may have ended by now

@@ -7,6 +7,7 @@ tests/engine.py and tests/broker.py."""
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -14,6 +15,10 @@ import pytest
 pytest_plugins = ["tests.engine", "tests.broker"]
 STRICT = os.environ.get("INFERRY_STRICT") == "1"
 LONG_ID = 32
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell begins what it puts in the background so, and programs that tests start would inherit
+    # it and be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 LONGEST = ("tests/system/", "tests/runtime/deployments/", "tests/runtime/test_deploy.py")
 
 

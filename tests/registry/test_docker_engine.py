@@ -216,7 +216,7 @@ def test_mounts_are_seen_and_not_changed(
     (tmp_path / "f").write_text("inside")
     finished = docker.run(
         engine_base,
-        ["-c", "cat /in/f; echo; : > /in/f"],
+        ["-c", "echo $(cat /in/f); : > /in/f"],
         entrypoint=["/bin/sh"],
         limits=LIMITS,
         mounts={tmp_path: "/in"},
