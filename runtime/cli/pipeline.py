@@ -119,15 +119,17 @@ def resume(
     workspace_dir: str | None,
 ) -> None:
     """Go on with a run that was killed, cancelled or has failed; what is done stays done."""
+    from runtime.pipelines import pipeline_view
     from runtime.pipelines.elsewhere import resume_elsewhere
     from runtime.submission.elsewhere import remote_of
 
     with open_workspace(workspace_dir) as workspace:
         if (remote := remote_of(workspace)) is not None:
+            before = pipeline_view(workspace, ref)
             run = resume_elsewhere(
                 remote, ref, environment=os.environ, parallel=parallel, reuse=not no_reuse
             )
-            _follow(ctx, remote, run, detach, output)
+            _follow(ctx, remote, run, detach, output, before)
             return
         found = workspace.tracking.runs.get(ref)
         _go(ctx, workspace, found, parallel, no_reuse, detach, output)
@@ -178,9 +180,14 @@ def cancel(ref: str, workspace_dir: str | None) -> None:
 
 
 def _follow(
-    ctx: click.Context, remote: RemoteWorkspace, run: RunRecord, detach: bool, output: str
+    ctx: click.Context,
+    remote: RemoteWorkspace,
+    run: RunRecord,
+    detach: bool,
+    output: str,
+    before: PipelineView | None = None,
 ) -> None:
-    """One that the service carries out."""
+    """One that the service carries out. ``before``: how it was before it was resumed."""
     from runtime.pipelines.elsewhere import follow_elsewhere
 
     if detach:
@@ -189,7 +196,7 @@ def _follow(
     if output != "json":
         click.echo(f"{run.reference}: pipeline {printable(run.name)}", err=True)
     with _sigterm(), told(output) as tell:
-        view = follow_elsewhere(remote, run, tell)
+        view = follow_elsewhere(remote, run, tell, before=before)
     _end(ctx, cast("Workspace", remote), view, output)
 
 

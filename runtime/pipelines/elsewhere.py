@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +23,7 @@ from runtime.pipelines.event import Event
 from runtime.pipelines.records import read_kept
 from runtime.pipelines.steps import PipelineSpec, ScriptStep
 from runtime.pipelines.uploaded import packed
-from runtime.pipelines.view import PipelineView, StepView, pipeline_view
+from runtime.pipelines.view import PipelineView, pipeline_view
 from runtime.submission.order import passed_variables
 
 if TYPE_CHECKING:
@@ -89,23 +89,29 @@ def resume_elsewhere(
 
 
 def follow_elsewhere(
-    remote: RemoteWorkspace, run: RunRecord, on_event: OnEvent = lambda event: None
+    remote: RemoteWorkspace,
+    run: RunRecord,
+    on_event: OnEvent = lambda event: None,
+    *,
+    before: PipelineView | None = None,
 ) -> PipelineView:
-    """How it ended. Ctrl-C asks the service for its end; a second one leaves it alone. Raises
-    ServiceError where the service was away for long: the pipeline goes on."""
+    """How it ended. Ctrl-C asks the service for its end; a second one leaves it alone. ``before``:
+    how it was before it was resumed, of which nothing is told. Raises ServiceError where the
+    service was away for long: the pipeline goes on."""
+    from runtime.pipelines.step_lines import Told
     from runtime.remote.submissions import Patience, is_away
 
     patience = Patience(remote.client.wait, time.monotonic, PATIENCE_S)
-    before: PipelineView | None = None
+    told = Told(
+        lambda id, offset: patience.ask(lambda: remote.tracking.log(id, offset)), on_event, before
+    )
     is_asked = is_wanted = False
     while True:
         try:
             if is_wanted and not is_asked:
                 is_asked = remote.submissions.asked_to_end(run)
             now = patience.ask(lambda: pipeline_view(_here(remote), run.id))
-            for event in events_between(before, now):
-                on_event(event)
-            before = now
+            told.look(now)
             if now.status in ENDED:
                 return now
             remote.client.wait(LOOK_S)
@@ -121,31 +127,6 @@ def follow_elsewhere(
                 f"pipeline run {run.reference} goes on, but the service is out of reach ({error});"
                 f" see inferry pipeline show {run.reference}"
             ) from error
-
-
-def events_between(before: PipelineView | None, now: PipelineView) -> Iterator[Event]:
-    """What must have happened. Pure."""
-    known = {} if before is None else {step.name: step for step in before.steps}
-    for step in now.steps:
-        yield from _events(known.get(step.name), step)
-
-
-def _events(before: StepView | None, now: StepView) -> Iterator[Event]:
-    state = None if before is None else before.state
-    run = None if before is None else before.run
-    if (state, run) == (now.state, now.run):
-        return
-    said = now.url or now.made
-    if now.run is not None and now.run != run and now.state != "reused":
-        if state == "running" and before is not None:
-            yield Event("again", now.name, before.run or "", before.cause or "")
-        yield Event("started", now.name, now.run)
-    if now.state == "reused":
-        yield Event("reused", now.name, now.reused_from or "", said)
-    elif now.state == "finished":
-        yield Event("finished", now.name, now.run or "", said)
-    elif now.state in ("failed", "cancelled", "skipped"):
-        yield Event(now.state, now.name, now.run or "", now.cause or "")
 
 
 def _passed(pipeline: PipelineSpec, environment: Mapping[str, str]) -> dict[str, str]:

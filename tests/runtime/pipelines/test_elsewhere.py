@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.pipelines import Event, PipelineView, StepView
-from runtime.pipelines.elsewhere import events_between
+from runtime.pipelines.step_lines import events_between
 
 
 def _view(*steps: StepView) -> PipelineView:

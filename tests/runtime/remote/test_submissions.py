@@ -267,6 +267,7 @@ def test_the_command_line_sends_follows_and_resumes_a_pipeline(
     said = capsys.readouterr()
     assert "first: started as three:2" in said.err
     assert "first: failed" in said.err
+    assert said.err.index("first | no luck") < said.err.index("first: failed")
     assert "no luck" in said.err
     assert "inferry pipeline resume three:1" in said.err
     (folder / "train.py").write_text(TRAIN)
@@ -299,7 +300,36 @@ def test_ctrl_c_ends_a_pipeline_there(
 
     view = follow_elsewhere(remote, run, hear)
     assert view.status == "killed"
-    assert [event.what for event in events] == ["started", "cancelling", "cancelled"]
+    said = [event.what for event in events if event.what != "line"]
+    assert said == ["started", "cancelling", "cancelled"]
+    assert Event("line", "wait", text="waiting") in events
+
+
+def test_lines_of_a_step_are_seen_as_it_prints_them(remote: RemoteWorkspace, folder: Path) -> None:
+    sign = folder.parent / "sign"
+    (folder / "talks.py").write_text(
+        "import os, sys, time\nprint('one', flush=True)\n"
+        "while not os.path.exists(sys.argv[1]):\n    time.sleep(0.05)\nprint('two')\n"
+    )
+    file = folder.parent / "pipeline.yaml"
+    file.write_text(
+        f"name: talks\nsteps:\n  talk: {{script: talks.py, folder: code, arguments: [{sign}]}}\n"
+    )
+    events = list[Event]()
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if event.text == "one":
+            sign.touch()  # which it waits for
+
+    run = run_elsewhere(remote, read_spec(file, {}), environment={})
+    assert follow_elsewhere(remote, run, hear).status == "finished"
+    assert [(event.what, event.text) for event in events if event.step == "talk"] == [
+        ("started", ""),
+        ("line", "one"),
+        ("line", "two"),
+        ("finished", ""),
+    ]
 
 
 def test_a_contributor_names_no_program_of_the_machine_in_a_step(
