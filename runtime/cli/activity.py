@@ -14,7 +14,7 @@ import click
 from runtime.cli.activity_hook import hook
 from runtime.cli.activity_records import record
 from runtime.cli.activity_resume import resume
-from runtime.cli.output import output_option, print_record, print_records
+from runtime.cli.output import output_option, print_done, print_record, print_records
 from runtime.cli.progress import PhaseBar, amount, phase_lines
 from runtime.cli.text import printable, printable_lines
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -81,12 +81,14 @@ def log(ref: str, workspace_dir: str | None) -> None:
 
 @activity.command()
 @click.argument("ref", metavar="ID")
+@output_option
 @workspace_option
-def cancel(ref: str, workspace_dir: str | None) -> None:
+def cancel(ref: str, output: str, workspace_dir: str | None) -> None:
     """Ask for the end of an activity; it ends at the next point where it can."""
     with _activities(workspace_dir) as activities:
         found = activities.cancel(ref)
-    click.echo(f"Asked for the end of {found.id}; see inferry activity show {found.id}")
+    said = f"Asked for the end of {found.id}; see inferry activity show {found.id}"
+    print_done(record(found), said, output)
 
 
 @activity.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.workspace import is_url, open_workspace, workspace_option
 
 if TYPE_CHECKING:
@@ -79,17 +79,19 @@ def list_hooks(output: str, workspace_dir: str | None) -> None:
 
 @hook.command()
 @click.argument("id", type=click.IntRange(1))
+@output_option
 @workspace_option
-def delete(id: int, workspace_dir: str | None) -> None:
+def delete(id: int, output: str, workspace_dir: str | None) -> None:
     """Delete one, with what it has not been told yet."""
     with _hooks(workspace_dir) as hooks:
         gone = hooks.delete(id)
-    click.echo(f"Deleted hook {gone.id}, which told {gone.url}")
+    print_done(record(gone), f"Deleted hook {gone.id}, which told {gone.url}", output)
 
 
 @hook.command()
+@output_option
 @workspace_option
-def deliver(workspace_dir: str | None) -> None:
+def deliver(output: str, workspace_dir: str | None) -> None:
     """Send now what is due, where no service runs."""
     from runtime.activity_hooks import deliver_due, hooks_of
 
@@ -97,7 +99,8 @@ def deliver(workspace_dir: str | None) -> None:
         workspace.activities.settle()
         taken = deliver_due(workspace)
         waiting = sum(each.waiting for each in hooks_of(workspace).list())
-    click.echo(f"Delivered {taken}; {waiting} wait")
+    known: Record = {"delivered": taken, "waiting": waiting}
+    print_done(known, f"Delivered {taken}; {waiting} wait", output)
 
 
 def record(found: ActivityHook) -> Record:

@@ -8,7 +8,7 @@ import click
 
 from runtime.cli.datastore_files import delete, download, ls, upload
 from runtime.cli.deployment_values import secret_files
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.workspace import is_url, open_workspace, workspace_option
 from runtime.errors import BadValueError
 
@@ -105,22 +105,24 @@ def show(name: str | None, output: str, workspace_dir: str | None) -> None:
 
 @datastore.command()
 @click.argument("name")
+@output_option
 @workspace_option
-def default(name: str, workspace_dir: str | None) -> None:
+def default(name: str, output: str, workspace_dir: str | None) -> None:
     """Make NAME the one that is meant where none is named."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.datastores.set_default(name)
-    click.echo(f"The default is {found.name}")
+    print_done(record(found), f"The default is {found.name}", output)
 
 
 @datastore.command()
 @click.argument("name")
+@output_option
 @workspace_option
-def detach(name: str, workspace_dir: str | None) -> None:
+def detach(name: str, output: str, workspace_dir: str | None) -> None:
     """Forget a datastore and its secrets; its files stay where they are."""
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.datastores.detach(name)
-    click.echo(f"Detached {gone.name}")
+    print_done(record(gone), f"Detached {gone.name}", output)
 
 
 for command in (upload, download, ls, delete):

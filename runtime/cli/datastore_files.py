@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.text import size
 from runtime.cli.transfer_activity import transfer
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -112,12 +112,15 @@ def ls(path: str, name: str | None, output: str, workspace_dir: str | None) -> N
 @click.argument("path")
 @datastore_option
 @click.option("--recursive", "-r", is_flag=True, help="All below a folder.")
+@output_option
 @workspace_option
-def delete(path: str, name: str | None, recursive: bool, workspace_dir: str | None) -> None:
+def delete(
+    path: str, name: str | None, recursive: bool, output: str, workspace_dir: str | None
+) -> None:
     """Delete the file PATH of the datastore."""
     with open_workspace(workspace_dir) as workspace, _opened(workspace, name) as store:
         count = store.delete(path, recursive=recursive)
-    click.echo(f"Deleted {_files(count)}")
+    print_done({"path": path, "files": count}, f"Deleted {_files(count)}", output)
 
 
 @contextmanager

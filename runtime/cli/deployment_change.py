@@ -14,7 +14,7 @@ from runtime.cli.deployment_options import (
     settings_options,
     unset_option,
 )
-from runtime.cli.deployment_records import share_line, span
+from runtime.cli.deployment_records import record, share_line, span
 from runtime.cli.deployment_values import Finite, Replicas, secret_files, shares, who
 from runtime.cli.deployment_wait import (
     end,
@@ -24,7 +24,7 @@ from runtime.cli.deployment_wait import (
     wait_option,
     watching,
 )
-from runtime.cli.output import output_option
+from runtime.cli.output import output_option, print_done
 from runtime.cli.server_options import SectionedCommand
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     "--external", metavar="URL", help='Is asked how many between MIN and MAX: {"replicas": 3}.'
 )
 @click.option("--no-external", is_flag=True, help="Inferry decides by itself again.")
+@output_option
 @workspace_option
 def scale(
     name: str,
     replicas: tuple[int, int] | None,
     external: str | None,
     no_external: bool,
+    output: str,
     workspace_dir: str | None,
 ) -> None:
     """Say how many replicas a deployment has, or who decides it.
@@ -65,7 +67,8 @@ def scale(
         )
         found = workspace.deployments.update(name, service=after, actor=who())
         said = f", as {asked} says" if asked is not None and least != most else ""
-        click.echo(f"{name} shall have {span(found.service)} replicas{said}")
+        done = f"{name} shall have {span(found.service)} replicas{said}"
+        print_done(record(found), done, output)
         if asked is not None and least == most:
             click.echo(
                 f"inferry: {asked} has nothing to say while {name} has just {least};"
@@ -176,9 +179,14 @@ def rollback(
     metavar="REVISION=PERCENT",
     help="Gets a copy of so much; its answers go to nobody. May repeat.",
 )
+@output_option
 @workspace_option
 def traffic(
-    name: str, given: tuple[str, ...], shadows: tuple[str, ...], workspace_dir: str | None
+    name: str,
+    given: tuple[str, ...],
+    shadows: tuple[str, ...],
+    output: str,
+    workspace_dir: str | None,
 ) -> None:
     """Split the traffic of a deployment between its revisions; 100 percent in all."""
     with open_workspace(workspace_dir) as workspace:
@@ -190,8 +198,8 @@ def traffic(
         found = workspace.deployments.set_traffic(
             name, shares(given, shadows), actor=who(), why="by hand"
         )
-        for share in found.traffic:
-            click.echo(share_line(found, share))
+        lines = "\n".join(share_line(found, share) for share in found.traffic)
+        print_done(record(found), lines, output)
         say_if_alone(workspace)
 
 
@@ -199,13 +207,14 @@ def traffic(
 @click.argument("name")
 @wait_option
 @timeout_option(900)
+@output_option
 @workspace_option
-def delete(name: str, wait: bool, timeout_s: float, workspace_dir: str | None) -> None:
+def delete(name: str, wait: bool, timeout_s: float, output: str, workspace_dir: str | None) -> None:
     """Stop a deployment and forget it; its ledger stays."""
     with open_workspace(workspace_dir) as workspace:
-        workspace.deployments.delete(name, actor=who())
+        gone = workspace.deployments.delete(name, actor=who())
         if wait:
-            with watching(workspace, name, "table") as helper:
+            with watching(workspace, name, output) as helper:
                 until_gone(
                     workspace.deployments,
                     name,
@@ -213,9 +222,9 @@ def delete(name: str, wait: bool, timeout_s: float, workspace_dir: str | None) -
                     timeout_s=timeout_s,
                     look=helper.look,
                 )
-            click.echo(f"Deleted {name}")
+            print_done(record(gone), f"Deleted {name}", output)
             return
-        click.echo(f"{name} ends, and is forgotten then")
+        print_done(record(gone), f"{name} ends, and is forgotten then", output)
         say_if_alone(workspace)
 
 
@@ -227,9 +236,10 @@ def revision() -> None:
 @revision.command()
 @click.argument("name")
 @click.argument("number", type=click.IntRange(1))
+@output_option
 @workspace_option
-def drop(name: str, number: int, workspace_dir: str | None) -> None:
+def drop(name: str, number: int, output: str, workspace_dir: str | None) -> None:
     """Forget an old revision, which frees its image for deletion."""
     with open_workspace(workspace_dir) as workspace:
-        workspace.deployments.drop_revision(name, number, actor=who())
-    click.echo(f"Dropped revision {number} of {name}")
+        found = workspace.deployments.drop_revision(name, number, actor=who())
+    print_done(record(found), f"Dropped revision {number} of {name}", output)

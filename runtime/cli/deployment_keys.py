@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.deployment_values import secret_file, who
-from runtime.cli.output import output_option, print_record
+from runtime.cli.output import output_option, print_done, print_record
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ def secret() -> None:
 @click.argument("name")
 @click.argument("key")
 @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE|-]")
+@output_option
 @workspace_option
-def set_secret(name: str, key: str, file: Path | None, workspace_dir: str | None) -> None:
+def set_secret(
+    name: str, key: str, file: Path | None, output: str, workspace_dir: str | None
+) -> None:
     """Set the secret KEY of a deployment to what is in FILE.
 
     Without FILE it is asked for, or read from standard input. Running replicas keep what they
@@ -64,15 +67,17 @@ def set_secret(name: str, key: str, file: Path | None, workspace_dir: str | None
         value = secret_file(key, file or Path("-"))
     with open_workspace(workspace_dir) as workspace:
         workspace.deployments.set_secret(name, key, value, actor=who())
-    click.echo(f"Set {key} of {name}; replicas that run keep what they have")
+    said = f"Set {key} of {name}; replicas that run keep what they have"
+    print_done({"deployment": name, "secret": key}, said, output)
 
 
 @secret.command("remove")
 @click.argument("name")
 @click.argument("key")
+@output_option
 @workspace_option
-def remove_secret(name: str, key: str, workspace_dir: str | None) -> None:
+def remove_secret(name: str, key: str, output: str, workspace_dir: str | None) -> None:
     """Remove a secret; refused while a revision in service has it."""
     with open_workspace(workspace_dir) as workspace:
         workspace.deployments.remove_secret(name, key, actor=who())
-    click.echo(f"Removed {key} of {name}")
+    print_done({"deployment": name, "secret": key}, f"Removed {key} of {name}", output)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runtime.cli.edge_place import now_ms, open_database
-from runtime.cli.output import output_option, print_json
+from runtime.cli.output import Record, output_option, print_done, print_json
 from runtime.cli.text import printable_lines, size
 from runtime.cli.workspace import workspace_option
 from runtime.errors import BadValueError, DeviceCommandError
@@ -38,12 +38,14 @@ def timeout_option(default_s: float) -> Callable[[F], F]:
 @click.command("ping")
 @click.argument("device")
 @timeout_option(30)
+@output_option
 @workspace_option
-def ping(device: str, timeout_s: float, workspace_dir: str | None) -> None:
+def ping(device: str, timeout_s: float, output: str, workspace_dir: str | None) -> None:
     """Ask a device whether it hears."""
     began_ms = now_ms()
     ask(workspace_dir, device, "ping", timeout_s)
-    click.echo(f"{device} answered in {now_ms() - began_ms} ms")
+    took_ms = now_ms() - began_ms
+    print_done({"device": device, "ms": took_ms}, f"{device} answered in {took_ms} ms", output)
 
 
 @click.command("logs")
@@ -65,11 +67,15 @@ def logs(device: str, module: str, lines: int, timeout_s: float, workspace_dir: 
 @click.argument("device")
 @click.argument("module")
 @timeout_option(60)
+@output_option
 @workspace_option
-def restart(device: str, module: str, timeout_s: float, workspace_dir: str | None) -> None:
+def restart(
+    device: str, module: str, timeout_s: float, output: str, workspace_dir: str | None
+) -> None:
     """Stop and start a module of a device."""
     ask(workspace_dir, device, "restart", timeout_s, module=module)
-    click.echo(f"Restarted {module} on {device}")
+    known = {"device": device, "module": module}
+    print_done(known, f"Restarted {module} on {device}", output)
 
 
 @click.command("check")
@@ -106,9 +112,10 @@ def check(
 @click.argument("device")
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @timeout_option(120)
+@output_option
 @workspace_option
 def support_bundle(
-    device: str, target: Path | None, timeout_s: float, workspace_dir: str | None
+    device: str, target: Path | None, timeout_s: float, output: str, workspace_dir: str | None
 ) -> None:
     """Fetch logs, reports and checks of a device as TARGET, a .tar.gz without secrets.
 
@@ -122,16 +129,19 @@ def support_bundle(
     except (binascii.Error, ValueError) as error:
         raise DeviceCommandError(f"{device} sent a bundle that is damaged; try again") from error
     target.write_bytes(data)
-    click.echo(f"Wrote {target}, {size(len(data))}")
+    known: Record = {"path": str(target), "size_bytes": len(data)}
+    print_done(known, f"Wrote {target}, {size(len(data))}", output)
 
 
 @click.command("flush")
 @click.argument("device")
 @timeout_option(60)
+@output_option
 @workspace_option
-def flush(device: str, timeout_s: float, workspace_dir: str | None) -> None:
+def flush(device: str, timeout_s: float, output: str, workspace_dir: str | None) -> None:
     """Have a device send the telemetry that it holds back, now."""
-    click.echo(printable_lines(ask(workspace_dir, device, "telemetry-flush", timeout_s)))
+    said = printable_lines(ask(workspace_dir, device, "telemetry-flush", timeout_s))
+    print_done({"device": device, "said": said}, said, output)
 
 
 def ask(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.edge_place import DefaultGroup, moment, open_database, user
-from runtime.cli.output import Json, Record, output_option, print_record, print_records
+from runtime.cli.output import Json, Record, output_option, print_done, print_record, print_records
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
@@ -260,8 +260,9 @@ def show(name: str, output: str, workspace_dir: str | None) -> None:
 @deployments.command("delete")
 @click.argument("name", metavar="DEPLOYMENT")
 @click.option("--supersede", is_flag=True, help="Also when a rollout of it is under way.")
+@output_option
 @workspace_option
-def delete(name: str, supersede: bool, workspace_dir: str | None) -> None:
+def delete(name: str, supersede: bool, output: str, workspace_dir: str | None) -> None:
     """Take a deployment back: its devices run what the others say."""
     from edge.hub.deployments import Deployments
     from runtime import edge_images
@@ -270,7 +271,8 @@ def delete(name: str, supersede: bool, workspace_dir: str | None) -> None:
     changed = Deployments(database).delete(name, by=user(), supersede=supersede)
     with open_workspace(workspace_dir) as workspace:
         edge_images.sync(workspace, database)
-    click.echo(f"Deleted {name}: {len(changed)} devices change")
+    known: Record = {"name": name, "devices": list(changed)}
+    print_done(known, f"Deleted {name}: {len(changed)} devices change", output)
 
 
 @deployments.command("log")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.edge_place import DefaultGroup, moment, open_database
-from runtime.cli.output import Json, Record, output_option, print_record, print_records
+from runtime.cli.output import Json, Record, output_option, print_done, print_record, print_records
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 
@@ -68,28 +68,40 @@ def show(name: str, output: str, workspace_dir: str | None) -> None:
 @click.argument("name")
 @click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag; may repeat.")
+@output_option
 @workspace_option
 def tag(
-    name: str, tags: tuple[str, ...], remove: tuple[str, ...], workspace_dir: str | None
+    name: str,
+    tags: tuple[str, ...],
+    remove: tuple[str, ...],
+    output: str,
+    workspace_dir: str | None,
 ) -> None:
     """Set and remove tags: with them a device can come under other deployments."""
     from edge.hub import devices as known
 
     if not tags and not remove:
         raise click.UsageError("say which tags to set, or --remove")
-    known.set_tags(open_database(workspace_dir), name, pairs(tags, "tag"), remove)
-    click.echo(f"Tagged {name}")
+    database = open_database(workspace_dir)
+    known.set_tags(database, name, pairs(tags, "tag"), remove)
+    with database.reader() as connection:
+        found = known.get(connection, name)
+    print_done(record(found), f"Tagged {name}", output)
 
 
 @devices.command("revoke")
 @click.argument("name")
+@output_option
 @workspace_option
-def revoke(name: str, workspace_dir: str | None) -> None:
+def revoke(name: str, output: str, workspace_dir: str | None) -> None:
     """Make the certificates and the token of a device worthless; what is known of it stays."""
     from runtime.edge_enrolment import revoke
 
     with open_workspace(workspace_dir) as workspace:
         certificates, tokens, broker = revoke(workspace, name)
+    if output == "json":
+        print_record({"name": name, "certificates": certificates, "tokens": tokens}, output)
+        return
     click.echo(f"Revoked {certificates} certificates and {tokens} tokens of {name}")
     if broker is not None:
         click.echo(f"The broker's list in {broker} is new: send SIGHUP to mosquitto")
@@ -100,8 +112,9 @@ def revoke(name: str, workspace_dir: str | None) -> None:
 
 @devices.command("delete")
 @click.argument("name")
+@output_option
 @workspace_option
-def delete(name: str, workspace_dir: str | None) -> None:
+def delete(name: str, output: str, workspace_dir: str | None) -> None:
     """Revoke a device and forget it, its telemetry too."""
     from edge.errors import NotFoundError
     from edge.hub import devices as known
@@ -109,11 +122,12 @@ def delete(name: str, workspace_dir: str | None) -> None:
 
     database = open_database(workspace_dir)
     with database.reader() as connection:
-        known.get(connection, name)
+        gone = known.get(connection, name)
     with open_workspace(workspace_dir) as workspace, contextlib.suppress(NotFoundError):
         revoke(workspace, name)
     known.remove(database, name)
-    click.echo(f"Deleted {name}; if the broker has its own copy of crl.pem, bring it the new one")
+    said = f"Deleted {name}; if the broker has its own copy of crl.pem, bring it the new one"
+    print_done(record(gone), said, output)
 
 
 def record(device: Device) -> Record:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.edge_place import DefaultGroup, moment, open_database, user
-from runtime.cli.output import Json, Record, output_option, print_record, print_records
+from runtime.cli.output import Json, Record, output_option, print_done, print_record, print_records
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
@@ -233,49 +233,55 @@ def show(ctx: click.Context, id: int, watch: bool, output: str, workspace_dir: s
 @rollout.command("pause")
 @click.argument("id", type=int)
 @_reason
+@output_option
 @workspace_option
-def pause(id: int, reason: str, workspace_dir: str | None) -> None:
+def pause(id: int, reason: str, output: str, workspace_dir: str | None) -> None:
     """No further device gets the new version, for now."""
-    _said(_rollouts(workspace_dir).pause(id, by=user(), reason=reason))
+    _said(_rollouts(workspace_dir).pause(id, by=user(), reason=reason), output)
 
 
 @rollout.command("resume")
 @click.argument("id", type=int)
 @_reason
+@output_option
 @workspace_option
-def resume(id: int, reason: str, workspace_dir: str | None) -> None:
+def resume(id: int, reason: str, output: str, workspace_dir: str | None) -> None:
     """Go on; failures until now no longer count."""
-    _said(_rollouts(workspace_dir).resume(id, by=user(), reason=reason))
+    _said(_rollouts(workspace_dir).resume(id, by=user(), reason=reason), output)
 
 
 @rollout.command("abort")
 @click.argument("id", type=int)
 @_reason
+@output_option
 @workspace_option
-def abort(id: int, reason: str, workspace_dir: str | None) -> None:
+def abort(id: int, reason: str, output: str, workspace_dir: str | None) -> None:
     """Stop: who has the new version keeps it."""
-    _said(_rollouts(workspace_dir).abort(id, by=user(), reason=reason))
+    _said(_rollouts(workspace_dir).abort(id, by=user(), reason=reason), output)
 
 
 @rollout.command("rollback")
 @click.argument("id", type=int)
 @_reason
 @_watch
+@output_option
 @workspace_option
 @click.pass_context
 def rollback(
-    ctx: click.Context, id: int, reason: str, watch: bool, workspace_dir: str | None
+    ctx: click.Context, id: int, reason: str, watch: bool, output: str, workspace_dir: str | None
 ) -> None:
     """Who got the new version gets back what it had; also after the end."""
     rollouts = _rollouts(workspace_dir)
-    _said(rollouts.roll_back(id, by=user(), reason=reason))
+    view = rollouts.roll_back(id, by=user(), reason=reason)
+    if not (watch and output == "json"):  # which has a line for each change
+        _said(view, output)
     if watch:
-        _follow(rollouts, id, "table")
+        _follow(rollouts, id, output)
         ctx.exit(0 if rollouts.show(id).state == "rolled back" else 1)
 
 
-def _said(view: RolloutView) -> None:
-    click.echo(f"Rollout {view.id} is {view.state}")
+def _said(view: RolloutView, output: str) -> None:
+    print_done(record(view), f"Rollout {view.id} is {view.state}", output)
 
 
 def _follow(rollouts: Rollouts, id: int, output: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from runtime.cli.edge_place import open_database
+from runtime.cli.output import output_option, print_done
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 
@@ -92,6 +93,7 @@ def hub(
 @click.option(
     "--state", metavar="DIR", help="What the agent keeps. [default: /var/lib/inferry-edge]"
 )
+@output_option
 @workspace_option
 def enroll(
     device: str,
@@ -103,6 +105,7 @@ def enroll(
     registry_ca: Path | None,
     keepalive_s: int,
     state: str | None,
+    output: str,
     workspace_dir: str | None,
 ) -> None:
     """Take a device into the fleet: write its certificate, token and configuration.
@@ -125,7 +128,8 @@ def enroll(
     database = open_database(workspace_dir)
     with open_workspace(workspace_dir) as workspace:
         enroll(workspace, database, device, enrolment, target)
-    click.echo(f"Enrolled {device}: {target} is secret; bring it to the device")
+    said = f"Enrolled {device}: {target} is secret; bring it to the device"
+    print_done({"name": device, "path": str(target)}, said, output)
 
 
 @click.command("broker-config")
@@ -140,9 +144,15 @@ def enroll(
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="TLS.")
 @click.option("--data", metavar="DIR", help="Where mosquitto keeps what it holds for others.")
+@output_option
 @workspace_option
 def broker_config(
-    folder: Path, hosts: tuple[str, ...], port: int, data: str | None, workspace_dir: str | None
+    folder: Path,
+    hosts: tuple[str, ...],
+    port: int,
+    data: str | None,
+    output: str,
+    workspace_dir: str | None,
 ) -> None:
     """Write mosquitto's configuration, rights and certificates into FOLDER."""
     from runtime.edge_enrolment import write_broker_files
@@ -151,7 +161,8 @@ def broker_config(
         write_broker_files(
             workspace, folder, list(hosts), port=port, data=PurePosixPath(data) if data else None
         )
-    click.echo(f"Wrote {folder}; start it with: mosquitto -c {folder / 'mosquitto.conf'}")
+    said = f"Wrote {folder}; start it with: mosquitto -c {folder / 'mosquitto.conf'}"
+    print_done({"path": str(folder)}, said, output)
 
 
 @click.command("agent")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.run_records import moment
 from runtime.cli.workspace import open_workspace, workspace_option
 
@@ -48,22 +48,25 @@ def show(name: str, output: str, workspace_dir: str | None) -> None:
 
 @experiment.command()
 @click.argument("name")
+@output_option
 @workspace_option
-def delete(name: str, workspace_dir: str | None) -> None:
+def delete(name: str, output: str, workspace_dir: str | None) -> None:
     """Hide an experiment and its runs; nothing is lost, and its name stays taken."""
     with open_workspace(workspace_dir) as workspace:
-        workspace.tracking.experiments.delete(name)
-    click.echo(f"Deleted experiment {name!a}; inferry experiment restore brings it back")
+        gone = workspace.tracking.experiments.delete(name)
+    said = f"Deleted experiment {name!a}; inferry experiment restore brings it back"
+    print_done(record(gone), said, output)
 
 
 @experiment.command()
 @click.argument("name")
+@output_option
 @workspace_option
-def restore(name: str, workspace_dir: str | None) -> None:
+def restore(name: str, output: str, workspace_dir: str | None) -> None:
     """Show a deleted experiment and its runs again."""
     with open_workspace(workspace_dir) as workspace:
-        workspace.tracking.experiments.restore(name)
-    click.echo(f"Restored experiment {name!a}")
+        found = workspace.tracking.experiments.restore(name)
+    print_done(record(found), f"Restored experiment {name!a}", output)
 
 
 def record(item: Experiment) -> Record:

@@ -13,7 +13,7 @@ from runtime.cli.fpga_options import NAMES as FPGA_NAMES
 from runtime.cli.fpga_options import build_options
 from runtime.cli.fpga_report import headline
 from runtime.cli.image_fpga import create_fpga, facts_of, refuse_others
-from runtime.cli.output import Json, Record, output_option, print_record, print_records
+from runtime.cli.output import Json, Record, output_option, print_done, print_record, print_records
 from runtime.cli.progress import activity_progress
 from runtime.cli.run_records import lines_record
 from runtime.cli.text import printable_lines, size
@@ -202,28 +202,31 @@ def show(ref: str, output: str, workspace_dir: str | None) -> None:
 @click.argument("ref", metavar="NAME[:VERSION]")
 @click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--remove", multiple=True, metavar="KEY", help="Remove this tag; may repeat.")
+@output_option
 @workspace_option
 def tag(
-    ref: str, tags: tuple[str, ...], remove: tuple[str, ...], workspace_dir: str | None
+    ref: str, tags: tuple[str, ...], remove: tuple[str, ...], output: str, workspace_dir: str | None
 ) -> None:
     """Set and remove tags of an image."""
     if not (tags or remove):
         raise click.UsageError("say a KEY=VALUE to set or --remove KEY")
     with open_workspace(workspace_dir) as workspace:
         found = workspace.images.tag(ref, set=pairs(tags, "tag"), remove=list(remove))
-    click.echo(f"Tagged {found.name}:{found.version}")
+    print_done(record(found), f"Tagged {found.name}:{found.version}", output)
 
 
 @image.command()
 @click.argument("ref", metavar="NAME[:VERSION]")
+@output_option
 @workspace_option
-def delete(ref: str, workspace_dir: str | None) -> None:
+def delete(ref: str, output: str, workspace_dir: str | None) -> None:
     """Delete one version of an image, which frees its models for deletion.
 
     Of several versions, say which."""
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.images.delete(ref)
-    click.echo(f"Deleted {gone.reference}; inferry purge frees its space")
+    said = f"Deleted {gone.reference}; inferry purge frees its space"
+    print_done(record(gone), said, output)
 
 
 @image.command()

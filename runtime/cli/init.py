@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from runtime.cli.output import output_option, print_done
 from runtime.cli.workspace import DEFAULT_NAME, is_url
 from runtime.errors import BadValueError
 
@@ -20,7 +21,8 @@ from runtime.errors import BadValueError
     help="What the workspace's images start from, see inferry image create."
     " [default: $INFERRY_BASE, else python:3.11-slim]",
 )
-def init(directory: Path | None, base: str | None) -> None:
+@output_option
+def init(directory: Path | None, base: str | None, output: str) -> None:
     """Make a workspace, or change the base of one.
 
     DIR is the workspace folder itself. Default: $INFERRY_WORKSPACE, else ./.inferry, which the
@@ -31,4 +33,5 @@ def init(directory: Path | None, base: str | None) -> None:
         raise BadValueError("$INFERRY_WORKSPACE is a service's URL; name the folder to make")
     target = directory or Path(os.environ.get("INFERRY_WORKSPACE") or DEFAULT_NAME)
     with Workspace.init(target, base=base):
-        click.echo(f"Workspace {target.resolve()}")
+        where = str(target.resolve())
+        print_done({"path": where}, f"Workspace {where}", output)

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from runtime.cli.output import output_option, print_record
+from runtime.cli.output import output_option, print_done, print_record
 from runtime.cli.workspace import is_url, workspace_option
 from runtime.errors import BadValueError
 
@@ -17,7 +17,8 @@ MAX_TOKEN_CHARS = 1000
 @click.command()
 @click.argument("url")
 @click.option("--token-stdin", is_flag=True, help="Read the token from standard input.")
-def login(url: str, token_stdin: bool) -> None:
+@output_option
+def login(url: str, token_stdin: bool, output: str) -> None:
     """Keep a token for the service at URL, or for its workspace at URL/NAME.
 
     Asks for the token, and tries it. It is kept in ~/.config/inferry/tokens.json, which only you
@@ -39,12 +40,14 @@ def login(url: str, token_stdin: bool) -> None:
     ) as client:
         info = client.checked_info()
     Logins.of_user(os.environ).put(place, token)
-    click.echo(f"Logged in to {place} as {info.who} ({info.role})")
+    known = {"url": str(place), "who": info.who, "role": info.role}
+    print_done(known, f"Logged in to {place} as {info.who} ({info.role})", output)
 
 
 @click.command()
 @click.argument("url")
-def logout(url: str) -> None:
+@output_option
+def logout(url: str, output: str) -> None:
     """Forget the token for URL. It stays good: inferry registry token revoke ends it."""
     from runtime.remote import parse_place
     from runtime.remote.logins import Logins
@@ -52,7 +55,7 @@ def logout(url: str) -> None:
     place = parse_place(url)
     if not Logins.of_user(os.environ).remove(place):
         raise BadValueError(f"there is no token for {place}")
-    click.echo(f"Logged out of {place}")
+    print_done({"url": str(place)}, f"Logged out of {place}", output)
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.model_alias import alias
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.progress import progress
 from runtime.cli.run_records import lines_record
 from runtime.cli.text import size
@@ -121,12 +121,14 @@ def show(ref: str, output: str, workspace_dir: str | None) -> None:
     metavar=KEY_VALUE,
     help="Add this property; it can never change.",
 )
+@output_option
 @workspace_option
 def tag(
     ref: str,
     tags: tuple[str, ...],
     remove: tuple[str, ...],
     properties: tuple[str, ...],
+    output: str,
     workspace_dir: str | None,
 ) -> None:
     """Set and remove tags of a model; add properties."""
@@ -138,30 +140,33 @@ def tag(
         if tags or remove:
             workspace.models.tag(ref, set=pairs(tags, "tag"), remove=list(remove))
         found = workspace.models.get(ref)
-    click.echo(f"Tagged {found.name}:{found.version}")
+    print_done(record(found), f"Tagged {found.name}:{found.version}", output)
 
 
 @model.command()
 @click.argument("ref", metavar=REF)
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@output_option
 @workspace_option
-def download(ref: str, target: Path, workspace_dir: str | None) -> None:
+def download(ref: str, target: Path, output: str, workspace_dir: str | None) -> None:
     """Write a model's files, exactly as registered, to the new folder DIR."""
     with open_workspace(workspace_dir) as workspace:
         workspace.models.download(ref, target)
-    click.echo(f"Wrote {target}")
+    print_done({"path": str(target)}, f"Wrote {target}", output)
 
 
 @model.command()
 @click.argument("ref", metavar=REF)
+@output_option
 @workspace_option
-def delete(ref: str, workspace_dir: str | None) -> None:
+def delete(ref: str, output: str, workspace_dir: str | None) -> None:
     """Delete one version of a model; refused while an image uses it.
 
     Of several versions, say which."""
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.models.delete(ref)
-    click.echo(f"Deleted {gone.reference}; inferry purge frees its space")
+    said = f"Deleted {gone.reference}; inferry purge frees its space"
+    print_done(record(gone), said, output)
 
 
 model.add_command(alias)

@@ -53,6 +53,14 @@ def print_record(record: Record, output: str) -> None:
             click.echo(f"{name if number == 0 else '':{width}}  {line}".rstrip())
 
 
+def print_done(record: Record, said: str, output: str) -> None:
+    """What a command did: a sentence for people, what it was done to for programs."""
+    if output == "json":
+        print_json(record)
+    else:
+        click.echo(said)
+
+
 def print_json(value: Json) -> None:
     """Indented JSON; ASCII only, so that it prints everywhere."""
     click.echo(json.dumps(value, indent=2))

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import click
 
-from runtime.cli.output import Json, output_option, print_json, print_records
+from runtime.cli.output import Json, output_option, print_done, print_json, print_records
 from runtime.cli.pipeline_progress import told
 from runtime.cli.progress import progress
 from runtime.cli.run_records import duration, moment
+from runtime.cli.run_records import record as run_record
 from runtime.cli.text import one_line, printable, printable_lines
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
@@ -169,14 +170,15 @@ def show(ref: str, output: str, workspace_dir: str | None) -> None:
 
 @pipeline.command()
 @click.argument("ref", metavar="RUN")
+@output_option
 @workspace_option
-def cancel(ref: str, workspace_dir: str | None) -> None:
+def cancel(ref: str, output: str, workspace_dir: str | None) -> None:
     """Ask for the end of all steps that run; nothing begins any more."""
     from runtime.pipelines.here import cancel as cancel_run
 
     with open_workspace(workspace_dir) as workspace:
         found = cancel_run(workspace, ref)
-    click.echo(f"Asked for the end of {found.reference}")
+    print_done(run_record(found), f"Asked for the end of {found.reference}", output)
 
 
 def _follow(

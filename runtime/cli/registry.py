@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.output import output_option, print_record, print_records
+from runtime.cli.output import output_option, print_done, print_record, print_records
 from runtime.cli.registry_formats import formats
 from runtime.cli.workspace import is_url, open_workspace, workspace_option
 from runtime.errors import BadValueError
@@ -196,12 +196,13 @@ def list_(output: str, workspace_dir: str | None) -> None:
 
 @token.command()
 @click.argument("name")
+@output_option
 @workspace_option
-def revoke(name: str, workspace_dir: str | None) -> None:
+def revoke(name: str, output: str, workspace_dir: str | None) -> None:
     """Make a token useless, at once."""
     with _tokens(workspace_dir) as tokens:
         tokens.revoke(name)
-    click.echo(f"Revoked {name}")
+    print_done({"name": name, "revoked": True}, f"Revoked {name}", output)
 
 
 @contextmanager

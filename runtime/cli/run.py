@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.output import output_option, print_json, print_record, print_records
+from runtime.cli.output import output_option, print_done, print_json, print_record, print_records
 from runtime.cli.run_files import download, files
 from runtime.cli.run_records import (
     COLUMNS,
@@ -204,12 +204,14 @@ def log(ref: str, follow: bool, workspace_dir: str | None) -> None:
     metavar="KEY=VALUE",
     help="Add this property; it can never change.",
 )
+@output_option
 @workspace_option
 def tag(
     ref: str,
     tags: tuple[str, ...],
     remove: tuple[str, ...],
     properties: tuple[str, ...],
+    output: str,
     workspace_dir: str | None,
 ) -> None:
     """Set and remove tags of a run; add properties."""
@@ -220,51 +222,56 @@ def tag(
         if properties:
             runs.add_properties(ref, pairs(properties, "property"))
         found = runs.tag(ref, set=pairs(tags, "tag"), remove=list(remove))
-    click.echo(f"Tagged {found.reference}")
+    print_done(record(found), f"Tagged {found.reference}", output)
 
 
 @run.command()
 @click.argument("ref", metavar="RUN")
+@output_option
 @workspace_option
-def cancel(ref: str, workspace_dir: str | None) -> None:
+def cancel(ref: str, output: str, workspace_dir: str | None) -> None:
     """Ask for the end of a run: of a submitted one its script is ended, others see it as
     run.is_cancelled."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.cancel(ref)
-    click.echo(f"Asked for the end of {found.reference}")
+    print_done(record(found), f"Asked for the end of {found.reference}", output)
 
 
 @run.command()
 @click.argument("ref", metavar="RUN")
 @click.option("--forever", is_flag=True, help="Forget it for good; refused while it is used.")
+@output_option
 @workspace_option
-def delete(ref: str, forever: bool, workspace_dir: str | None) -> None:
+def delete(ref: str, forever: bool, output: str, workspace_dir: str | None) -> None:
     """Hide a run; nothing is lost unless you say --forever."""
     with open_workspace(workspace_dir) as workspace:
         runs = workspace.tracking.runs
         found = runs.remove(ref) if forever else runs.delete(ref)
     how = "inferry purge frees its space" if forever else "inferry run restore brings it back"
-    click.echo(f"Deleted {found.reference}; {how}")
+    print_done(record(found), f"Deleted {found.reference}; {how}", output)
 
 
 @run.command()
 @click.argument("ref", metavar="RUN")
+@output_option
 @workspace_option
-def restore(ref: str, workspace_dir: str | None) -> None:
+def restore(ref: str, output: str, workspace_dir: str | None) -> None:
     """Show a deleted run again."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.restore(ref)
-    click.echo(f"Restored {found.reference}")
+    print_done(record(found), f"Restored {found.reference}", output)
 
 
 @run.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def resend(folder: Path) -> None:
+@output_option
+def resend(folder: Path, output: str) -> None:
     """Send what a run could not send: FOLDER is what its script said at its end."""
     from runtime.tracking.sending import resend as send
     from runtime.tracking.starting import say
 
-    click.echo(f"Sent what was left of run {send(folder, os.environ, say)}")
+    sent = send(folder, os.environ, say)
+    print_done({"id": sent}, f"Sent what was left of run {sent}", output)
 
 
 run.add_command(files)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runtime.cli.output import output_option, print_records
+from runtime.cli.output import Record, output_option, print_done, print_records
 from runtime.cli.run_records import FILE_COLUMNS, file_record
 from runtime.cli.workspace import open_workspace, workspace_option
 
@@ -29,10 +29,14 @@ def files(ref: str, folder: str, output: str, workspace_dir: str | None) -> None
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--path", default="", help="Only this file, or those below this folder.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@output_option
 @workspace_option
-def download(ref: str, target: Path, path: str, force: bool, workspace_dir: str | None) -> None:
+def download(
+    ref: str, target: Path, path: str, force: bool, output: str, workspace_dir: str | None
+) -> None:
     """Write a run's files, every byte verified, below the folder DIR."""
     with open_workspace(workspace_dir) as workspace:
         found = workspace.tracking.runs.get(ref)
         written = workspace.tracking.files.download(found.id, target, folder=path, force=force)
-    click.echo(f"Wrote {len(written)} files to {target}")
+    known: Record = {"path": str(target), "files": len(written)}
+    print_done(known, f"Wrote {len(written)} files to {target}", output)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import click
 
 from runtime.cli.detached import detached, let_go
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.progress import PhaseBar, activity_progress
 from runtime.cli.run_records import duration, record
 from runtime.cli.text import printable, printable_lines, size
@@ -164,8 +164,9 @@ def snapshot() -> None:
 @snapshot.command("download")
 @click.argument("ref", metavar="RUN")
 @click.argument("target", type=click.Path(path_type=Path))
+@output_option
 @workspace_option
-def download_snapshot(ref: str, target: Path, workspace_dir: str | None) -> None:
+def download_snapshot(ref: str, target: Path, output: str, workspace_dir: str | None) -> None:
     """Write the files to the new folder TARGET, or to a zip where its name ends so."""
     with open_workspace(workspace_dir) as workspace:
         snapshots = workspace.tracking.snapshots
@@ -175,7 +176,13 @@ def download_snapshot(ref: str, target: Path, workspace_dir: str | None) -> None
                 snapshots.write_zip(found, file)
         else:
             found = snapshots.download(ref, target)
-    click.echo(f"Wrote {len(found.files)} files ({size(found.size_bytes)}) to {target}")
+    known: Record = {
+        "path": str(target),
+        "files": len(found.files),
+        "size_bytes": found.size_bytes,
+    }
+    said = f"Wrote {len(found.files)} files ({size(found.size_bytes)}) to {target}"
+    print_done(known, said, output)
 
 
 @snapshot.command("files")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from runtime.cli.deployment_elsewhere import elsewhere
-from runtime.cli.output import Record, output_option, print_record, print_records
+from runtime.cli.output import Record, output_option, print_done, print_record, print_records
 from runtime.cli.text import printable
 from runtime.cli.workspace import open_workspace, workspace_option
 from runtime.errors import BadValueError
@@ -124,12 +124,13 @@ def show(name: str, output: str, workspace_dir: str | None) -> None:
 
 @target.command()
 @click.argument("name")
+@output_option
 @workspace_option
-def detach(name: str, workspace_dir: str | None) -> None:
+def detach(name: str, output: str, workspace_dir: str | None) -> None:
     """Forget a target; refused while a deployment is there."""
     with open_workspace(workspace_dir) as workspace:
         gone = workspace.targets.detach(name)
-    click.echo(f"Detached {gone.name}")
+    print_done(record(gone), f"Detached {gone.name}", output)
 
 
 def _attached(
