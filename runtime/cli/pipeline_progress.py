@@ -60,7 +60,8 @@ class Told:
             if self._bar is not None:
                 self._tasks[event.step] = self._bar.add_task(printable(event.step), total=None)
         elif event.what in ENDS and event.step in self._since:
-            took = duration(int(1000 * (self._clock() - self._since.pop(event.step))))
+            since_ms = int(1000 * (self._clock() - self._since.pop(event.step)))
+            took = duration(since_ms if event.took_ms is None else event.took_ms)
             if self._bar is not None:
                 self._bar.remove_task(self._tasks.pop(event.step))
         self._echo(line_of(event, took))

@@ -26,17 +26,30 @@ LOOK_EVERY_S = 0.2
 TRY_EVERY_S = 1.0
 SETTLE_S = 2.0
 """How long a failure must last: what was seen in the moment of a change may be of before it."""
+UNKEPT_S = 30.0
+"""For an ``inferry up`` that begins, or begins again."""
 LEFT_ALONE = "it goes on, but nothing keeps it running from now on: inferry up does"
 
 
 class DeployRunner:
     """In one workspace. Where no inferry up runs, its work is done here until the deployment
-    runs."""
+    runs; but not where this process ``stands_in`` for none: a service, which replicas and hooks of
+    deployments would then be children of."""
 
-    def __init__(self, workspace: Workspace, actor: str | None = None) -> None:
-        """``actor``: who is written down (None: who runs this process)."""
+    def __init__(
+        self,
+        workspace: Workspace,
+        actor: str | None = None,
+        *,
+        stands_in: bool = True,
+        unkept_s: float = UNKEPT_S,
+    ) -> None:
+        """``actor``: who is written down (None: who runs this process); ``unkept_s``: how long an
+        inferry up is waited for."""
         self._workspace = workspace
         self._actor = actor
+        self._stands_in = stands_in
+        self._unkept_s = unkept_s
 
     def facts(self, job: Job) -> Any:
         """Never reused: what is so already is quickly done."""
@@ -55,7 +68,10 @@ class DeployRunner:
         def work(own: OwnRun) -> Mapping[str, str]:
             declared = self._declare(step, image, f"pipeline {job.parent.reference}")
             with contextlib.ExitStack() as held:
-                look = _stand_in(self._workspace, own, held)
+                if self._stands_in:
+                    look = _stand_in(self._workspace, own, held)
+                else:
+                    look = _kept_by_another(self._workspace, own, step, self._unkept_s)
                 found = self._until_there(declared, own, look, step.timeout_s)
             url = "" if found.observed is None else found.observed.url or ""
             own.say(f"{found.name} runs {found.revision(found.goal).image}{url and ' at '}{url}")
@@ -129,6 +145,36 @@ def _say_last_words(found: Deployment, own: OwnRun) -> None:
     logs = [(each.revision == found.goal, each.log) for each in replicas if each.log]
     for line in max(logs)[1].splitlines() if logs else ():
         own.say(line)
+
+
+def _kept_by_another(
+    workspace: Workspace, own: OwnRun, step: DeployStep, unkept_s: float
+) -> Callable[[], None]:
+    """To be called often. What it gives raises DeploymentFailedError where no inferry up runs for
+    ``unkept_s``: the deployment stays declared."""
+    from runtime.deployments.controller import is_controlled
+
+    since: float | None = None
+    next_s = 0.0
+
+    def look() -> None:
+        nonlocal since, next_s
+        now = time.monotonic()
+        if now < next_s:
+            return
+        next_s = now + min(TRY_EVERY_S, unkept_s)
+        if is_controlled(workspace.root):
+            since = None
+        elif since is None:
+            since = now
+            own.say(f"no inferry up runs beside the service; one is waited for, {unkept_s:g} s")
+        elif now - since >= unkept_s:
+            raise DeploymentFailedError(
+                f"{made_name(step)} is declared, but no inferry up runs beside the service to carry"
+                " that out; start one there, then resume the pipeline"
+            )
+
+    return look
 
 
 def _stand_in(workspace: Workspace, own: OwnRun, held: contextlib.ExitStack) -> Callable[[], None]:

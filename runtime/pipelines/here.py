@@ -42,12 +42,15 @@ LOG_LINES = 15
 class Host:
     """Who runs steps, and for whom. ``environment``: what scripts may be passed variables of (None:
     this process's); ``actor``: who deploys (None: who runs this process); ``only_public``: bases
-    of images are at public addresses; ``why_end`` is asked now and then: other than "" all ends,
-    and has failed for that reason."""
+    of images are at public addresses; ``stands_in``: for an inferry up, where none runs;
+    ``on_begin`` hears of the run once it runs; ``why_end`` is asked now and then: other than "" all
+    ends, and has failed for that reason."""
 
     environment: Mapping[str, str] | None = None
     actor: str | None = None
     only_public: bool = False
+    stands_in: bool = True
+    on_begin: Callable[[RunRecord], None] = lambda run: None
     why_end: Callable[[], str] = lambda: ""
 
 
@@ -65,7 +68,7 @@ def runners_of(workspace: Workspace, host: Host = HERE) -> Runners:
         "script": ScriptRunner(workspace, host.environment, host.why_end),
         "register": RegisterRunner(workspace),
         "image": ImageRunner(workspace, only_public=host.only_public),
-        "deploy": DeployRunner(workspace, host.actor),
+        "deploy": DeployRunner(workspace, host.actor, stands_in=host.stands_in),
     }
 
 
@@ -148,6 +151,7 @@ def _driven(
         return pipeline_view(workspace, run.id)
     held = _Held(workspace, run)
     try:
+        host.on_begin(held.run)
         attempts = Attempts(tracking, runners or runners_of(workspace, host), reuse=reuse)
         engine = Engine(
             tracking,

@@ -80,14 +80,20 @@ def _events(before: StepView | None, now: StepView) -> Iterator[Event]:
     said = now.url or now.made
     if now.run is not None and now.run != run and now.state != "reused":
         if state == "running" and before is not None:
-            yield Event("again", now.name, before.run or "", before.cause or "")
+            yield Event("again", now.name, before.run or "", before.cause or "", _took_ms(before))
         yield Event("started", now.name, now.run)
     if now.state == "reused":
         yield Event("reused", now.name, now.reused_from or "", said)
     elif now.state == "finished":
-        yield Event("finished", now.name, now.run or "", said)
+        yield Event("finished", now.name, now.run or "", said, _took_ms(now))
     elif now.state in ("failed", "cancelled", "skipped"):
-        yield Event(now.state, now.name, now.run or "", now.cause or "")
+        yield Event(now.state, now.name, now.run or "", now.cause or "", _took_ms(now))
+
+
+def _took_ms(step: StepView) -> int | None:
+    if step.started_ms is None or step.ended_ms is None:
+        return None
+    return step.ended_ms - step.started_ms
 
 
 def _ids(view: PipelineView | None) -> dict[str, str]:

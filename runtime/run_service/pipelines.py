@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -57,8 +58,10 @@ def once_more(call: Call, run: RunRecord, sent: SentResume, why_end: Callable[[]
     parallel = _parallel(sent.parallel, pipeline)
 
     def work(begin: OnBegin) -> None:
-        begin(run)
-        drive(workspace, run.id, parallel=parallel, reuse=sent.reuse, host=host)
+        """Who asked hears of it when it runs: before, it would see how the earlier round ended."""
+        telling = replace(host, on_begin=begin)
+        drive(workspace, run.id, parallel=parallel, reuse=sent.reuse, host=telling)
+        begin(workspace.tracking.runs.get(run.id))  # one that was cancelled before it began
 
     return work
 
@@ -112,6 +115,7 @@ def _host(call: Call, passed: Mapping[str, str], why_end: Callable[[], str]) -> 
         environment=check_passed(passed),
         actor=call.actor,
         only_public=not call.site.allows_internal,
+        stands_in=False,
         why_end=why_end,
     )
 

@@ -61,6 +61,12 @@ def test_a_step_that_was_quicker_than_a_look_has_all_its_lines() -> None:
     assert events == [STARTED, *_lines(*map(str, range(50))), FINISHED]
 
 
+def test_how_long_a_step_took_is_told_though_start_and_end_are_seen_at_once() -> None:
+    logs, events = Logs(), list[Event]()
+    Told(logs.read, events.append).look(_view("finished", started_ms=1000, ended_ms=4500))
+    assert [event.took_ms for event in events] == [None, 3500]
+
+
 def test_a_try_that_failed_has_its_lines_before_the_next() -> None:
     logs, events = Logs(), list[Event]()
     told = Told(logs.read, events.append)
