@@ -39,6 +39,7 @@ MIGRATIONS = (
     "activity_events.sql",
     "run_datasets.sql",
     "activity_origins.sql",
+    "lists.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

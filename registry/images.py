@@ -24,9 +24,11 @@ from registry.image_order import ImageOrder
 from registry.layers import read_layer
 from registry.leases import lease
 from registry.models import Progress
+from registry.pages import MAX_LIMIT, Page, Window
 from registry.paths import WorkspacePaths
 from registry.records import Image
 from registry.settings import Settings
+from registry.version_lists import IMAGES, Sought, VersionLists, sought
 
 if TYPE_CHECKING:
     from registry.image_building import MakeFpga
@@ -64,6 +66,7 @@ class Images:
         self._clock = clock
         self._settings = settings
         self._activities = activities
+        self._lists = VersionLists(database, IMAGES, image_rows.read, _size_of)
 
     def create(
         self,
@@ -158,25 +161,33 @@ class Images:
         )
 
     def list(
-        self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        latest: bool = False,
+        limit: int | None = None,
     ) -> Found:
         """Images by name, then version; only those that match every tag; with ``latest`` only each
-        name's newest match."""
-        queries = [names.parse_query(tag) for tag in tags]
-        if name is not None:
-            names.check_name(name, "image name")
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM image_versions WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version",
-                (name,),
-            ).fetchall()
-            found = [image_rows.read(connection, row) for row in rows]
-        matching = [
-            image
-            for image in found
-            if all(q.key in image.tags and q.value in (None, image.tags[q.key]) for q in queries)
-        ]
-        return list({i.name: i for i in matching}.values()) if latest else matching
+        name's newest match. The first ``limit`` of them."""
+        return self._lists.all(sought(IMAGES, name, tags, latest), limit)
+
+    def page(
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        latest: bool = False,
+        limit: int = MAX_LIMIT,
+        token: str | None = None,
+    ) -> Page[Image]:
+        """As ``list``, page by page: ``token`` is of the page before. Raises InvalidNameError."""
+        return self._lists.page(sought(IMAGES, name, tags, latest), limit, token)
+
+    def window(self, *, part: str = "", offset: int = 0, limit: int = MAX_LIMIT) -> Window[Image]:
+        """All versions of names with this ``part``, the newest of each name first, from number
+        ``offset`` on."""
+        return self._lists.window(Sought(part=part.lower(), is_newest_first=True), offset, limit)
 
     def get(self, ref: str) -> Image:
         """The image ``name:version``, or the latest version of ``name``. Raises NotFoundError."""
@@ -393,6 +404,11 @@ def _forget(image: Image) -> None:
         engine = engines.at_hand(parse_platform(image.details.platform or ""))
         if engine is not None:
             forget(engine, image.name)
+
+
+def _size_of(image: Image) -> int:
+    """About, as a document."""
+    return 2000 + len(image.log) + len(image.details.lock or "")
 
 
 def _key(image: Image) -> tuple[str, int, str | None]:

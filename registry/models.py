@@ -31,12 +31,14 @@ from registry.folders import added_files, new_folder, write_file
 from registry.formats import FormatReport, check_formats
 from registry.model_origins import Origin
 from registry.names import Reference
+from registry.pages import MAX_LIMIT, Page, Window
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
 from registry.records import Model, Signature, StoredFile
 from registry.settings import Settings
 from registry.tracking import run_rows
 from registry.tree import SourceFile, shown
+from registry.version_lists import MODELS, Sought, VersionLists, sought
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -55,6 +57,7 @@ class Models:
         self._database = database
         self._store = store
         self._clock = clock
+        self._lists = VersionLists(database, MODELS, _model, _size_of)
 
     def register(
         self,
@@ -154,21 +157,32 @@ class Models:
         raise NotFoundError(f"the model {ref} has no file {path!a}")
 
     def list(
-        self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        latest: bool = False,
+        limit: int | None = None,
     ) -> Found:
         """Models by name, then version; only those that match every tag (``key`` or ``key=value``);
-        with ``latest`` only each name's newest match."""
-        queries = [names.parse_query(tag) for tag in tags]
-        if name is not None:
-            names.check_name(name, "model name")
-        with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM model_versions WHERE ?1 IS NULL OR name = ?1 ORDER BY name, version",
-                (name,),
-            ).fetchall()
-            found = [_model(connection, row) for row in rows]
-        matching = [m for m in found if _matches(m.tags, queries)]
-        return list({m.name: m for m in matching}.values()) if latest else matching
+        with ``latest`` only each name's newest match. The first ``limit`` of them."""
+        return self._lists.all(sought(MODELS, name, tags, latest), limit)
+
+    def page(
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        latest: bool = False,
+        limit: int = MAX_LIMIT,
+        token: str | None = None,
+    ) -> Page[Model]:
+        """As ``list``, page by page: ``token`` is of the page before. Raises InvalidNameError."""
+        return self._lists.page(sought(MODELS, name, tags, latest), limit, token)
+
+    def window(self, *, part: str = "", offset: int = 0, limit: int = MAX_LIMIT) -> Window[Model]:
+        """The newest version of each name with this ``part``, from number ``offset`` on."""
+        return self._lists.window(Sought(part=part.lower(), is_latest=True), offset, limit)
 
     def get(self, ref: str) -> Model:
         """The model ``name:version``, the one that ``name@alias`` means, or the latest version of
@@ -455,8 +469,9 @@ def _model(connection: sqlite3.Connection, row: sqlite3.Row) -> Model:
     )
 
 
-def _matches(have: Mapping[str, str], queries: Sequence[names.TagQuery]) -> bool:
-    return all(query.key in have and query.value in (None, have[query.key]) for query in queries)
+def _size_of(model: Model) -> int:
+    """About, as a document."""
+    return 1000 + 200 * len(model.files)
 
 
 def find_version(connection: sqlite3.Connection, ref: str) -> Model:

@@ -169,14 +169,20 @@ def _print_made(made: Image, facts: Record | None, output: str) -> None:
     "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only with this tag; may repeat."
 )
 @click.option("--latest", is_flag=True, help="Only the latest version of each.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), help="At most so many; default: all.")
 @output_option
 @workspace_option
 def list_images(
-    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: str | None
+    name: str | None,
+    tags: tuple[str, ...],
+    latest: bool,
+    limit: int | None,
+    output: str,
+    workspace_dir: str | None,
 ) -> None:
     """List the images, newest version last."""
     with open_workspace(workspace_dir) as workspace:
-        found = workspace.images.list(name=name, tags=list(tags), latest=latest)
+        found = workspace.images.list(name=name, tags=list(tags), latest=latest, limit=limit)
         facts = [facts_of(workspace, item) for item in found]
     rows = [record(item, each) for item, each in zip(found, facts, strict=True)]
     if output != "json":

@@ -84,14 +84,20 @@ def register(
     "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only with this tag; may repeat."
 )
 @click.option("--latest", is_flag=True, help="Only the latest version of each.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), help="At most so many; default: all.")
 @output_option
 @workspace_option
 def list_models(
-    name: str | None, tags: tuple[str, ...], latest: bool, output: str, workspace_dir: str | None
+    name: str | None,
+    tags: tuple[str, ...],
+    latest: bool,
+    limit: int | None,
+    output: str,
+    workspace_dir: str | None,
 ) -> None:
     """List the models, newest version last."""
     with open_workspace(workspace_dir) as workspace:
-        found = workspace.models.list(name=name, tags=list(tags), latest=latest)
+        found = workspace.models.list(name=name, tags=list(tags), latest=latest, limit=limit)
     print_records([record(item) for item in found], COLUMNS, output)
 
 

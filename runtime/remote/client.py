@@ -19,13 +19,14 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
 
 from registry.errors import InvalidNameError, RemoteError
 from registry.names import check_name
+from registry.pages import Page
 from registry.remote.failures import trusted
 from runtime.errors import BadValueError, ServiceError
 from runtime.remote.logins import token_for
@@ -33,6 +34,7 @@ from runtime.remote.place import Place, parse_place
 from runtime.workspace_service.binding import MSGPACK
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import error_of
+from runtime.workspace_service.links import query_of
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.routes import TABLE
 from runtime.workspace_service.routes.workspaces import ServiceInfo, info, workspace_info
@@ -211,9 +213,10 @@ class ServiceClient:
         if route.answer is type(None):
             return None
         try:
-            return msgspec.msgpack.decode(response.content, type=route.answer)
+            found = msgspec.msgpack.decode(response.content, type=route.answer)
         except (msgspec.DecodeError, RecursionError):
             raise ServiceError(f"{self.place.root} answers with what is no answer") from None
+        return Page(tuple(found), _next_token(response)) if route.is_paged else found
 
     def _document(self, route: Route, given: Mapping[str, object]) -> Answer:
         headers = {"Accept": MSGPACK}
@@ -340,14 +343,15 @@ def _not_connected(root: str, error: httpx.ConnectError) -> ServiceError:
     return ServiceError(f"{root} cannot be reached; check the network", was_not_sent=True)
 
 
+def _next_token(response: Answer) -> str | None:
+    """Of a service that has no pages, none: it sends all."""
+    query = urlsplit(response.links.get("next", {}).get("url", "")).query
+    found: str | None = httpx.QueryParams(query).get("token")
+    return found
+
+
 def _query(route: Route, given: Mapping[str, object]) -> httpx.QueryParams:
-    pairs: list[tuple[str, str | int | float | bool | None]] = []
-    for name, value in given.items():
-        if name in route.path_names or value is None:
-            continue
-        for each in value if isinstance(value, list | tuple) else (value,):
-            pairs.append((name, str(each).lower() if isinstance(each, bool) else str(each)))
-    return httpx.QueryParams(pairs)
+    return httpx.QueryParams([*query_of(route, given)])
 
 
 _ROUTES: Mapping[Callable[..., Any], Route] = {route.function: route for route in TABLE.routes}

@@ -28,6 +28,7 @@ from runtime.errors import BadValueError
 from runtime.remote.activities import RemoteActivities
 from runtime.remote.client import ServiceClient
 from runtime.remote.image_store import FetchedStore
+from runtime.remote.pages import walk
 from runtime.remote.transfers import Progress, Transfers
 from runtime.workspace_service.routes import images as routes
 from runtime.workspace_service.sent_file import SentFile
@@ -118,10 +119,24 @@ class RemoteImages:
         )
 
     def list(
-        self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        latest: bool = False,
+        limit: int | None = None,
     ) -> Found:
         """As Images.list."""
-        return self._client.ask(routes.list_images, name=name, tags=tuple(tags), latest=latest)
+        return [
+            *walk(
+                self._client,
+                routes.list_images,
+                limit,
+                name=name,
+                tags=tuple(tags),
+                latest=latest,
+            )
+        ]
 
     def get(self, ref: str) -> Image:
         """As Images.get."""

@@ -13,6 +13,7 @@ from registry.folders import added_files, new_folder, write_file
 from registry.formats import check_formats
 from registry.records import Model, StoredFile
 from runtime.remote.client import ServiceClient
+from runtime.remote.pages import walk
 from runtime.remote.transfers import Progress, Transfers
 from runtime.workspace_service.routes import models as routes
 from runtime.workspace_service.routes.upkeep import get_settings
@@ -68,10 +69,24 @@ class RemoteModels:
             return registered(again=True)
 
     def list(
-        self, *, name: str | None = None, tags: Sequence[str] = (), latest: bool = False
+        self,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        latest: bool = False,
+        limit: int | None = None,
     ) -> Found:
         """As Models.list."""
-        return self._client.ask(routes.list_models, name=name, tags=tuple(tags), latest=latest)
+        return [
+            *walk(
+                self._client,
+                routes.list_models,
+                limit,
+                name=name,
+                tags=tuple(tags),
+                latest=latest,
+            )
+        ]
 
     def get(self, ref: str) -> Model:
         """As Models.get."""

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from registry.activities.record import one_line
 from registry.distribution import DistributionError
 from registry.distribution.errors import TooLargeError
+from registry.pages import Page
 from runtime.registry_service.refusals import STATUS as DISTRIBUTION_STATUS
 from runtime.registry_service.refusals import GoneError, SlowBodyError
 from runtime.workspace_service.binding import MSGPACK
@@ -27,7 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 def answer(value: Any, status: int, accept: str) -> Response:
-    """A result. None is 204."""
+    """A result. None is 204; of a page the items."""
+    if isinstance(value, Page):
+        value = value.items
     if isinstance(value, Response):
         return value
     if value is None:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from registry.activities import Activity
 from registry.activities.origin import ServiceOrigin, begun_by
 from registry.errors import RegistryError
+from registry.pages import Page
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.door import check_browser
 from runtime.registry_service.file_response import FileResponse
@@ -28,6 +29,7 @@ from runtime.workspace_service.binding import bind
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.door import identify
 from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.links import next_link
 from runtime.workspace_service.openapi import document
 from runtime.workspace_service.roles import allows
 from runtime.workspace_service.route import Route
@@ -134,15 +136,19 @@ class ApiApp:
     async def _run(self, call: Call, match: Match, values: Mapping[str, Any]) -> Response:
         route = match.route
         if route.is_async:
-            return self._answered(call, route, await route.function(call, **values))
+            return self._answered(call, route, values, await route.function(call, **values))
         response: Response = await self._in_thread(
-            lambda: self._answered(call, route, _called(call, route, values))
+            lambda: self._answered(call, route, values, _called(call, route, values))
         )
         return response
 
-    def _answered(self, call: Call, route: Route, result: Any) -> Response:
+    def _answered(
+        self, call: Call, route: Route, values: Mapping[str, Any], result: Any
+    ) -> Response:
         """A long list takes its time: not in the loop."""
         response = answer(result, route.status, call.headers.get("accept", ""))
+        if isinstance(result, Page) and result.next_token is not None:
+            response.headers["Link"] = next_link(route, values, result.next_token)
         if route.status == 202 and isinstance(result, Activity):
             where = f"{API}/workspaces/{quote(call.workspace_name)}/activities/{quote(result.id)}"
             response.headers["Operation-Location"] = where

@@ -133,12 +133,14 @@ def _answered(route: Route, answer: Any) -> dict[str, Any]:
     if answer is None:
         status = "204" if route.answer is type(None) else str(route.status)
         return {status: {"description": "done"}}
-    return {
-        str(route.status): {
-            "description": "done",
-            "content": {"application/json": {"schema": answer}},
-        }
+    described: dict[str, Any] = {
+        "description": "done",
+        "content": {"application/json": {"schema": answer}},
     }
+    if route.is_paged:
+        said = "rel=next: the address of the next page; without it this is the last one"
+        described["headers"] = {"Link": {"description": said, "schema": {"type": "string"}}}
+    return {str(route.status): described}
 
 
 def _refused() -> dict[str, Any]:

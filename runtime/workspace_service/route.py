@@ -6,7 +6,8 @@
 
 The function's parameters after ``call`` are the request's arguments: those that the path names, and
 the rest from the query (GET, HEAD, DELETE) or the JSON body. Its first line of documentation is the
-route's, and its return type is the answer's. One that is ``async`` reads the body itself
+route's, and its return type is the answer's; of a Page the items are, and a header says what to ask
+for those that follow (links.py). One that is ``async`` reads the body itself
 (``call.body``), or answers with a Response of its own, or both; its arguments come from the path
 and the query."""
 
@@ -17,11 +18,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from starlette.responses import Response
 
+from registry.pages import Page
 from runtime.workspace_service.roles import Role
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -101,7 +103,13 @@ class Route:
         title = "".join(part.capitalize() for part in re.split(r"[._]", self.name))
         return msgspec.defstruct(title, fields, kw_only=True, forbid_unknown_fields=True)
 
-    @property
+    @cached_property
+    def is_paged(self) -> bool:
+        """Whether it answers a page at a time."""
+        return get_origin(self.hints.get("return")) is Page
+
+    @cached_property
     def answer(self) -> Any:
         """The type of the answer; Response where it is no document."""
-        return self.hints.get("return", Response)
+        found = self.hints.get("return", Response)
+        return list[get_args(found)[0]] if self.is_paged else found  # type: ignore[misc]

@@ -9,6 +9,7 @@ from registry.activities import Activity
 from registry.blobs import BlobStore
 from registry.errors import NotFoundError
 from registry.lineage import Lines
+from registry.pages import MAX_LIMIT, Page
 from registry.paths import WorkspacePaths
 from registry.records import Image
 from runtime.registry_service.call import in_thread
@@ -21,10 +22,16 @@ from runtime.workspace_service.sent_file import SentFile
 
 
 def list_images(
-    call: Call, *, name: str | None = None, tags: tuple[str, ...] = (), latest: bool = False
-) -> list[Image]:
-    """List images, the newest version last."""
-    return call.workspace.images.list(name=name, tags=tags, latest=latest)
+    call: Call,
+    *,
+    name: str | None = None,
+    tags: tuple[str, ...] = (),
+    latest: bool = False,
+    limit: int = MAX_LIMIT,
+    token: str | None = None,
+) -> Page[Image]:
+    """List images, the newest version last, a page at a time: ``token`` is of the page before."""
+    return call.workspace.images.page(name=name, tags=tags, latest=latest, limit=limit, token=token)
 
 
 def get(call: Call, *, ref: str) -> Image:

@@ -9,6 +9,7 @@ from registry.blobs import BlobStore
 from registry.errors import NotFoundError
 from registry.lineage import Lines
 from registry.names import check_name
+from registry.pages import MAX_LIMIT, Page
 from registry.paths import WorkspacePaths
 from registry.records import Model
 from runtime.registry_service.call import in_thread
@@ -20,10 +21,16 @@ from runtime.workspace_service.sent_file import SentFile
 
 
 def list_models(
-    call: Call, *, name: str | None = None, tags: tuple[str, ...] = (), latest: bool = False
-) -> list[Model]:
-    """List models, the newest version last."""
-    return call.workspace.models.list(name=name, tags=tags, latest=latest)
+    call: Call,
+    *,
+    name: str | None = None,
+    tags: tuple[str, ...] = (),
+    latest: bool = False,
+    limit: int = MAX_LIMIT,
+    token: str | None = None,
+) -> Page[Model]:
+    """List models, the newest version last, a page at a time: ``token`` is of the page before."""
+    return call.workspace.models.page(name=name, tags=tags, latest=latest, limit=limit, token=token)
 
 
 def get(call: Call, *, ref: str) -> Model:
