@@ -8,4 +8,6 @@ CREATE TABLE run_datasets (
   profile TEXT NOT NULL,
   tags TEXT NOT NULL,
   PRIMARY KEY (run, name, digest)
-) STRICT, WITHOUT ROWID
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_datasets_name ON run_datasets (name, run);
+CREATE INDEX run_datasets_digest ON run_datasets (digest, run)

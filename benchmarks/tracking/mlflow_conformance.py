@@ -3,8 +3,9 @@
     python -m benchmarks.tracking.mlflow_conformance            # ours, against what is recorded
     python -m benchmarks.tracking.mlflow_conformance --record   # asks mlflow server anew
 
-One script (mlflow_script.py) runs against a server; its outcomes are compared. Those of the real
-server are in mlflow_answers.json, so that a test needs only the client. Where Inferry means to do
+One script (mlflow_script.py) runs against a server, with the client of MLflow 3 and with the last
+one of MLflow 2 (scripts/mlflow-client); the outcomes of each are compared. Those of the real server
+are in mlflow_answers.json, so that a test needs only the clients. Where Inferry means to do
 otherwise, DIFFERENCES says so and why.
 """
 
@@ -24,6 +25,11 @@ from benchmarks.servers import free_port
 from benchmarks.tracking import mlflow_inferry, mlflow_server
 
 ROOT = Path(__file__).parents[2]
+CLIENTS: Mapping[str, Path] = {
+    "3": ROOT / ".venv-mlflow/bin/python",
+    "2": ROOT / ".venv-mlflow2/bin/python",
+}
+"""By major version, as scripts/mlflow-client installs them."""
 RECORDED = Path(__file__).with_name("mlflow_answers.json")
 DIFFERENCES: Mapping[str, str] = {
     "artifacts.out[2][2]": "an empty file has a size, which is 0",
@@ -56,9 +62,9 @@ def run_script(python: Path, url: str, folder: Path) -> Outcomes:
     return found
 
 
-def recorded() -> Outcomes:
-    """Those of ``mlflow server``, as they were when ``--record`` was last used."""
-    found: Outcomes = json.loads(RECORDED.read_text())["outcomes"]
+def recorded(major: str) -> Outcomes:
+    """Those of ``mlflow server`` with this client, as they were when ``--record`` was last used."""
+    found: Outcomes = json.loads(RECORDED.read_text())["outcomes"][major]
     return found
 
 
@@ -80,29 +86,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true")
     asked = parser.parse_args()
-    python = mlflow_server.python()
-    if python is None:
-        sys.exit("make .venv-peers-mlflow first: scripts/peers mlflow")
+    absent = [f"scripts/mlflow-client {m}" for m, python in CLIENTS.items() if not python.exists()]
+    if absent:
+        sys.exit(f"install the clients first: {'; '.join(absent)}")
     with tempfile.TemporaryDirectory(prefix="inferry-mlflow-") as name:
         folder = Path(name)
         if asked.record:
-            with mlflow_server.serving(folder, free_port()) as server:
-                outcomes = run_script(python, server.url, folder)
-            version = subprocess.run(
-                [python, "-c", "import mlflow; print(mlflow.__version__)"],
-                capture_output=True, text=True, check=True,
-            ).stdout.strip()  # fmt: skip
-            document = {"server": f"mlflow server {version}, SQLite", "outcomes": outcomes}
-            RECORDED.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
-        with mlflow_inferry.serving(folder, free_port()) as url:
-            found = run_script(python, url, folder)
-    unmeant = 0
-    for path, wanted, ours in differences(recorded(), found):
-        why = DIFFERENCES.get(path)
-        unmeant += why is None
-        print(f"{path}: MLflow {wanted!r}, Inferry {ours!r}" + (f" ({why})" if why else ""))
+            _record(folder)
+        unmeant = sum(_compared(major, folder) for major in CLIENTS)
     print(f"{unmeant} differences that are not meant to be")
     sys.exit(unmeant > 0)
+
+
+def _record(folder: Path) -> None:
+    python = mlflow_server.python()
+    if python is None:
+        sys.exit("make .venv-peers-mlflow first: scripts/peers mlflow")
+    outcomes = {}
+    for major, client in CLIENTS.items():
+        own = folder / f"server-{major}"
+        own.mkdir()
+        with mlflow_server.serving(own, free_port()) as server:
+            outcomes[major] = run_script(client, server.url, own)
+    document = {
+        "server": f"mlflow server {_version(python)}, SQLite",
+        "clients": {major: _version(client) for major, client in CLIENTS.items()},
+        "outcomes": outcomes,
+    }
+    RECORDED.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def _version(python: Path) -> str:
+    return subprocess.run(
+        [python, "-c", "import mlflow; print(mlflow.__version__)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+
+
+def _compared(major: str, folder: Path) -> int:
+    """How many differences there are with this client that are not meant to be; prints all."""
+    own = folder / major
+    own.mkdir()
+    with mlflow_inferry.serving(own, free_port()) as url:
+        found = run_script(CLIENTS[major], url, own)
+    unmeant = 0
+    for path, wanted, ours in differences(recorded(major), found):
+        why = DIFFERENCES.get(path)
+        unmeant += why is None
+        said = f" ({why})" if why else ""
+        print(f"client {major}, {path}: MLflow {wanted!r}, Inferry {ours!r}{said}")
+    return unmeant
 
 
 if __name__ == "__main__":

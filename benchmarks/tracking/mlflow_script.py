@@ -2,44 +2,28 @@
 
     PYTHON -m benchmarks.tracking.mlflow_script http://127.0.0.1:5000
 
-Runs where ``mlflow`` is installed and nothing of Inferry is. Each step is a function; what it
-returns is its outcome, an error's code if it raised. What differs from time to time (ids, times,
+Runs where ``mlflow`` is installed, 2 or 3, and nothing of Inferry is. Each step is a function; what
+it returns is its outcome, an error's code if it raised. What differs from time to time (ids, times,
 names that are made up, addresses) is replaced, so that outcomes of two servers can be compared.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-import struct
 import sys
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow  # type: ignore[import-not-found,unused-ignore]
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType  # type: ignore[import-not-found,unused-ignore]
-from mlflow.exceptions import MlflowException  # type: ignore[import-not-found,unused-ignore]
 
-Step = Callable[[MlflowClient, dict[str, Any]], Any]
-STEPS: list[Step] = []
+from benchmarks.tracking import mlflow_models
+from benchmarks.tracking.mlflow_steps import STEPS, code, listed, plain, record, step
+
 _RUN = re.compile(r"\b[0-9a-f]{32}\b")
-_WEIGHTS = (
-    struct.pack("<Q", 56)
-    + b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}  '
-    + struct.pack("<2f", 1.5, -2.0)
-)
-
-
-def step(function: Step) -> Step:
-    """One more, in the order of the file."""
-    STEPS.append(function)
-    return function
 
 
 @step
@@ -261,206 +245,11 @@ def artifacts(client: MlflowClient, kept: dict[str, Any]) -> Any:
     }
 
 
-@step
-def registering(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """A model from a run's artifacts."""
-    with mlflow.start_run(run_name="trainer") as run, tempfile.TemporaryDirectory() as name:
-        weights = Path(name) / "weights.safetensors"
-        weights.write_bytes(_WEIGHTS)
-        mlflow.log_artifact(str(weights), "model")
-        mlflow.log_text(f"run_id: {run.info.run_id}\nflavors: {{}}\n", "model/MLmodel")
-    kept["trainer"] = run.info.run_id
-    client.create_registered_model("net", tags={"task": "digits"}, description="a net")
-    taken = code(lambda: client.create_registered_model("net"))
-    version = mlflow.register_model(f"runs:/{run.info.run_id}/model", "net", tags={"by": "me"})
-    client.update_model_version("net", "1", "the first")
-    client.set_model_version_tag("net", "1", "k", "v")
-    client.set_model_version_tag("net", "1", "gone", "v")
-    client.delete_model_version_tag("net", "1", "gone")
-    found = client.get_model_version("net", "1")
-    second = client.create_model_version(
-        "net", f"runs:/{run.info.run_id}/model", run.info.run_id
-    ).version
-    with tempfile.TemporaryDirectory() as name:
-        down = Path(mlflow.artifacts.download_artifacts("models:/net/1", dst_path=name))
-        files = sorted(str(p.relative_to(down)) for p in down.rglob("*") if p.is_file())
-        same = (down / "weights.safetensors").read_bytes() == _WEIGHTS
-    return {
-        "taken": taken,
-        "version": [
-            version.version,
-            version.status,
-            version.current_stage,
-            version.run_id == run.info.run_id,
-        ],
-        "found": [found.description, found.tags, list(found.aliases)],
-        "second": str(second),
-        "files": [same, files],
-        "search": sorted(str(v.version) for v in client.search_model_versions("name = 'net'")),
-        "by_run": len(client.search_model_versions(f"run_id = '{run.info.run_id}'")),
-        "models": [m.name for m in client.search_registered_models("name LIKE 'n%'")],
-        "unknown": [
-            code(lambda: client.get_registered_model("nothing")),
-            code(lambda: client.get_model_version("net", "99")),
-            code(
-                lambda: client.create_model_version(
-                    "nothing", f"runs:/{run.info.run_id}/model", run.info.run_id
-                )
-            ),
-        ],
-    }
-
-
-@step
-def aliases(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """Names of versions."""
-    client.set_registered_model_alias("net", "champion", 1)
-    first = client.get_model_version_by_alias("net", "champion").version
-    client.set_registered_model_alias("net", "champion", 2)
-    moved = client.get_model_version_by_alias("net", "champion")
-    with tempfile.TemporaryDirectory() as name:
-        down = mlflow.artifacts.download_artifacts("models:/net@champion", dst_path=name)
-        same = (Path(down) / "weights.safetensors").read_bytes() == _WEIGHTS
-    of_model = client.get_registered_model("net").aliases
-    client.delete_registered_model_alias("net", "champion")
-    return {
-        "moved": [str(first), str(moved.version), list(moved.aliases), same],
-        "of_model": {alias: str(version) for alias, version in of_model.items()},
-        "gone": code(lambda: client.get_model_version_by_alias("net", "champion")),
-        "no_version": code(lambda: client.set_registered_model_alias("net", "champion", 99)),
-        "reserved": code(lambda: client.set_registered_model_alias("net", "latest", 1)),
-    }
-
-
-@step
-def copying(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """One version as another model's."""
-    copied = client.copy_model_version("models:/net/1", "promoted")
-    return [copied.name, str(copied.version), copied.run_id == kept["trainer"]]
-
-
-@step
-def stages(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """What came before aliases."""
-    client.transition_model_version_stage("net", "1", "Production")
-    client.transition_model_version_stage("net", "2", "Production", archive_existing_versions=True)
-    found = {v.current_stage: str(v.version) for v in client.get_latest_versions("net")}
-    return {
-        "latest": found,
-        "one": [str(v.version) for v in client.get_latest_versions("net", ["Archived"])],
-        "wrong": code(lambda: client.transition_model_version_stage("net", "1", "Elsewhere")),
-    }
-
-
-@step
-def forgetting_models(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """Numbers are not used again."""
-    client.delete_model_version("net", "2")
-    again = client.create_model_version(
-        "net", f"runs:/{kept['trainer']}/model", kept["trainer"]
-    ).version
-    client.delete_registered_model("promoted")
-    return {
-        "after": str(again),
-        "gone": code(lambda: client.get_model_version("net", "2")),
-        "left": [m.name for m in client.search_registered_models()],
-    }
-
-
-@step
-def hostile_sources(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """Nobody registers what is on the server's disk."""
-    run = kept["trainer"]
-    sources = [
-        "file:///etc",
-        "/etc/passwd",
-        "/",
-        "../../etc",
-        f"mlflow-artifacts:/../../{run}",
-        f"runs:/{run}/../../../etc",
-        f"runs:/{run}/%2e%2e/%2e%2e/etc",
-        f"mlflow-artifacts://elsewhere:1/1/{run}/artifacts/model",
-    ]
-    return [code(partial(client.create_model_version, "net", source, run)) for source in sources]
-
-
-@step
-def autologging(client: MlflowClient, kept: dict[str, Any]) -> Any:
-    """scikit-learn's autolog, and its model back."""
-    from sklearn.linear_model import LogisticRegression
-
-    mlflow.sklearn.autolog()
-    rows = np.array([[0.0, 1.0], [1.0, 0.0], [0.2, 0.9], [0.8, 0.1]] * 5)
-    with mlflow.start_run(run_name="auto") as run:
-        model = LogisticRegression().fit(rows, np.array([0, 1, 0, 1] * 5))
-    mlflow.sklearn.autolog(disable=True)
-    found = client.get_run(run.info.run_id)
-    [output] = found.outputs.model_outputs
-    logged = mlflow.get_logged_model(output.model_id)
-    back = mlflow.sklearn.load_model(f"models:/{logged.model_id}")
-    [searched] = mlflow.search_logged_models(
-        experiment_ids=[kept["experiment"]],
-        filter_string="name = 'model'",
-        output_format="list",
-    )
-    return {
-        "datasets": sorted(
-            [d.dataset.name, d.dataset.digest, d.dataset.source_type, d.tags[0].value]
-            for d in found.inputs.dataset_inputs
-        ),
-        "params": dict(sorted(found.data.params.items())),
-        "metrics": {key: round(value, 6) for key, value in sorted(found.data.metrics.items())},
-        "model": [logged.name, str(logged.status), logged.source_run_id == run.info.run_id],
-        "model_params": logged.params.get("C"),
-        "model_metrics": sorted(m.key for m in logged.metrics or []),
-        "searched": searched.model_id == logged.model_id,
-        "same": bool((back.predict(rows) == model.predict(rows)).all()),
-        "through_run": [f.path for f in client.list_artifacts(run.info.run_id, "model")],
-    }
-
-
-def code(call: Callable[[], Any]) -> str:
-    """The error's code, or what was returned although an error was to be."""
-    try:
-        call()
-    except MlflowException as error:
-        return str(error.error_code)
-    except Exception as error:
-        return type(error).__name__
-    return "no error"
-
-
-def plain(value: float) -> float | str:
-    """JSON has no NaN."""
-    return value if math.isfinite(value) else str(value)
-
-
-def record(run: Any) -> Any:
-    """What a run says, without what differs from time to time."""
-    tags = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.source.git")}
-    for key in ("mlflow.user", "mlflow.source.name", "mlflow.parentRunId"):
-        if key in tags:
-            tags[key] = "..."
-    return {
-        "name": run.info.run_name,
-        "status": run.info.status,
-        "params": dict(run.data.params),
-        "metrics": {key: plain(value) for key, value in run.data.metrics.items()},
-        "tags": tags,
-        "ended": run.info.end_time >= run.info.start_time,
-    }
-
-
-def listed(client: MlflowClient, run: str, path: str | None = None) -> Any:
-    """What is in a folder."""
-    return [[f.path, f.is_dir, f.file_size] for f in client.list_artifacts(run, path)]
-
-
 def main() -> None:
     """Prints the outcomes of all steps."""
     mlflow.set_tracking_uri(sys.argv[1])
     client, kept, found = MlflowClient(), dict[str, Any](), {}
-    for function in STEPS:
+    for function in (*STEPS, *mlflow_models.STEPS):
         try:
             outcome = function(client, kept)
         except Exception as error:

@@ -29,8 +29,18 @@ ATTRIBUTES: Attributes = {
     "revision": ("r.revision", "text"),
     "parent": ("(SELECT p.id FROM runs p WHERE p.key = r.parent)", "text"),
     "duration": ("(r.ended_ms - r.started_ms)", "number"),
+    **{
+        f"{word}.{key}": (column, "text")
+        for word in ("dataset", "datasets")
+        for key, column in (
+            ("name", "d.name"),
+            ("digest", "d.digest"),
+            ("context", "json_extract(d.tags, '$.\"mlflow.data.context\"')"),
+        )
+    },
 }
-"""What a filter or an order may ask of a run."""
+"""What a filter may ask of a run, and an order, but for what its datasets say."""
+OF_DATASETS = frozenset(name for name in ATTRIBUTES if name.startswith("dataset"))
 _ALWAYS_THERE = frozenset(("r.id", "r.name", "r.status", "r.started_ms", "r.user", "r.source"))
 _TABLES = {"metric": "run_metrics", "param": "run_params", "tag": "run_tags"}
 
@@ -44,6 +54,9 @@ def condition_sql(
     how: How = "each",
 ) -> Sql:
     """What must be true of a row whose key is ``owner``."""
+    if condition.of == "attribute" and condition.key in OF_DATASETS:
+        sql, values = comparison_sql(attributes[condition.key][0], condition)
+        return f"{owner} IN (SELECT d.run FROM run_datasets d WHERE {sql})", values
     if condition.of == "attribute":
         return _attribute_sql(condition, attributes[condition.key][0])
     table = tags if condition.of == "tag" else _TABLES[condition.of]

@@ -11,6 +11,7 @@ programs speak, and by ``EXPERIMENT:NUMBER`` or the beginning of an id where a p
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -291,6 +292,21 @@ class Runs:
             run_rows.set_tags(connection, key, checked)
             return self._record(connection, key)
 
+    def append_to_tag(self, id: str, tag: str, document: str) -> None:
+        """One more in the list, in JSON, that is the value of a tag; what is the last one already
+        is not added again. Raises NotFoundError, InvalidNameError, ImmutableError for a run that is
+        deleted."""
+        added = json.loads(document)
+        with self._database.write() as connection:
+            key = run_rows.active_key_of(connection, id)
+            row = connection.execute(
+                "SELECT value FROM run_tags WHERE run = ? AND key = ?", (key, tag)
+            ).fetchone()
+            before = [] if row is None else _listed(row[0])
+            if before[-1:] != [added]:
+                value = json.dumps([*before, added], ensure_ascii=False)
+                run_rows.set_tags(connection, key, check_tags({tag: value}))
+
     def add_properties(self, ref: str, properties: Mapping[str, str]) -> RunRecord:
         """Add properties. Raises ImmutableError when one is there with another value."""
         checked = check_tags(properties, "property")
@@ -425,6 +441,15 @@ class Runs:
 
     def _record(self, connection: sqlite3.Connection, key: int) -> RunRecord:
         return search.records(connection, [key])[0]
+
+
+def _listed(text: str) -> list[object]:
+    """What was written to the tag by hand is no list; it goes."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _descendants(connection: sqlite3.Connection, key: int, recursive: bool) -> list[int]:

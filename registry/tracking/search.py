@@ -17,6 +17,7 @@ from registry.tracking.filter import Condition, Order
 from registry.tracking.metrics import latest_of
 from registry.tracking.query import (
     ATTRIBUTES,
+    OF_DATASETS,
     SEGMENTS,
     Bound,
     condition_sql,
@@ -66,9 +67,12 @@ def plan(
     if not 0 < limit <= MAX_LIMIT:
         raise InvalidNameError(f"a page has 1 to {MAX_LIMIT} runs, not {limit}")
     newest, offset = (None, 0) if not token else _read_token(token)
+    orders = filters.orders(order_by, ATTRIBUTES)
+    if any(order.key in OF_DATASETS for order in orders if order.of == "attribute"):
+        raise InvalidNameError("runs have no order by their datasets: a run can have several")
     return Search(
         conditions=filters.parse(filter, ATTRIBUTES),
-        orders=filters.orders(order_by, ATTRIBUTES),
+        orders=orders,
         experiments=None if experiments is None else tuple(experiments),
         view=view,
         limit=limit,

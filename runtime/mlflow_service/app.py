@@ -20,6 +20,7 @@ from registry.paths import WorkspacePaths
 from registry.tracking import Tracking
 from registry.tracking.entries import write_all
 from runtime.mlflow_service import artifacts
+from runtime.mlflow_service.absent import absent
 from runtime.mlflow_service.desk import Desk
 from runtime.mlflow_service.ledger import Ledger
 from runtime.mlflow_service.limits import Limits
@@ -97,7 +98,7 @@ class MlflowApp:
         """The JSON to send; None where the answer was sent."""
         found = self._finder.find(str(scope["method"]), _path(scope))
         if found is None:
-            raise RefusedError(404, "ENDPOINT_NOT_FOUND", "Inferry has no such route of MLflow")
+            raise absent(str(scope["method"]), _path(scope))
         route, arguments = found
         desk = Desk(self._workspace, self._tracking, self._limits, _who(scope), arguments)
         match route.kind:

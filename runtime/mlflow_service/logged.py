@@ -156,6 +156,8 @@ def add_params(desk: Desk, asked: LoggedRequest) -> Json:
 
 def search(desk: Desk, asked: LoggedSearch) -> Json:
     """POST logged-models/search: the newest first."""
+    if asked.datasets:
+        raise invalid("logged models are not searched by datasets here; leave out 'datasets'")
     experiments = [integer(id, "experiment_ids") for id in asked.experiment_ids or ()]
     facts = [_Facts(each) for each in desk.tracking.logged_models.list(experiments=experiments)]
     found = select(facts, asked.filter or "", _orders(asked), ATTRIBUTES)

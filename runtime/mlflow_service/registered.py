@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from registry.model_names import NameRecord
 from registry.tracking.filter import Attributes
 from runtime.mlflow_service import answers
+from runtime.mlflow_service.absent import IS_PROMPT, no_prompts
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
 from runtime.mlflow_service.matching import Value, page, select
@@ -56,8 +57,11 @@ class _Facts:
 
 def create(desk: Desk, asked: ModelCreate) -> Json:
     """POST registered-models/create."""
+    tags = pairs(asked.tags)
+    if IS_PROMPT in tags:
+        raise no_prompts()
     made = desk.workspace.model_names.create(
-        asked.name, description=asked.description or "", tags=pairs(asked.tags)
+        asked.name, description=asked.description or "", tags=tags
     )
     return {"registered_model": answers.model_name(made)}
 

@@ -163,6 +163,12 @@ class RunOutputs(RunRequest, frozen=True):
     models: list[RunOutput] | None = None
 
 
+class LogModel(RunRequest, frozen=True, kw_only=True):
+    """runs/log-model, of clients before 3: what a model in the run's artifacts is, as JSON."""
+
+    model_json: str
+
+
 class DatasetSent(msgspec.Struct, frozen=True):
     """Data that a run was trained or tested with."""
 
@@ -309,6 +315,7 @@ class LoggedSearch(Request, frozen=True):
 
     experiment_ids: list[str] | None = None
     filter: str | None = None
+    datasets: list[msgspec.Raw] | None = None
     max_results: int | None = None
     order_by: list[msgspec.Raw] | None = None
     page_token: str | None = None

@@ -92,6 +92,7 @@ _TABLE: tuple[Route, ...] = (
     _change("POST", "runs/delete", requests.RunRequest, runs.delete),
     _change("POST", "runs/restore", requests.RunRequest, runs.restore),
     _change("POST", "runs/log-inputs", requests.RunInputs, runs.inputs),
+    _change("POST", "runs/log-model", requests.LogModel, runs.log_model),
     _change("POST", "runs/outputs", requests.RunOutputs, runs.outputs),
     _read("GET", "metrics/get-history", requests.MetricHistory, runs.history),
     _read("GET", "artifacts/list", requests.ArtifactList, artifacts.list_of_run),

@@ -13,6 +13,7 @@ from registry.records import StoredFile
 from registry.tracking.filter import Attributes
 from registry.tracking.now import now_ms
 from runtime.mlflow_service import answers
+from runtime.mlflow_service.absent import IS_PROMPT, no_prompts
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.artifacts import files_of
 from runtime.mlflow_service.desk import Desk
@@ -70,6 +71,9 @@ class _Facts:
 
 def create(desk: Desk, asked: VersionCreate) -> Json:
     """POST model-versions/create."""
+    tags = pairs(asked.tags)
+    if IS_PROMPT in tags:
+        raise no_prompts()
     desk.workspace.model_names.get(asked.name)
     place = _resolved(desk, parse_source(asked.source))
     run, logged = _came_from(desk, place)
@@ -83,7 +87,6 @@ def create(desk: Desk, asked: VersionCreate) -> Json:
     ]
     if not files:
         raise not_registered(asked.source)
-    tags = pairs(asked.tags)
     made = desk.workspace.models.register_stored(
         files,
         name=asked.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from registry import Workspace
 from registry.errors import RegistryError, WorkspaceDamagedError
 from runtime.mlflow_service import ROUTES, Limits, MlflowApp, Route
+from runtime.mlflow_service.absent import SUBJECTS
 from runtime.mlflow_service.refusals import refusal
 from tests.runtime.mlflow_service.conftest import API, Client, RefusedError
 
+GUIDE = Path(__file__).parents[3] / "docs/guides/mlflow.md"
 ONE = [route for route in ROUTES if route.path.startswith("/api/")]
 
 
@@ -82,6 +85,30 @@ def test_other_paths_are_not_there(client: Client) -> None:
     ):
         answer = client.send(method, path, json={})
         assert (answer.status_code, answer.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
+        assert "not part of Inferry" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_what_is_not_part_of_inferry_is_said_in_one_line_and_in_the_guide(
+    client: Client, subject: str
+) -> None:
+    root = "mlflow-artifacts" if subject in ("mpu", "presigned") else "mlflow"
+    for path in (f"/api/3.0/{root}/{subject}", f"/ajax-api/2.0/{root}/{subject}/a/b"):
+        answer = client.send("POST", path, content=b"not read")
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
+        assert re.fullmatch(
+            r"[^\n]+ (is|are) not part of Inferry; [^\n]+", answer.json()["message"]
+        )
+    assert f"`{subject}`" in GUIDE.read_text()
+
+
+def test_a_path_that_is_not_there_is_shown_as_plain_text(client: Client) -> None:
+    answer = client.send("GET", f"{API}%1b[31m{'x' * 3000}/%e2%80%ae")
+    said = answer.json()["message"]
+    assert answer.status_code == 404
+    assert said.isascii()
+    assert said.isprintable()
+    assert len(said) < 300
 
 
 def test_a_request_that_is_too_large_is_refused(tmp_path: Path) -> None:

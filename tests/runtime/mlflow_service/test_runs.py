@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -184,3 +185,42 @@ def test_a_run_says_what_it_was_trained_with(client: Client) -> None:
     with pytest.raises(RefusedError) as refused:
         client.post("runs/log-inputs", run_id=run, datasets=[{"dataset": {"name": "x"}}])
     assert refused.value.code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_client_before_3_says_which_models_a_run_logged(client: Client) -> None:
+    run = client.run()
+    for model in (
+        {"name": "a"},
+        {"name": "b", "flavors": {"é": 1}},
+        {"name": "b", "flavors": {"é": 1}},
+    ):
+        client.post("runs/log-model", run_id=run, model_json=json.dumps(model))
+    [tag] = [
+        tag["value"]
+        for tag in client.get("runs/get", run_id=run)["run"]["data"]["tags"]
+        if tag["key"] == "mlflow.log-model.history"
+    ]
+    assert json.loads(tag) == [{"name": "a"}, {"name": "b", "flavors": {"é": 1}}]  # one sent twice
+    client.post("runs/set-tag", run_id=run, key="mlflow.log-model.history", value="by hand")
+    client.post("runs/log-model", run_id=run, model_json="{}")
+    found = client.workspace.tracking.runs.get(run)
+    assert found.tags["mlflow.log-model.history"] == "[{}]"
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["", "[]", "1", "{", "[" * 10_000, '{"a": "' + "x" * 8000 + '"}', '{"a": "\\ud800"}'],
+)
+def test_what_is_no_model_or_too_long_is_not_kept(client: Client, document: str) -> None:
+    run = client.run()
+    with pytest.raises(RefusedError) as refused:
+        client.post("runs/log-model", run_id=run, model_json=document)
+    assert refused.value.status == 400
+    assert "mlflow.log-model.history" not in client.workspace.tracking.runs.get(run).tags
+
+
+def test_a_deleted_run_takes_no_model(client: Client) -> None:
+    run = client.run()
+    client.post("runs/delete", run_id=run)
+    with pytest.raises(RefusedError, match="deleted"):
+        client.post("runs/log-model", run_id=run, model_json="{}")
