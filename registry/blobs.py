@@ -12,8 +12,10 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -29,6 +31,15 @@ from registry.paths import WorkspacePaths
 CHUNK_BYTES = 1024 * 1024
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was removed, or would be; ``is_whole``: nothing is left to remove."""
+
+    blobs: int
+    size_bytes: int
+    is_whole: bool
 
 
 class BlobStore:
@@ -159,11 +170,14 @@ class BlobStore:
         older_than: float,
         dry_run: bool,
         only: Set[str] | None = None,
-    ) -> tuple[int, int]:
+        for_s: float | None = None,
+    ) -> Swept:
         """Within ``still()``: remove blobs and uploads that are not in ``keep`` (digests, names of
         uploads) and were last published before ``older_than`` (seconds since 1970); of blobs, with
-        ``only``, just these. Returns their number and bytes."""
+        ``only``, just these; with ``for_s``, as many as go in so many seconds, and one at
+        least."""
         count = size = 0
+        until_s: float | None = None
         blobs = self._paths.blobs.iterdir() if only is None else map(self._paths.blob, only)
         for path in (*blobs, *self._paths.uploads.iterdir()):
             is_blob = path.parent == self._paths.blobs
@@ -176,7 +190,11 @@ class BlobStore:
                 if not dry_run:
                     path.unlink()
                 count, size = count + 1, size + status.st_size
-        return count, size
+                if for_s is not None:
+                    until_s = until_s or time.monotonic() + for_s
+                    if time.monotonic() >= until_s:
+                        return Swept(count, size, is_whole=False)
+        return Swept(count, size, is_whole=True)
 
     def has(self, digest: str) -> bool:
         """Whether there is such a blob, damaged or not."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from registry import leases, media_types
-from registry.blobs import BlobStore
+from registry.blobs import BlobStore, Swept
 from registry.database import Database
 from registry.errors import DamagedBlobError
 from registry.paths import WorkspacePaths
@@ -30,22 +30,46 @@ _EXPIRED = (
     "DELETE FROM snapshots WHERE digest NOT IN (SELECT snapshot FROM submissions)"
     " AND digest NOT IN (SELECT snapshot FROM submission_inputs)",
 )
+SLICE_S = 2.0
+"""For so long a purge removes files in one go, while nobody else writes."""
+TURN_S = 0.05
+"""For others, between two goes."""
+OnProgress = Callable[[int, int], None]
 
 
 def purge(
-    paths: WorkspacePaths, database: Database, store: BlobStore, *, dry_run: bool
+    paths: WorkspacePaths,
+    database: Database,
+    store: BlobStore,
+    *,
+    dry_run: bool,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> PurgeReport:
     """Sweep while the database is held for writing and the store is still: an operation that has
     published blobs either committed before (its records name them) or still has its lease, and
     then its blobs are younger than that. What clients of ``/v2/`` push and pull is held by rows
-    that expire."""
-    with database.write() as connection, store.still():
-        older_than = _oldest(paths)
-        keep = reachable(connection, store)
-        if not dry_run:
+    that expire.
+
+    A long one lets others write every SLICE_S, looks anew what is used, and goes on; there
+    ``on_progress`` may end it by an exception: what is freed stays so."""
+    blobs = size = 0
+    total: Swept | None = None
+    while True:
+        with database.write() as connection, store.still():
+            older_than = _oldest(paths)
+            keep = reachable(connection, store)
+            if total is None:
+                total = store.sweep(keep, older_than=older_than, dry_run=True)
+                if dry_run:
+                    return PurgeReport(total.blobs, total.size_bytes)
             for statement in _EXPIRED:
                 connection.execute(statement, {"now": time.time()})
-        return PurgeReport(*store.sweep(keep, older_than=older_than, dry_run=dry_run))
+            freed = store.sweep(keep, older_than=older_than, dry_run=False, for_s=SLICE_S)
+        blobs, size = blobs + freed.blobs, size + freed.size_bytes
+        on_progress(size, max(size, total.size_bytes))
+        if freed.is_whole:
+            return PurgeReport(blobs, size)
+        time.sleep(TURN_S)
 
 
 def discard(
@@ -55,9 +79,8 @@ def discard(
     with database.write() as connection, store.still():
         older_than = _oldest(paths)
         keep = reachable(connection, store) | _remembered(connection)
-        return PurgeReport(
-            *store.sweep(keep, older_than=older_than, dry_run=False, only=frozenset(digests))
-        )
+        freed = store.sweep(keep, older_than=older_than, dry_run=False, only=frozenset(digests))
+    return PurgeReport(freed.blobs, freed.size_bytes)
 
 
 def _remembered(connection: sqlite3.Connection) -> set[str]:

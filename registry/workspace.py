@@ -10,11 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from registry.activities import Activities
+from registry.activities import Activities, OnChange
 from registry.aliases import Aliases
 from registry.audit import Audit
 from registry.blobs import BlobStore, disk_error
-from registry.cache_purge import purge_caches
 from registry.clock import Clock, utc_now
 from registry.database import Database
 from registry.datastores import Datastores
@@ -25,9 +24,9 @@ from registry.lineage import Lineage
 from registry.model_names import ModelNames
 from registry.models import Models
 from registry.paths import DEFAULT_FOLDER, WorkspacePaths
-from registry.purge import purge
 from registry.records import PurgeReport
 from registry.settings import Settings
+from registry.space import Space
 from registry.tracking import Tracking
 
 
@@ -50,6 +49,9 @@ class Workspace:
         self.aliases = Aliases(self._database)
         self.images = Images(
             self._paths, self._database, self._store, clock, self.settings, self.activities
+        )
+        self.space = Space(
+            self._paths, self._database, self._store, self.activities, self.images.write_index
         )
         self.targets = Targets(self._database, clock)
         self.deployments = Deployments(self._paths, self._database, clock)
@@ -115,12 +117,8 @@ class Workspace:
                 return cls.open(folder / DEFAULT_FOLDER)
         raise NoWorkspaceError("there is no workspace here; make one with: inferry init")
 
-    def purge(self, *, dry_run: bool = False) -> PurgeReport:
-        """Free what nothing uses any more; with ``dry_run`` only say how much that is."""
-        of_store = purge(self._paths, self._database, self._store, dry_run=dry_run)
-        of_caches = purge_caches(self._paths, self._database, self._store, dry_run=dry_run)
-        if not dry_run:
-            self.images.write_index()
-        return PurgeReport(
-            of_store.blobs + of_caches.blobs, of_store.size_bytes + of_caches.size_bytes
-        )
+    def purge(self, *, dry_run: bool = False, on_change: OnChange | None = None) -> PurgeReport:
+        """Free what nothing uses any more, as an activity, which ``on_change`` is told of; with
+        ``dry_run`` only say how much that is. Raises CancelledError; what is freed by then stays
+        so."""
+        return self.space.freeable() if dry_run else self.space.free(on_change)

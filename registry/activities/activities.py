@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -54,14 +54,19 @@ class Activities:
 
     @contextmanager
     def start(
-        self, kind: str, subject: str, on_change: OnChange | None = None
+        self,
+        kind: str,
+        subject: str,
+        on_change: OnChange | None = None,
+        *,
+        stays: bool = True,
     ) -> Iterator[RunningActivity]:
         """An activity for the block, whose end is its end: succeeded, cancelled by CancelledError
         or Ctrl-C, failed by any other exception. ``on_change`` is told of phases, progress and the
-        end, from the thread that works.
+        end, from the thread that works. ``stays``: the block ends in the thread that it began in.
 
         Raises StoreFullError when there is not even room to say that it runs."""
-        with self._database.held():
+        with self._database.held() if stays else nullcontext():
             yield from self._run(kind, subject, on_change)
 
     def _run(

@@ -123,7 +123,7 @@ def _settled(made: Path, found: Snapshot) -> tuple[str, ...]:
                 given = (found.made_at,) if "?" in statement else ()
                 connection.execute(statement, given)
         missing = () if found.has_keys else _missing(made, database)
-        Workspace.open(made).purge()  # rows that have expired, and the store's index
+        Workspace.open(made).space.tidy()  # rows that have expired, and the store's index
     except (sqlite3.Error, NoWorkspaceError) as error:
         raise BackupError(f"the database in the backup cannot be used: {error}") from error
     return missing

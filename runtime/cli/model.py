@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,15 @@ import click
 
 from runtime.cli.model_alias import alias
 from runtime.cli.output import Record, output_option, print_done, print_record, print_records
-from runtime.cli.progress import progress
+from runtime.cli.progress import OnProgress, progress
 from runtime.cli.run_records import lines_record
 from runtime.cli.text import size
+from runtime.cli.transfer_activity import LARGE_BYTES, transfer
 from runtime.cli.values import pairs
 from runtime.cli.workspace import open_workspace, workspace_option
 
 if TYPE_CHECKING:
+    from registry import Workspace
     from registry.records import Model, Signature, TensorInfo
 
 REF = "NAME[:VERSION|@ALIAS]"
@@ -61,7 +64,10 @@ def register(
     workspace_dir: str | None,
 ) -> None:
     """Register the file or folder PATH as the next version of a model."""
-    with open_workspace(workspace_dir) as workspace, progress("Registering", output) as shown:
+    with (
+        open_workspace(workspace_dir) as workspace,
+        _progress(workspace, path, name, output) as shown,
+    ):
         made = workspace.models.register(
             path,
             name=name,
@@ -76,6 +82,22 @@ def register(
         print_record({**record(made), "aliases": [], **lines_record(lines)}, output)
     else:
         click.echo(f"Registered {made.name}:{made.version}")
+
+
+def _progress(
+    workspace: Workspace, path: Path, name: str, output: str
+) -> AbstractContextManager[OnProgress | None]:
+    """Of many bytes, an activity; by URL, those of the service are."""
+    from registry.errors import InvalidSourceError
+    from registry.tree import walk
+
+    size_bytes = 0
+    with suppress(InvalidSourceError):  # which says so once more
+        size_bytes = sum(file.size_bytes for file in walk(path))
+    if size_bytes < LARGE_BYTES:
+        return progress("Registering", output)
+    subject = f"{name} from {path.resolve().name}"
+    return transfer(workspace, "model", subject, "Registering", output)
 
 
 @model.command("list")

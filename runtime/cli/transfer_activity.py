@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from registry import Workspace
     from registry.activities import RunningActivity
 
+LARGE_BYTES = 64 * 1024 * 1024
+"""Less is copied on this machine before anyone looks."""
+
 
 class Sent:
     """Bytes done so far, as the activity counts them."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
+from registry.activities import OnChange
 from registry.records import PurgeReport
 from runtime.errors import BadValueError
 from runtime.remote.activities import RemoteActivities
@@ -98,8 +99,8 @@ class RemoteWorkspace:
         """Who changed what."""
         return RemoteAudit(self.client)
 
-    def purge(self, *, dry_run: bool = False) -> PurgeReport:
-        """As Workspace.purge."""
+    def purge(self, *, dry_run: bool = False, on_change: OnChange | None = None) -> PurgeReport:
+        """As Workspace.purge; how it goes, the service's activities say."""
         return self.client.ask(upkeep.purge, dry_run=dry_run)
 
     @property

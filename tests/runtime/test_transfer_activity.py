@@ -105,3 +105,39 @@ def test_a_push_that_failed_is_resumed_and_its_record_has_no_password(
     assert cli("image", "export", "net", str(tmp_path / "net.tar")).code == 0
     (exported,) = json.loads(cli("activity", "list", "--kind", "export", "-o", "json").stdout)
     assert (exported["subject"], exported["state"]) == ("net to net.tar", "succeeded")
+
+
+def test_a_model_of_many_bytes_is_registered_as_an_activity(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table.csv").write_text("1,2\n" * 1000)
+    register = ("model", "register", str(tmp_path / "table.csv"), "--name", "table")
+    assert cli(*register).code == 0
+    assert json.loads(cli("activity", "list", "-o", "json").stdout) == []
+    monkeypatch.setattr("runtime.cli.model.LARGE_BYTES", 1000)
+    assert cli(*register).code == 0
+    (made,) = json.loads(cli("activity", "list", "-o", "json").stdout)
+    assert (made["kind"], made["subject"], made["state"], made["done"], made["total"]) == (
+        "model",
+        "table from table.csv",
+        "succeeded",
+        4000,
+        4000,
+    )
+    assert cli(*register, "--tag", "no pair").code != 0
+    assert cli("model", "register", str(tmp_path / "none"), "--name", "table").code == 1
+
+
+def test_a_purge_that_failed_is_begun_again_by_its_id(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreFullError("the disk is broken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("registry.space.purge", fail)
+        assert cli("purge").code == 1
+    (failed,) = json.loads(cli("activity", "list", "--kind", "purge", "-o", "json").stdout)
+    assert (failed["state"], failed["cause"]) == ("failed", "the disk is broken")
+    done = cli("activity", "resume", failed["id"])
+    assert (done.code, done.stdout.startswith("Freed ")) == (0, True), done.stderr

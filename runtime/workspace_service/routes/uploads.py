@@ -13,6 +13,7 @@ from registry.distribution.uploads import Session
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.receiving import check_wanted, receiving
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.sent_file import SentFile
 
@@ -39,6 +40,7 @@ def find(call: Call, *, digests: tuple[str, ...]) -> list[str]:
 
 def get(call: Call, *, digest: str) -> UploadState:
     """Say how much of a file came."""
+    check_wanted(call, digest)
     incoming = incoming_of(call)
     is_whole = bool(incoming.known(call.actor, [digest]))
     return UploadState(digest, incoming.offset(call.actor, digest), is_whole)
@@ -54,15 +56,16 @@ async def put(call: Call, *, digest: str, size: int, offset: int = 0) -> UploadS
             raise Fault(
                 416, "bad_range", f"{session.offset} bytes came; go on from there, not {offset}"
             )
-        async for piece in call.body.pieces():
-            if session.offset + len(piece) > size:
-                session.take_back()
-                raise Fault(400, "bad_value", "there are more bytes than the size says")
-            await in_thread(session.write, piece)
-        if session.offset < size:
-            return UploadState(digest, session.offset, False)
-        await in_thread(session.finish, digest)
-        return UploadState(digest, size, True)
+        async with receiving(call, digest, size, offset) as write:
+            async for piece in call.body.pieces():
+                if session.offset + len(piece) > size:
+                    session.take_back()
+                    raise Fault(400, "bad_value", "there are more bytes than the size says")
+                await in_thread(write, session, piece)
+            if session.offset < size:
+                return UploadState(digest, session.offset, False)
+            await in_thread(session.finish, digest)
+            return UploadState(digest, size, True)
     finally:
         session.close()
 
