@@ -9,6 +9,7 @@ is refused at once under WAL, whatever the timeout (research/registry.md, sectio
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -130,6 +131,16 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def which_file(path: Path) -> tuple[int, int] | None:
+    """Which file the path leads to now: another one after a restore, or where a workspace was
+    deleted and made anew. While a connection has the old one open, no other gets its number."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _user_version(connection: sqlite3.Connection) -> int:

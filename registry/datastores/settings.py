@@ -1,8 +1,8 @@
 """What a datastore of each kind can be told, and which secrets it takes. Pure.
 
 file  path                                                     (no secret)
-sftp  host, port, user, path, host_key                         password or private_key
-s3    bucket, prefix, endpoint, region, addressing, access_key_id
+sftp  host, port, user, path, host_key, reach                  password or private_key
+s3    bucket, prefix, endpoint, region, addressing, access_key_id, reach
                                                                secret_access_key, session_token
 """
 
@@ -21,6 +21,7 @@ WORKSPACE = "workspace"
 MAX_SECRET_BYTES = 64 * 1024
 # A path on a server; from its user's home where it does not begin with a slash.
 _PATH = re.compile(r"[^\0-\x1f\x7f]{1,1000}")
+_REACH = re.compile(r"public")
 SETTINGS: Mapping[Kind, Mapping[str, re.Pattern[str]]] = {
     "file": {"path": re.compile(r"/[^\0-\x1f\x7f]{0,4000}")},
     "sftp": {
@@ -32,6 +33,7 @@ SETTINGS: Mapping[Kind, Mapping[str, re.Pattern[str]]] = {
         "host_key": re.compile(
             r"[a-z0-9@.-]{3,64} [A-Za-z0-9+/]{16,4096}={0,2}|SHA256:[A-Za-z0-9+/]{43}"
         ),
+        "reach": _REACH,
     },
     "s3": {
         "bucket": re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{1,253}[0-9A-Za-z]"),
@@ -42,6 +44,7 @@ SETTINGS: Mapping[Kind, Mapping[str, re.Pattern[str]]] = {
         "region": re.compile(r"[0-9a-z][0-9a-z-]{0,62}"),
         "addressing": re.compile(r"path|virtual"),
         "access_key_id": re.compile(r"[\x21-\x7e]{1,256}"),
+        "reach": _REACH,
     },
 }
 _HINTS = {
@@ -52,6 +55,7 @@ _HINTS = {
     "prefix": ": it is a path without a slash before it, such as a/b",
     "endpoint": ": it is http:// or https:// with a host and perhaps a port",
     "addressing": ": it is path or virtual",
+    "reach": ": it is public, or is left out for any address",
 }
 SECRETS: Mapping[Kind, tuple[str, ...]] = {
     "file": (),

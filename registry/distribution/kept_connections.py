@@ -1,4 +1,7 @@
-"""A database whose readers keep their connections: to open one costs more than most reads."""
+"""A database whose readers keep their connections: to open one costs more than most reads.
+
+One to a file that is no longer there is not used: a token that the new file lacks is none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from registry.database import Database, translate
+from registry.database import Database, translate, which_file
 
 
 class ServedDatabase(Database):
@@ -32,10 +35,13 @@ class ServedDatabase(Database):
     def _kept(self) -> sqlite3.Connection:
         kept = self._local.__dict__
         key = str(self._path)
+        file = which_file(self._path)
+        if key in kept and kept[key][0] != file:
+            kept.pop(key)[1].close()
         if key not in kept:
             try:
-                kept[key] = self._connect()
+                kept[key] = file, self._connect()
             except sqlite3.Error as error:
                 raise translate(error) from error
-        connection: sqlite3.Connection = kept[key]
+        connection: sqlite3.Connection = kept[key][1]
         return connection

@@ -15,6 +15,8 @@ from enum import IntEnum
 MAX_ADDRESSES = 4
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out to the world; more may be later."""
 
 
 class Reach(IntEnum):
@@ -33,7 +35,7 @@ def reach_of(address: str) -> Reach:
         return Reach.LOOPBACK
     if found.is_link_local or found.is_multicast or found.is_unspecified:
         return Reach.NEVER
-    if found.is_global:
+    if found.is_global and (found.version == 4 or found in _UNICAST):
         return Reach.PUBLIC
     return Reach.NEVER if found.is_reserved else Reach.PRIVATE
 

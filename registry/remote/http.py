@@ -232,13 +232,14 @@ class _Backend(httpcore.NetworkBackend):
 
     def _allowed(self, host: str, port: int) -> list[str]:
         found = self._resolved(host, port)
+        if self._only_public:  # wherever the registry sends us
+            return _public(host, found)
         if (host, port) == (self._registry.host, self._registry.port):
-            if self._only_public:
-                return _public(host, found)
             if host == "localhost":  # plain HTTP is for this machine, whatever its hosts file says
                 found = [a for a in found if addresses.reach_of(a) == Reach.LOOPBACK]
             if not found:
                 raise RemoteError("localhost has no loopback address; check /etc/hosts")
+            self._limit = _farther(self._limit, addresses.limit_of(found))
             return found
         if self._limit is None:
             known = self._resolved(self._registry.host, self._registry.port)
@@ -289,6 +290,11 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+def _farther(known: Reach | None, found: Reach) -> Reach:
+    """A registry that was far away once leads to nothing near, whatever its name means now."""
+    return found if known is None else min(known, found)
 
 
 def _public(host: str, found: list[str]) -> list[str]:

@@ -40,7 +40,7 @@ def datastore() -> None:
     multiple=True,
     metavar="KEY=VALUE",
     help="file: path; sftp: host, port, user, path, host_key; s3: bucket, prefix, endpoint, region,"
-    " addressing, access_key_id. May repeat.",
+    " addressing, access_key_id; reach=public: at public addresses only. May repeat.",
 )
 @click.option(
     "--secret",

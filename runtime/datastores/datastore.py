@@ -21,12 +21,14 @@ from typing import Self
 from registry import Workspace
 from registry.datastores import Datastore as Record
 from registry.paths import WorkspacePaths
+from registry.remote import addresses
 from runtime.datastores.errors import ClashError, FullError, MissingFileError
 from runtime.datastores.folder import FolderFiles
 from runtime.datastores.opening import open_files, try_files
 from runtime.datastores.paths import check_part, check_prefix, join, shown
 from runtime.datastores.patience import WAITS_S, Patience, tried
 from runtime.datastores.port import Files, Item
+from runtime.datastores.reach import Resolve
 from runtime.datastores.sending import Pair
 from runtime.datastores.transfer import OnProgress, Report, transfer
 
@@ -68,9 +70,9 @@ class Datastore:
         self.close()
 
     @classmethod
-    def get(cls, workspace: Workspace, name: str) -> Self:
-        """Of this name."""
-        return cls._of(workspace, workspace.datastores.get(name))
+    def get(cls, workspace: Workspace, name: str, *, resolve: Resolve = addresses.resolve) -> Self:
+        """Of this name. ``resolve``: see ``attach``."""
+        return cls._of(workspace, workspace.datastores.get(name), resolve)
 
     @classmethod
     def get_default(cls, workspace: Workspace) -> Self:
@@ -88,25 +90,28 @@ class Datastore:
         *,
         replace: bool = False,
         known_hosts: Path | None = KNOWN_HOSTS,
+        resolve: Resolve = addresses.resolve,
     ) -> Self:
         """Connect, look, and only then make it known. ``known_hosts``: which SSH servers are known
-        by their keys; the key is kept, and the only one that is taken from then on."""
+        by their keys; the key is kept, and the only one that is taken from then on. ``resolve``
+        looks up the names of servers that must be public."""
         record = workspace.datastores.check(name, kind, settings, secrets)
         kept = try_files(
             record,
             secrets or {},
             known_hosts=None if known_hosts is None else known_hosts.expanduser(),
+            resolve=resolve,
         )
-        return cls._of(
-            workspace,
-            workspace.datastores.attach(name, kind, kept, secrets, replace=replace),
-        )
+        made = workspace.datastores.attach(name, kind, kept, secrets, replace=replace)
+        return cls._of(workspace, made, resolve)
 
     @classmethod
-    def _of(cls, workspace: Workspace, record: Record) -> Self:
+    def _of(
+        cls, workspace: Workspace, record: Record, resolve: Resolve = addresses.resolve
+    ) -> Self:
         secrets = workspace.datastores.secrets(record.name)
         folder = WorkspacePaths(workspace.root).datastore
-        return cls(record, open_files(record, secrets, folder))
+        return cls(record, open_files(record, secrets, folder, resolve=resolve))
 
     @property
     def name(self) -> str:

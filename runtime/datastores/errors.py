@@ -3,6 +3,7 @@
 DatastoreError
 ├── UnreachableError          nobody answers there
 │   └── LostConnectionError   somebody did, and trying again may help
+├── InsideError               a host in the service's own network, which is not for everybody
 ├── RefusedError              the credentials, or their rights, are not enough
 ├── HostKeyError              the server is not known, or not the one that it was
 ├── UnsafePathError           a name that is no path below a folder, or leads out of it
@@ -34,6 +35,10 @@ class UnreachableError(DatastoreError):
 
 class LostConnectionError(UnreachableError):
     """Somebody did answer, and trying again may help."""
+
+
+class InsideError(DatastoreError):
+    """A host that is at no public address, where only such are looked for."""
 
 
 class RefusedError(DatastoreError):

@@ -7,31 +7,47 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from registry.datastores import WORKSPACE
 from registry.datastores import Datastore as Record
-from runtime.datastores.errors import MissingExtraError, MissingFileError, RefusedError
+from registry.remote import addresses
+from runtime.datastores.errors import (
+    MissingExtraError,
+    MissingFileError,
+    RefusedError,
+    UnreachableError,
+)
 from runtime.datastores.folder import FolderFiles
 from runtime.datastores.port import Files
+from runtime.datastores.reach import PublicOnly, Resolve, reach_in
 
 if TYPE_CHECKING:
     from runtime.datastores.s3 import S3Files
     from runtime.datastores.sftp import SftpFiles
 
-SFTP_PORT = 22
+SFTP_PORT, HTTPS_PORT = 22, 443
 REGION = "us-east-1"
 _PACKAGES = {"sftp": ("fsspec", "sshfs", "asyncssh"), "s3": ("fsspec", "s3fs")}
 
 
-def open_files(record: Record, secrets: Mapping[str, bytes], workspace_folder: Path) -> Files:
+def open_files(
+    record: Record,
+    secrets: Mapping[str, bytes],
+    workspace_folder: Path,
+    *,
+    resolve: Resolve = addresses.resolve,
+) -> Files:
     """The files; nothing is connected yet. ``workspace_folder``: where those of the datastore
-    ``workspace`` are. Raises MissingExtraError, RefusedError."""
+    ``workspace`` are; ``resolve`` looks up the names of servers that must be public. Raises
+    MissingExtraError, RefusedError, InsideError."""
     _need(record.kind)
+    public = reach_in(record.settings, resolve)
     match record.kind:
         case "sftp":
-            return _sftp(record.settings, secrets)
+            return _sftp(record.settings, secrets, public)
         case "s3":
-            return _s3(record.settings, secrets)
+            return _s3(record.settings, secrets, public)
         case _:
             if record.name == WORKSPACE:
                 workspace_folder.mkdir(exist_ok=True)
@@ -40,12 +56,17 @@ def open_files(record: Record, secrets: Mapping[str, bytes], workspace_folder: P
 
 
 def try_files(
-    record: Record, secrets: Mapping[str, bytes], *, known_hosts: Path | None
+    record: Record,
+    secrets: Mapping[str, bytes],
+    *,
+    known_hosts: Path | None,
+    resolve: Resolve = addresses.resolve,
 ) -> dict[str, str]:
     """Whether the place can be reached and listed, with these credentials; the settings to keep,
     which for SFTP have the server's own key in them. Raises DatastoreErrors."""
     _need(record.kind)
     settings = dict(record.settings)
+    public = reach_in(settings, resolve)
     match record.kind:
         case "sftp":
             from runtime.datastores.ssh.host_keys import pinned
@@ -55,14 +76,15 @@ def try_files(
                 _port(settings),
                 settings.get("host_key"),
                 None if known_hosts is None else str(known_hosts),
+                public=public,
             )
-            sftp = _sftp(settings, secrets)
+            sftp = _sftp(settings, secrets, public)
             try:
                 sftp.check()
             finally:
                 sftp.close()
         case "s3":
-            s3 = _s3(settings, secrets)
+            s3 = _s3(settings, secrets, public)
             try:
                 s3.check()
             finally:
@@ -73,7 +95,9 @@ def try_files(
     return settings
 
 
-def _sftp(settings: Mapping[str, str], secrets: Mapping[str, bytes]) -> SftpFiles:
+def _sftp(
+    settings: Mapping[str, str], secrets: Mapping[str, bytes], public: PublicOnly | None
+) -> SftpFiles:
     from runtime.datastores.sftp import SftpFiles
     from runtime.datastores.ssh.login import Login
 
@@ -84,13 +108,19 @@ def _sftp(settings: Mapping[str, str], secrets: Mapping[str, bytes]) -> SftpFile
         host_key=settings["host_key"],
         password=_text(secrets, "password"),
         private_key=_text(secrets, "private_key", strips=False),
+        public=public,
     )
     return SftpFiles(login, settings.get("path", "."))
 
 
-def _s3(settings: Mapping[str, str], secrets: Mapping[str, bytes]) -> S3Files:
+def _s3(
+    settings: Mapping[str, str], secrets: Mapping[str, bytes], public: PublicOnly | None
+) -> S3Files:
     from runtime.datastores.s3 import Bucket, S3Files
 
+    if public is not None and "endpoint" in settings:
+        parts = urlsplit(settings["endpoint"])
+        public.check_written(parts.hostname or "", _port_of(parts))
     region = settings.get("region", REGION)
     bucket = Bucket(
         name=settings["bucket"],
@@ -100,12 +130,20 @@ def _s3(settings: Mapping[str, str], secrets: Mapping[str, bytes]) -> S3Files:
         access_key_id=settings.get("access_key_id"),
         secret_access_key=_text(secrets, "secret_access_key"),
         session_token=_text(secrets, "session_token"),
+        public=public,
     )
     return S3Files(bucket, settings.get("prefix", ""))
 
 
 def _port(settings: Mapping[str, str]) -> int:
     return int(settings.get("port", SFTP_PORT))
+
+
+def _port_of(parts: SplitResult) -> int:
+    try:
+        return parts.port or HTTPS_PORT
+    except ValueError:
+        raise UnreachableError("the port of the setting endpoint is at most 65535") from None
 
 
 def _text(secrets: Mapping[str, bytes], name: str, *, strips: bool = True) -> str | None:

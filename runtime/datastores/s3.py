@@ -46,7 +46,9 @@ from runtime.datastores.errors import (
 )
 from runtime.datastores.paths import check_path, is_unfinished, join, shown
 from runtime.datastores.port import MAX_FILES, Content, Item
+from runtime.datastores.reach import PublicOnly
 from runtime.datastores.remote import call
+from runtime.datastores.s3_connector import connector_args
 
 READ_BYTES = 8 * 1024 * 1024
 PART_BYTES = 16 * 1024 * 1024
@@ -60,7 +62,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where, and as whom: as anybody where there is no key. Secrets are not shown."""
+    """Where, and as whom: as anybody where there is no key. ``public``: where the endpoint may be,
+    None: anywhere. Secrets are not shown."""
 
     name: str
     endpoint: str
@@ -69,6 +72,7 @@ class Bucket:
     access_key_id: str | None = None
     secret_access_key: str | None = None
     session_token: str | None = None
+    public: PublicOnly | None = None
 
     def __repr__(self) -> str:
         return f"Bucket({self.name!r}, {self.endpoint!r})"
@@ -288,12 +292,18 @@ def _server(bucket: Bucket) -> _Server:
             "retries": {"max_attempts": 1, "mode": "standard"},
             "max_pool_connections": 8,
             "http_session_cls": _Connections,
+            **_reach(bucket.public),
             "s3": {"addressing_style": "virtual" if bucket.is_virtual else "path"},
             # Not every store knows the newer checksums; each knows Content-MD5.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         },
     )
+
+
+def _reach(public: PublicOnly | None) -> dict[str, Any]:
+    """No proxy where the addresses count: it would look them up itself."""
+    return {} if public is None else {"connector_args": connector_args(public), "proxies": {}}
 
 
 def _meta(content: Content) -> dict[str, Any]:

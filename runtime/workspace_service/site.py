@@ -12,6 +12,8 @@ from registry.distribution import Distribution
 from registry.distribution.kept_connections import ServedDatabase
 from registry.names import check_name
 from registry.paths import WorkspacePaths
+from registry.remote import addresses
+from runtime.datastores.reach import Resolve
 from runtime.errors import BadValueError
 from runtime.workspace_service.events import Events
 from runtime.workspace_service.faults import Fault
@@ -24,8 +26,8 @@ DEFAULT_NAME = "default"
 class Site:
     """Opened once, for all requests; ``roots`` are workspaces by name. ``allows_internal``: clients
     may send the service to addresses that are not public; ``allows_local_code``: their scripts and
-    deployments may run on its own machine. ``work`` makes what carries out runs. Raises
-    NoWorkspaceError."""
+    deployments may run on its own machine. ``work`` makes what carries out runs;
+    ``resolve`` looks up hosts that clients name. Raises NoWorkspaceError."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Site:
         allows_internal: bool = False,
         allows_local_code: bool = True,
         work: MakeWork = lambda site: NoWork(),
+        resolve: Resolve = addresses.resolve,
     ) -> None:
         if not roots:
             raise BadValueError("a service needs a workspace")
@@ -48,6 +51,7 @@ class Site:
         self.default = next(iter(roots))
         self.allows_internal = allows_internal
         self.allows_local_code = allows_local_code
+        self.resolve = resolve
 
         self.hidden = {str(each.root): "(workspace)" for each in self._workspaces.values()}
         """What no client is told, and what stands in its place."""

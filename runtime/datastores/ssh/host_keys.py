@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncssh
 
 from runtime.datastores.errors import HostKeyError, UnreachableError
+from runtime.datastores.reach import PublicOnly
 from runtime.datastores.remote import wait_for
+from runtime.datastores.ssh.login import addresses
 from runtime.datastores.ssh.meaning import changed_key, connecting
 
 CONNECT_S = 15.0
@@ -17,14 +19,22 @@ KINDS = (
 )
 
 
-def pinned(host: str, port: int, wanted: str | None, known_hosts: str | None) -> str:
+def pinned(
+    host: str,
+    port: int,
+    wanted: str | None,
+    known_hosts: str | None,
+    *,
+    public: PublicOnly | None = None,
+) -> str:
     """The host key to trust, ``type base64``: ``wanted`` itself, or the one that the server shows
-    now, where its fingerprint is ``wanted`` or the file ``known_hosts`` (OpenSSH's) has it. Raises
-    HostKeyError, UnreachableError."""
+    now, where its fingerprint is ``wanted`` or the file ``known_hosts`` (OpenSSH's) has it.
+    ``public``: where the host may be, None: anywhere. Raises HostKeyError, UnreachableError,
+    InsideError."""
     if wanted and not wanted.startswith("SHA256:"):
         public_key(wanted)
         return wanted
-    shown = shown_keys(host, port)
+    shown = shown_keys(host, port, public)
     if wanted is None:
         known, revoked = _known(known_hosts, host, port) if known_hosts else ([], [])
         shown = [key for key in shown if key not in revoked]
@@ -40,18 +50,21 @@ def pinned(host: str, port: int, wanted: str | None, known_hosts: str | None) ->
     raise _unknown(host, shown[0])
 
 
-def shown_keys(host: str, port: int) -> list[str]:
+def shown_keys(host: str, port: int, public: PublicOnly | None = None) -> list[str]:
     """The server's keys, one of each of KINDS that it has; at least one. Raises
-    UnreachableError."""
-    found, first = [], None
-    for kinds in KINDS:
-        try:
-            found.append(_shown_key(host, port, kinds))
-        except Exception as error:  # a server without such a key ends the connection, or says so
-            first = first or error
-    if not found and first is not None:
-        raise connecting(first, host, port) from first
-    return found
+    UnreachableError, InsideError."""
+    first: Exception | None = None
+    for address in addresses(host, port, public):
+        found = []
+        for kinds in KINDS:
+            try:
+                found.append(_shown_key(address, port, kinds))
+            except Exception as error:  # a server without such a key ends it, or says so
+                first = first or error
+        if found:
+            return found
+    assert first is not None
+    raise connecting(first, host, port) from first
 
 
 def _shown_key(host: str, port: int, kinds: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import asyncssh
 from sshfs import SSHFileSystem
 
-from runtime.datastores.errors import DatastoreError, RefusedError
+from runtime.datastores.errors import DatastoreError, LostConnectionError, RefusedError
 from runtime.datastores.port import CHUNK_BYTES
 from runtime.datastores.remote import call
 from runtime.datastores.ssh.host_keys import public_key
@@ -151,8 +151,19 @@ def connect(login: Login) -> Server:
         "keepalive_interval": KEEPALIVE_S,
         "keepalive_count_max": 3,
     }
+    failed: DatastoreError | None = None
+    for address in login.addresses():
+        try:
+            return _logged_in(login, address, options)
+        except LostConnectionError as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
+
+
+def _logged_in(login: Login, address: str, options: dict[str, Any]) -> Server:
     try:
-        return Server(_FileSystem(login.host, **options))
+        return Server(_FileSystem(address, **options))
     except DatastoreError:
         raise
     except Exception as error:

@@ -1,5 +1,8 @@
 """Datastores: named places for files. Secrets go in and never come out; a folder of the service's
-own machine, and a server in its network, is an owner's to name."""
+own machine, and a server in its network, is an owner's to name.
+
+What another one attaches is bound to public addresses by its own setting ``reach``: whoever uses it
+later, and from where, is connected to nothing else."""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Mapping
 
 from registry.datastores import Datastore
 from runtime.datastores import Datastore as OpenDatastore
+from runtime.datastores import InsideError
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.roles import allows
@@ -40,11 +44,19 @@ def attach(
     """Make a datastore known, once it has answered to the service. Secrets are base64 in JSON."""
     workspace = call.workspace
     workspace.datastores.check(name, kind, settings, secrets)
-    if not allows(call.who.role, "owner"):
-        _check_reach(call, kind, settings or {})
-    OpenDatastore.attach(
-        workspace, name, kind, settings, secrets, replace=replace, known_hosts=None
-    ).close()
+    try:
+        OpenDatastore.attach(
+            workspace,
+            name,
+            kind,
+            _bounded(call, kind, settings or {}),
+            secrets,
+            replace=replace,
+            known_hosts=None,
+            resolve=call.site.resolve,
+        ).close()
+    except InsideError as error:
+        raise Fault(403, "forbidden", str(error)) from error
     return workspace.datastores.get(name)
 
 
@@ -58,17 +70,15 @@ def detach(call: Call, *, name: str) -> Datastore:
     return call.workspace.datastores.detach(name)
 
 
-def _check_reach(call: Call, kind: str, settings: Mapping[str, str]) -> None:
-    """Of who is no owner. Raises Fault 403, BadValueError."""
+def _bounded(call: Call, kind: str, settings: Mapping[str, str]) -> Mapping[str, str]:
+    """The settings that who asks may have. Raises Fault 403."""
+    if allows(call.who.role, "owner"):
+        return settings
     if kind == "file":
         raise Fault(
             403, "forbidden", "a folder of the service's own machine: only an owner may name it"
         )
-    if not call.site.allows_internal:
-        from runtime.workspace_service.reach import check_public, hosts_of  # not a client's
-
-        for host, port in hosts_of(kind, settings):
-            check_public(host, port)
+    return settings if call.site.allows_internal else {**settings, "reach": "public"}
 
 
 ROUTES = (

@@ -66,3 +66,20 @@ def test_whoever_is_beside_the_workspace_may_name_any(
     monkeypatch.setattr(addresses, "resolve", lambda host, port: ["10.0.0.1"])
     _ask(only_public=False)
     assert reached == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("only_public", [True, False])
+def test_a_registry_whose_name_changes_its_meaning_leads_to_nothing_near(
+    reached: list[str], monkeypatch: pytest.MonkeyPatch, only_public: bool
+) -> None:
+    meant = {"registry.example": "93.184.215.14", "inside.example": "127.0.0.1"}
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: [meant[host]])
+    connections = Connections(parse_url("https://registry.example/v2/"), only_public=only_public)
+    try:
+        for url in ("https://registry.example/v2/", "https://inside.example/blob"):
+            with pytest.raises(RemoteError):
+                connections.exchange("GET", parse_url(url), {})
+            meant["registry.example"] = "127.0.0.1"  # where a nearer place would be let in
+    finally:
+        connections.close()
+    assert set(reached) == {"93.184.215.14"}
