@@ -48,8 +48,11 @@ class Begun:
     resumes: str | None = None
 
 
-_PASSWORD = re.compile(r":[^\s\"/@]+@(?!sha256:)")
-"""user:password@host, as in a URL: an order that has one is not kept."""
+_PASSWORD = re.compile(
+    r"(?::|//)[^\s\"/@]+@(?!sha256:)"  # user:password@host, scheme://token@host
+    r"|[\"=][^\s\"/@]+@(?!sha256:)[^\s\"/@]+/"  # token@host/path, where a word or value begins
+)
+"""An order that has one is not kept."""
 _NOTHING = Begun()
 _begun: ContextVar[Begun] = ContextVar("begun", default=_NOTHING)
 
