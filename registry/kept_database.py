@@ -1,7 +1,8 @@
 """A database for a service, whose threads ask it all the time: connections stay open.
 
 To open one costs a millisecond, most of it to read the schema; what a request asks takes a tenth of
-that. Not for a process that forks (registry/tracking/forks.py).
+that. A connection to a file that is no longer there, as after a restore, is not used again. Not for
+a process that forks (registry/tracking/forks.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry.database import Database
+from registry.database import Database, which_file
+
+File = tuple[int, int] | None
 
 MOST = 32
 """Connections that are kept; those of more threads at the same time are closed after use."""
@@ -24,7 +27,7 @@ class KeptDatabase(Database):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[tuple[File, sqlite3.Connection]] = []
         self._is_closed = False
 
     def close(self) -> None:
@@ -32,13 +35,13 @@ class KeptDatabase(Database):
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
-        for connection in idle:
+        for _, connection in idle:
             connection.close()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
+        file = which_file(self._path)
+        connection = self._taken(file)
         if connection is None:
             connection = self._connect(is_of_thread=False)
         try:
@@ -48,11 +51,21 @@ class KeptDatabase(Database):
         except BaseException:
             connection.close()
             raise
-        self._give_back(connection)
+        self._give_back(file, connection)
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _taken(self, file: File) -> sqlite3.Connection | None:
+        """One to this file; those to others are closed."""
+        with self._lock:
+            if self._idle and self._idle[-1][0] == file:
+                return self._idle.pop()[1]
+            others, self._idle = self._idle, []
+        for _, connection in others:
+            connection.close()
+        return None
+
+    def _give_back(self, file: File, connection: sqlite3.Connection) -> None:
         with self._lock:
             if not self._is_closed and len(self._idle) < MOST:
-                self._idle.append(connection)
+                self._idle.append((file, connection))
                 return
         connection.close()

@@ -69,6 +69,27 @@ def test_what_fails_is_undone_and_nothing_of_it_stays(database: KeptDatabase) ->
     database.close()
 
 
+@pytest.mark.parametrize("how", ["swapped", "made anew"])
+def test_a_file_that_took_the_place_of_the_first_is_the_database(
+    database: KeptDatabase, tmp_path: Path, how: str
+) -> None:
+    _set(database, "old")
+    other = Database(tmp_path / ("w.db" if how == "made anew" else "other.db"))
+    if how == "made anew":
+        for each in tmp_path.glob("w.db*"):
+            each.unlink()
+    other.migrate()
+    _set(other, "new")
+    if how == "swapped":
+        for each in tmp_path.glob("w.db-*"):
+            each.unlink()
+        (tmp_path / "other.db").replace(tmp_path / "w.db")
+    assert _get(database) == "new"
+    _set(database, "newer")
+    assert _get(Database(tmp_path / "w.db")) == "newer"
+    database.close()
+
+
 def test_threads_lose_nothing(database: KeptDatabase) -> None:
     def work(number: int) -> None:
         for _ in range(10):
