@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from registry.errors import TargetError, TargetExistsError
 
@@ -25,6 +26,26 @@ def new_folder(target: Path) -> Iterator[Path]:
             yield folder
             folder.chmod(0o755)
             os.replace(folder, target)
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which becomes ``target`` at the end of the block, or nothing when it raises.
+    Raises TargetExistsError, and TargetError when ``target`` cannot be written."""
+    with _target_errors_said(target):
+        if os.path.lexists(target):
+            raise _is_there(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _filling(target.parent) as folder:
+            made = folder / "file"
+            with made.open("xb") as file:
+                yield file
+            try:
+                os.link(made, target)  # unlike a replacement it spares what came meanwhile
+            except FileExistsError:
+                raise _is_there(target) from None
+            except OSError:  # a file system without links
+                os.replace(made, target)
 
 
 @contextmanager
@@ -53,6 +74,10 @@ def write_file(path: Path, chunks: Iterable[bytes], *, is_executable: bool = Fal
         for chunk in chunks:
             file.write(chunk)
     path.chmod(0o755 if is_executable else 0o644)
+
+
+def _is_there(target: Path) -> TargetExistsError:
+    return TargetExistsError(f"'{target}' is there already; name a new file")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from registry.errors import (
     RegistryError,
     WorkspaceDamagedError,
 )
-from registry.folders import new_folder, write_file
+from registry.folders import new_file, new_folder, write_file
 from registry.leases import lease
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
@@ -54,6 +54,10 @@ class SnapshotFile:
     size_bytes: int
     digest: str
     is_executable: bool
+
+
+Chunks = Callable[[SnapshotFile], Iterable[bytes]]
+"""The bytes of a file, verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,24 +160,35 @@ class Snapshots:
         TargetExistsError, DamagedBlobError."""
         with self.held():
             snapshot = self.of_run(ref).snapshot
-            with new_folder(target) as folder:
-                for file in snapshot.files:
-                    chunks = self._store.chunks(file.digest)
-                    write_file(folder / file.path, chunks, is_executable=file.is_executable)
+            fill_folder(snapshot, self.chunks, target)
         return snapshot
+
+    def download_zip(self, ref: str, target: Path) -> Snapshot:
+        """The same to the new zip ``target``, the same bytes each time."""
+        with self.held():
+            snapshot = self.of_run(ref).snapshot
+            fill_zip(snapshot, self.chunks, target)
+        return snapshot
+
+    def file(self, ref: str, path: str) -> SnapshotFile:
+        """One of its files. Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT f.path, f.size_bytes, f.digest, f.is_executable FROM submissions s"
+                " JOIN snapshot_files f ON f.snapshot = s.snapshot WHERE s.run = ? AND f.path = ?",
+                (find_key(connection, ref), path),
+            ).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"the snapshot of run {ascii(ref)[:80]} has no file {ascii(path)[:80]};"
+                " see inferry run snapshot files"
+            )
+        return SnapshotFile(row[0], row[1], row[2], bool(row[3]))
 
     def write_zip(self, snapshot: Snapshot, file: IO[bytes]) -> None:
         """The snapshot as a zip, the same bytes each time."""
-        with self.held(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for each in snapshot.files:
-                info = zipfile.ZipInfo(each.path, ZIP_TIME)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                info.create_system = 3  # Unix, so that the mode means something
-                info.external_attr = (0o100755 if each.is_executable else 0o100644) << 16
-                info.file_size = each.size_bytes  # a large one needs the larger header
-                with archive.open(info, "w") as opened:
-                    for chunk in self._store.chunks(each.digest):
-                        opened.write(chunk)
+        with self.held():
+            write_zip(snapshot, self.chunks, file)
 
     def chunks(self, file: SnapshotFile) -> Iterator[bytes]:
         """Its bytes, verified; in a block of ``held``. Raises DamagedBlobError."""
@@ -270,6 +285,33 @@ def _stored_file(
                 write(chunk)
                 count(len(chunk))
         return finish()[0]
+
+
+def fill_folder(snapshot: Snapshot, chunks: Chunks, target: Path) -> None:
+    """Its files in the new folder ``target``, whole or not at all. Raises TargetExistsError."""
+    with new_folder(target) as folder:
+        for file in snapshot.files:
+            write_file(folder / file.path, chunks(file), is_executable=file.is_executable)
+
+
+def fill_zip(snapshot: Snapshot, chunks: Chunks, target: Path) -> None:
+    """The same as the new zip ``target``."""
+    with new_file(target) as file:
+        write_zip(snapshot, chunks, file)
+
+
+def write_zip(snapshot: Snapshot, chunks: Chunks, file: IO[bytes]) -> None:
+    """The same bytes each time."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for each in snapshot.files:
+            info = zipfile.ZipInfo(each.path, ZIP_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = 3  # Unix, so that the mode means something
+            info.external_attr = (0o100755 if each.is_executable else 0o100644) << 16
+            info.file_size = each.size_bytes  # a large one needs the larger header
+            with archive.open(info, "w") as opened:
+                for chunk in chunks(each):
+                    opened.write(chunk)
 
 
 def _seen(file: tree.SourceFile) -> tuple[int, int, int] | None:

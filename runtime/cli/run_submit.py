@@ -171,9 +171,7 @@ def download_snapshot(ref: str, target: Path, output: str, workspace_dir: str | 
     with open_workspace(workspace_dir) as workspace:
         snapshots = workspace.tracking.snapshots
         if target.suffix == ".zip":
-            found = snapshots.of_run(ref).snapshot
-            with target.open("xb") as file:
-                snapshots.write_zip(found, file)
+            found = snapshots.download_zip(ref, target)
         else:
             found = snapshots.download(ref, target)
     known: Record = {

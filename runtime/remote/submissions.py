@@ -20,7 +20,6 @@ from typing import TypeVar
 from registry.errors import ImmutableError, WorkspaceBusyError
 from registry.tracking import RunRecord
 from registry.tracking.records import ENDED
-from registry.tracking.snapshots import Submission
 from registry.tree import SourceFile
 from runtime.errors import ServiceError
 from runtime.remote.client import BUSY, ServiceClient
@@ -110,10 +109,6 @@ class RemoteSubmissions:
                 routes.rerun, ref=before, id=id, target=target, name=name, passed=dict(passed or {})
             )
         )
-
-    def of_run(self, ref: str) -> Submission:
-        """As Snapshots.of_run."""
-        return self._client.ask(routes.submission, ref=self._client.ask(of_runs.find, ref=ref).id)
 
     def begun(self, ask: Callable[[], T]) -> T:
         """What the service answers to a request that it does once, however often it is asked."""

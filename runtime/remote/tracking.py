@@ -29,6 +29,7 @@ from registry.tracking import (
 from registry.tracking.words import check_folder, check_path
 from registry.tree import SourceFile
 from runtime.remote.client import ServiceClient
+from runtime.remote.snapshots import RemoteSnapshots
 from runtime.remote.transfers import Progress, Transfers
 from runtime.workspace_service.routes import experiments as of_experiments
 from runtime.workspace_service.routes import metrics as of_metrics
@@ -49,6 +50,7 @@ class RemoteTracking:
         self.runs = RemoteRuns(client)
         self.metrics = RemoteMetrics(client)
         self.files = RemoteRunFiles(client)
+        self.snapshots = RemoteSnapshots(client)
         self._client = client
 
     def log(self, id: str, offset: int = 0) -> bytes:

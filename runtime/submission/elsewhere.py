@@ -66,7 +66,7 @@ def rerun_elsewhere(
     is_followed: bool,
 ) -> RunRecord:
     """The new run, as ``submit_elsewhere``."""
-    config = config_again(remote.submissions.of_run(ref).config, target)
+    config = config_again(remote.tracking.snapshots.of_run(ref).config, target)
     passed = passed_variables(config, environment)
     run = remote.submissions.rerun(ref, target=target, name=name, passed=passed)
     hearing.begin(run)

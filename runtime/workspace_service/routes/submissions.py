@@ -5,9 +5,15 @@ digits), so that it can ask again when it got no answer."""
 
 from __future__ import annotations
 
+from starlette.responses import Response
+
+from registry.blobs import BlobStore
+from registry.paths import WorkspacePaths
 from registry.tracking import RunRecord
 from registry.tracking.snapshots import Submission
+from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
+from runtime.workspace_service.downloads import blob
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.sent_file import SentFile
 from runtime.workspace_service.work import SentAgain, SentRun
@@ -64,8 +70,16 @@ def submission(call: Call, *, ref: str) -> Submission:
     return call.workspace.tracking.snapshots.of_run(ref)
 
 
+async def snapshot_file(call: Call, *, ref: str, file: str) -> Response:
+    """Download a file that a run was submitted with, or a range of its bytes."""
+    found = await in_thread(call.workspace.tracking.snapshots.file, ref, file)
+    store = BlobStore(WorkspacePaths(call.workspace.root))
+    return await in_thread(blob, call, store, found.digest, file.rpartition("/")[2])
+
+
 ROUTES = (
     Route("POST", "/submitted-runs", "runs.submit", "contributor", submit, status=201),
     Route("POST", "/runs/{ref}/rerun", "runs.rerun", "contributor", rerun, status=201),
     Route("GET", "/runs/{ref}/submission", "runs.submission", "reader", submission),
+    Route("GET", "/runs/{ref}/snapshot/{file:path}", "runs.snapshot_file", "reader", snapshot_file),
 )
