@@ -151,6 +151,15 @@ def read(connection: sqlite3.Connection, model: str) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def of_version(connection: sqlite3.Connection, model: str, version: int) -> tuple[str, ...]:
+    """Those that mean this version, by name."""
+    rows = connection.execute(
+        "SELECT alias FROM model_aliases WHERE model = ? AND version = ? ORDER BY alias",
+        (model, version),
+    )
+    return tuple(row[0] for row in rows)
+
+
 def _check_model(connection: sqlite3.Connection, model: str) -> None:
     row = connection.execute("SELECT 1 FROM models WHERE name = ?", (model,)).fetchone()
     if row is None:

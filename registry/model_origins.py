@@ -8,6 +8,9 @@ from dataclasses import dataclass
 STAGES = ("None", "Staging", "Production", "Archived")
 """Of MLflow before aliases; clients still ask for them."""
 
+REGISTERED = "mlflow-artifacts:/registered-models/"
+"""What the addresses of registered files begin with: NAME/VERSION follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -57,7 +57,7 @@ class Models:
         self._database = database
         self._store = store
         self._clock = clock
-        self._lists = VersionLists(database, MODELS, _model, _size_of)
+        self._lists = VersionLists(database, MODELS, _model, size_of_model)
 
     def register(
         self,
@@ -469,7 +469,7 @@ def _model(connection: sqlite3.Connection, row: sqlite3.Row) -> Model:
     )
 
 
-def _size_of(model: Model) -> int:
+def size_of_model(model: Model) -> int:
     """About, as a document."""
     return 1000 + 200 * len(model.files)
 

@@ -17,6 +17,9 @@ from typing import Literal
 from registry.database import Database
 from registry.errors import InvalidNameError, NotFoundError
 from registry.names import check_text
+from registry.pages import Page
+from registry.tracking import record_search
+from registry.tracking.logged_search import LOGGED, in_experiments
 from registry.tracking.now import NowMs
 from registry.tracking.points import stored_of, value_of
 from registry.tracking.records import MetricPoint, Point
@@ -115,6 +118,31 @@ class LoggedModels:
         with self._database.read() as connection:
             return _select(connection, " AND ".join(where), {"name": name or ""})
 
+    def search(
+        self,
+        *,
+        experiments: Sequence[int],
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        limit: int = 100,
+        token: str | None = None,
+    ) -> Page[LoggedModel]:
+        """Those of these experiments, page by page: filter and orders in MLflow's words, the newest
+        first without one. Raises InvalidNameError."""
+        search = record_search.plan(
+            LOGGED, filter=filter, order_by=order_by, limit=limit, token=token
+        )
+        where = in_experiments(experiments)
+        with self._database.read() as connection:
+            return record_search.find(
+                connection,
+                LOGGED,
+                search,
+                lambda row: _select(connection, "m.key = :key", {"key": row[0]})[0],
+                _size_of,
+                where,
+            )
+
     def of_run(self, run: str) -> Found:
         """Those of one run, the newest first."""
         with self._database.read() as connection:
@@ -201,7 +229,7 @@ def _get(connection: sqlite3.Connection, id: str) -> LoggedModel:
     return found[0]
 
 
-def _select(connection: sqlite3.Connection, where: str, values: Mapping[str, str]) -> Found:
+def _select(connection: sqlite3.Connection, where: str, values: Mapping[str, str | int]) -> Found:
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY m.key DESC", dict(values)
     ).fetchall()
@@ -220,6 +248,13 @@ def _select(connection: sqlite3.Connection, where: str, values: Mapping[str, str
             )
         )
     return found
+
+
+def _size_of(found: LoggedModel) -> int:
+    """About, as a document."""
+    pairs = (found.params, found.tags)
+    texts = sum(len(key) + len(value) for each in pairs for key, value in each.items())
+    return 1000 + texts + 200 * len(found.metrics)
 
 
 def _pairs(connection: sqlite3.Connection, table: str, key: int) -> dict[str, str]:

@@ -66,7 +66,7 @@ def plan(
         raise InvalidNameError(f"{view!a} is no view; known: {', '.join(_VIEWS)}")
     if not 0 < limit <= MAX_LIMIT:
         raise InvalidNameError(f"a page has 1 to {MAX_LIMIT} runs, not {limit}")
-    newest, offset = (None, 0) if not token else _read_token(token)
+    newest, offset = (None, 0) if not token else read_token(token)
     orders = filters.orders(order_by, ATTRIBUTES)
     if any(order.key in OF_DATASETS for order in orders if order.of == "attribute"):
         raise InvalidNameError("runs have no order by their datasets: a run can have several")
@@ -195,7 +195,8 @@ def _rare(connection: sqlite3.Connection, conditions: Sequence[Condition]) -> li
     return found
 
 
-def _read_token(token: str) -> tuple[int, int]:
+def read_token(token: str) -> tuple[int, int]:
+    """The newest when the search began, and how many its pages had. Raises InvalidNameError."""
     newest, dash, offset = token.partition("-")
     if not dash or not all(
         part.isascii() and part.isdigit() and len(part) < 19 for part in (newest, offset)

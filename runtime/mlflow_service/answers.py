@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from registry.model_names import NameRecord, VersionRecord
+from registry.model_name_rows import NameRecord, VersionRecord
+from registry.model_origins import REGISTERED
 from registry.tracking import Experiment, RunRecord
 from registry.tracking.datasets import RunDataset
 from registry.tracking.logged_models import LoggedModel
@@ -187,7 +188,7 @@ def source(found: VersionRecord) -> str:
 
 def download_uri(found: VersionRecord) -> str:
     """Where the registered bytes are: not those of the run, which may have changed since."""
-    return f"mlflow-artifacts:/registered-models/{found.model.name}/{found.model.version}"
+    return f"{REGISTERED}{found.model.name}/{found.model.version}"
 
 
 def logged_model(found: LoggedModel) -> Json:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import msgspec
 
-from registry.tracking.filter import Attributes
-from registry.tracking.logged_models import LoggedModel, LoggedStatus
+from registry.tracking.logged_models import LoggedStatus
 from runtime.mlflow_service import answers
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
 from runtime.mlflow_service.experiments import find as find_experiment
-from runtime.mlflow_service.matching import Value, page, select
 from runtime.mlflow_service.refusals import invalid
+from runtime.mlflow_service.registered import limited
 from runtime.mlflow_service.requests import (
     LoggedCreate,
     LoggedRequest,
@@ -27,17 +23,6 @@ from runtime.mlflow_service.runs import find_active
 
 PAGE = 100
 MAX_PAGE = 1000
-ATTRIBUTES: Attributes = {
-    "name": ("", "text"),
-    "model_id": ("", "text"),
-    "model_type": ("", "text"),
-    "status": ("", "text"),
-    "source_run_id": ("", "text"),
-    "experiment_id": ("", "text"),
-    "creation_timestamp": ("", "number"),
-    "creation_time": ("", "number"),
-    "last_updated_timestamp": ("", "number"),
-}
 _STATUS: dict[object, LoggedStatus] = {
     "LOGGED_MODEL_PENDING": "pending",
     "LOGGED_MODEL_READY": "ready",
@@ -51,38 +36,6 @@ _STATUS: dict[object, LoggedStatus] = {
 class _Order(msgspec.Struct, frozen=True):
     field_name: str
     ascending: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    found: LoggedModel
-
-    @property
-    def attributes(self) -> Mapping[str, Value]:
-        found = self.found
-        return {
-            "name": found.name,
-            "model_id": found.id,
-            "model_type": found.type,
-            "status": found.status.upper(),
-            "source_run_id": found.run,
-            "experiment_id": str(found.experiment_id),
-            "creation_timestamp": found.created_ms,
-            "creation_time": found.created_ms,
-            "last_updated_timestamp": found.updated_ms,
-        }
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        return self.found.tags
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        return self.found.params
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        return {key: point.value for key, point in self.found.metrics.items()}
 
 
 def create(desk: Desk, asked: LoggedCreate) -> Json:
@@ -159,12 +112,15 @@ def search(desk: Desk, asked: LoggedSearch) -> Json:
     if asked.datasets:
         raise invalid("logged models are not searched by datasets here; leave out 'datasets'")
     experiments = [integer(id, "experiment_ids") for id in asked.experiment_ids or ()]
-    facts = [_Facts(each) for each in desk.tracking.logged_models.list(experiments=experiments)]
-    found = select(facts, asked.filter or "", _orders(asked), ATTRIBUTES)
-    limit = min(PAGE if asked.max_results is None else asked.max_results, MAX_PAGE)
-    some, token = page(found, limit, asked.page_token)
-    answer: Json = {"models": [answers.logged_model(each.found) for each in some]}
-    return answer | {"next_page_token": token} if token else answer
+    found = desk.tracking.logged_models.search(
+        experiments=experiments,
+        filter=asked.filter or "",
+        order_by=_orders(asked),
+        limit=limited(asked.max_results, PAGE, MAX_PAGE),
+        token=asked.page_token,
+    )
+    answer: Json = {"models": [answers.logged_model(each) for each in found.items]}
+    return answer | {"next_page_token": found.next_token} if found.next_token else answer
 
 
 def _orders(asked: LoggedSearch) -> list[str]:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from registry.model_names import NameRecord
-from registry.tracking.filter import Attributes
 from runtime.mlflow_service import answers
 from runtime.mlflow_service.absent import IS_PROMPT, no_prompts
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
-from runtime.mlflow_service.matching import Value, page, select
 from runtime.mlflow_service.refusals import RefusedError, invalid
 from runtime.mlflow_service.requests import (
     LatestVersions,
@@ -28,31 +22,6 @@ from runtime.mlflow_service.requests import (
 
 PAGE = 100
 MAX_PAGE = 1000
-ATTRIBUTES: Attributes = {
-    "name": ("", "text"),
-    "creation_timestamp": ("", "number"),
-    "last_updated_timestamp": ("", "number"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    found: NameRecord
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def attributes(self) -> Mapping[str, Value]:
-        found = self.found
-        return {
-            "name": found.name,
-            "creation_timestamp": found.created_ms,
-            "last_updated_timestamp": found.updated_ms,
-        }
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        return self.found.tags
 
 
 def create(desk: Desk, asked: ModelCreate) -> Json:
@@ -68,7 +37,7 @@ def create(desk: Desk, asked: ModelCreate) -> Json:
 
 def get(desk: Desk, asked: ModelName) -> Json:
     """GET registered-models/get."""
-    return {"registered_model": answers.model_name(desk.workspace.model_names.get(asked.name))}
+    return {"registered_model": answers.model_name(desk.workspace.model_names.newest(asked.name))}
 
 
 def update(desk: Desk, asked: ModelUpdate) -> Json:
@@ -85,12 +54,14 @@ def delete(desk: Desk, asked: ModelName) -> Json:
 
 def search(desk: Desk, asked: ModelSearch) -> Json:
     """GET registered-models/search."""
-    facts = [_Facts(each) for each in desk.workspace.model_names.list()]
-    found = select(facts, asked.filter or "", orders(asked), ATTRIBUTES)
-    limit = min(PAGE if asked.max_results is None else asked.max_results, MAX_PAGE)
-    some, token = page(found, limit, asked.page_token)
-    answer: Json = {"registered_models": [answers.model_name(each.found) for each in some]}
-    return answer | {"next_page_token": token} if token else answer
+    found = desk.workspace.model_names.search(
+        filter=asked.filter or "",
+        order_by=orders(asked),
+        limit=limited(asked.max_results, PAGE, MAX_PAGE),
+        token=asked.page_token,
+    )
+    answer: Json = {"registered_models": [answers.model_name(each) for each in found.items]}
+    return answer | {"next_page_token": found.next_token} if found.next_token else answer
 
 
 def set_tag(desk: Desk, asked: ModelTag) -> Json:
@@ -116,11 +87,11 @@ def set_alias(desk: Desk, asked: ModelAlias) -> Json:
 
 def get_alias(desk: Desk, asked: ModelAlias) -> Json:
     """GET registered-models/alias."""
-    found = desk.workspace.model_names.get(asked.name)
-    for version in found.versions:
-        if asked.alias in version.aliases:
-            return {"model_version": answers.version(version)}
-    raise invalid(f"Registered model alias {ascii(asked.alias)[:80]} not found.")
+    names = desk.workspace.model_names
+    version = names.newest(asked.name).aliases.get(asked.alias)
+    if version is None:
+        raise invalid(f"Registered model alias {ascii(asked.alias)[:80]} not found.")
+    return {"model_version": answers.version(names.version(asked.name, version))}
 
 
 def delete_alias(desk: Desk, asked: ModelAlias) -> Json:
@@ -131,7 +102,7 @@ def delete_alias(desk: Desk, asked: ModelAlias) -> Json:
 
 def latest_versions(desk: Desk, asked: LatestVersions) -> Json:
     """GET and POST registered-models/get-latest-versions: the newest of each stage asked for."""
-    found = answers.latest(desk.workspace.model_names.get(asked.name).versions)
+    found = answers.latest(desk.workspace.model_names.newest(asked.name).versions)
     stages = [asked.stages] if isinstance(asked.stages, str) else asked.stages or []
     wanted = {stage.lower() for stage in stages}
     some = [each for each in found if not wanted or answers.stage(each).lower() in wanted]
@@ -141,6 +112,14 @@ def latest_versions(desk: Desk, asked: LatestVersions) -> Json:
 def orders(asked: ModelSearch) -> list[str]:
     """A query has one of them, or several."""
     return [asked.order_by] if isinstance(asked.order_by, str) else asked.order_by or []
+
+
+def limited(max_results: int | None, page: int, most: int) -> int:
+    """How many a page has: as many as were asked for, ``page`` where nobody did, at most ``most``.
+    Raises RefusedError."""
+    if max_results is not None and max_results <= 0:
+        raise invalid(f"max_results must be a positive integer, not {max_results}")
+    return min(page if max_results is None else max_results, most)
 
 
 def not_registered(source: str) -> RefusedError:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from registry.errors import NotFoundError
-from registry.model_names import VersionRecord
 from registry.model_origins import Origin
 from registry.records import StoredFile
-from registry.tracking.filter import Attributes
 from registry.tracking.now import now_ms
 from runtime.mlflow_service import answers
 from runtime.mlflow_service.absent import IS_PROMPT, no_prompts
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.artifacts import files_of
 from runtime.mlflow_service.desk import Desk
-from runtime.mlflow_service.matching import Value, page, select
 from runtime.mlflow_service.places import LoggedPlace, Place, RunPlace, VersionPlace, parse_source
 from runtime.mlflow_service.refusals import invalid
-from runtime.mlflow_service.registered import not_registered, orders
+from runtime.mlflow_service.registered import limited, not_registered, orders
 from runtime.mlflow_service.requests import (
     ModelSearch,
     VersionCreate,
@@ -32,41 +27,11 @@ from runtime.mlflow_service.requests import (
 )
 
 PAGE = 10_000
-MAX_PAGE = 200_000
+"""As MLflow's own server without ``max_results``. It gives up to 200,000 at once; a page here ends
+before, and its token asks for the rest."""
 ALLOW_PICKLE = "inferry.allow_pickle"
 """The tag of a new version whose files may run code when they are opened: "true". Without it, and
 unless the workspace allows it, they are refused (docs/guides/formats.md)."""
-ATTRIBUTES: Attributes = {
-    "name": ("", "text"),
-    "version_number": ("", "number"),
-    "run_id": ("", "text"),
-    "source_path": ("", "text"),
-    "creation_timestamp": ("", "number"),
-    "last_updated_timestamp": ("", "number"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    found: VersionRecord
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def attributes(self) -> Mapping[str, Value]:
-        found = self.found
-        return {
-            "name": found.model.name,
-            "version_number": found.model.version,
-            "run_id": found.run or "",
-            "source_path": answers.source(found),
-            "creation_timestamp": found.created_ms,
-            "last_updated_timestamp": answers.updated_ms(found),
-        }
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        return self.found.model.tags
 
 
 def create(desk: Desk, asked: VersionCreate) -> Json:
@@ -74,7 +39,7 @@ def create(desk: Desk, asked: VersionCreate) -> Json:
     tags = pairs(asked.tags)
     if IS_PROMPT in tags:
         raise no_prompts()
-    desk.workspace.model_names.get(asked.name)
+    desk.workspace.model_names.newest(asked.name)
     place = _resolved(desk, parse_source(asked.source))
     run, logged = _came_from(desk, place)
     if asked.run_id and asked.run_id != run:
@@ -150,13 +115,14 @@ def delete_tag(desk: Desk, asked: VersionTag) -> Json:
 
 def search(desk: Desk, asked: ModelSearch) -> Json:
     """GET model-versions/search: the newest first."""
-    facts = [_Facts(each) for each in desk.workspace.model_names.versions()]
-    facts.sort(key=lambda each: (-answers.updated_ms(each.found), -each.found.model.version))
-    found = select(facts, asked.filter or "", orders(asked), ATTRIBUTES)
-    limit = min(PAGE if asked.max_results is None else asked.max_results, MAX_PAGE)
-    some, token = page(found, limit, asked.page_token)
-    answer: Json = {"model_versions": [answers.version(each.found) for each in some]}
-    return answer | {"next_page_token": token} if token else answer
+    found = desk.workspace.model_names.search_versions(
+        filter=asked.filter or "",
+        order_by=orders(asked),
+        limit=limited(asked.max_results, PAGE, PAGE),
+        token=asked.page_token,
+    )
+    answer: Json = {"model_versions": [answers.version(each) for each in found.items]}
+    return answer | {"next_page_token": found.next_token} if found.next_token else answer
 
 
 def _resolved(desk: Desk, place: Place) -> Place:
@@ -164,7 +130,7 @@ def _resolved(desk: Desk, place: Place) -> Place:
     if not isinstance(place, VersionPlace) or isinstance(place.version, int):
         return place
     if place.version == "latest":
-        versions = desk.workspace.model_names.get(place.name).versions
+        versions = desk.workspace.model_names.newest(place.name).versions
         if not versions:
             raise NotFoundError(f"the model {place.name} has no version")
         return VersionPlace(place.name, versions[-1].model.version, place.path)

@@ -119,7 +119,11 @@ def test_stages_go_with_versions(workspace: Workspace, tmp_path: Path) -> None:
         workspace.models.register(tmp_path / "w.bin", name="net")
         last = workspace.models.get("net").version
         workspace.model_names.set_stage("net", last, "production", is_alone=True)
-    stages = [v.origin.stage for v in workspace.model_names.versions() if v.origin is not None]
+    stages = [
+        v.origin.stage
+        for v in workspace.model_names.search_versions(order_by=["version_number"]).items
+        if v.origin is not None
+    ]
     assert stages == ["Archived", "Production"]
     with pytest.raises(InvalidNameError):
         workspace.model_names.set_stage("net", 1, "x", is_alone=False)

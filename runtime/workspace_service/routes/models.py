@@ -104,7 +104,7 @@ def delete(call: Call, *, ref: str) -> Model:
 
 def list_aliases(call: Call, *, name: str) -> dict[str, int]:
     """List the aliases of a model, and the version that each means."""
-    return dict(call.workspace.model_names.get(check_name(name, "model name")).aliases)
+    return dict(call.workspace.model_names.newest(check_name(name, "model name")).aliases)
 
 
 def set_alias(call: Call, *, name: str, alias: str, version: int) -> None:
@@ -121,7 +121,7 @@ def alias_history(call: Call, *, name: str, alias: str | None = None) -> list[Al
     """Say what a model's aliases meant, and who changed them."""
     changes = call.workspace.aliases.history(check_name(name, "model name"), alias)
     if not changes:
-        call.workspace.model_names.get(name)
+        call.workspace.model_names.newest(name)
     return changes
 
 

@@ -1,4 +1,4 @@
-"""Filters and orders over records that are few enough to be looked at one by one: pure."""
+"""Filters and orders over records that are looked at one by one: what a search must find."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
 
 from registry.tracking.filter import Attributes, Condition, like_to_glob, parse, parse_order
-from runtime.mlflow_service.refusals import invalid
-from runtime.mlflow_service.requests import integer
 
 Value = str | float
-T = TypeVar("T")
 
 
 class Facts(Protocol):
@@ -57,15 +54,6 @@ def select(
         )
         found = there + absent
     return found
-
-
-def page(found: Sequence[T], limit: int, token: str | None) -> tuple[Sequence[T], str | None]:
-    """Some of them, and the token for the next ones. Raises RefusedError."""
-    if limit <= 0:
-        raise invalid(f"max_results must be a positive integer, not {limit}")
-    offset = integer(token or 0, "page_token")
-    end = offset + limit
-    return found[offset:end], str(end) if end < len(found) else None
 
 
 def _side(of: str, record: Facts) -> Mapping[str, Value]:
