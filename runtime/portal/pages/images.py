@@ -22,17 +22,16 @@ LOG_CHARS = 200_000
 def images(ask: Ask) -> Answer:
     """All versions, the newest of each name first."""
     sought = ask.text("q", limit=200).strip().lower()
-    found = [i for i in reversed(ask.workspace.images.list()) if sought in i.name.lower()]
-    found.sort(key=lambda image: image.name)
     start = ask.number("from", 0, 0, 10**9)
+    found = ask.workspace.images.window(part=sought, offset=start, limit=PAGE)
     return Page(
         "images.html",
         "Images",
         {
-            "images": found[start : start + PAGE],
+            "images": found.items,
             "sought": sought,
-            "count": len(found),
-            "later": start + PAGE if len(found) > start + PAGE else None,
+            "count": found.count,
+            "later": start + PAGE if found.count > start + PAGE else None,
             "earlier": max(0, start - PAGE) if start else None,
         },
         section="images",

@@ -16,16 +16,16 @@ PAGE = 100
 def models(ask: Ask) -> Answer:
     """The newest version of each name."""
     sought = ask.text("q", limit=200).strip().lower()
-    found = [m for m in ask.workspace.models.list(latest=True) if sought in m.name.lower()]
     start = ask.number("from", 0, 0, 10**9)
+    found = ask.workspace.models.window(part=sought, offset=start, limit=PAGE)
     return Page(
         "models.html",
         "Models",
         {
-            "models": found[start : start + PAGE],
+            "models": found.items,
             "sought": sought,
-            "count": len(found),
-            "later": start + PAGE if len(found) > start + PAGE else None,
+            "count": found.count,
+            "later": start + PAGE if found.count > start + PAGE else None,
             "earlier": max(0, start - PAGE) if start else None,
         },
         section="models",
@@ -36,17 +36,21 @@ def models(ask: Ask) -> Answer:
 
 
 def model(ask: Ask) -> Answer:
-    """All versions of one name."""
+    """The versions of one name, the newest first."""
     name = ask.arguments["name"]
-    found = ask.workspace.model_names.get(name)
-    if not found.versions:
+    start = ask.number("from", 0, 0, 10**9)
+    found = ask.workspace.model_names.newest(name)
+    versions = ask.workspace.model_names.versions(name, offset=start, limit=PAGE)
+    if not versions.count:
         raise NotFoundError(f"the model {name} has no version yet")
     return Page(
         "model.html",
         name,
         {
             "found": found,
-            "versions": [*reversed(found.versions)][:500],
+            "versions": versions.items,
+            "later": start + PAGE if versions.count > start + PAGE else None,
+            "earlier": max(0, start - PAGE) if start else None,
             "history": ask.workspace.aliases.history(name)[-50:][::-1],
         },
         section="models",

@@ -31,7 +31,7 @@ def overview(ask: Ask) -> Answer:
                 without_hidden(each, ask.site.hidden)
                 for each in workspace.activities.list(limit=NEWEST)
             ],
-            "models": workspace.models.list(latest=True)[:NEWEST],
+            "models": workspace.models.list(latest=True, limit=NEWEST),
         },
         section="overview",
         commands=Commands("inferry run list", "Workspace.open(folder).tracking.runs.search()"),

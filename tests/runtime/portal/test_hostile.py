@@ -253,7 +253,7 @@ def test_an_error_that_nobody_foresaw_says_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(f"secret of {Path('/etc')}")
 
-    monkeypatch.setattr(Models, "list", fail)
+    monkeypatch.setattr(Models, "window", fail)
     answer = Visitor(app).get("/models")
     assert answer.status_code == 500
     assert "secret" not in answer.text
