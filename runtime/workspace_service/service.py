@@ -100,6 +100,7 @@ class ServiceApp:
         self._mlflow.close()
         if self._portal is not None:
             self._portal.close()
+        self._site.close()
 
     def _known_to(self, scope: Scope) -> str:
         """``docker login`` asks for no workspace: the first that knows the token may answer."""

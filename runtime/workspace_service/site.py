@@ -10,6 +10,7 @@ from registry import Workspace
 from registry.audit import Audit
 from registry.distribution import Distribution
 from registry.distribution.kept_connections import ServedDatabase
+from registry.kept_database import KeptDatabase
 from registry.names import check_name
 from registry.paths import WorkspacePaths
 from registry.remote import addresses
@@ -40,7 +41,13 @@ class Site:
     ) -> None:
         if not roots:
             raise BadValueError("a service needs a workspace")
-        self._workspaces = {name: Workspace.open(root) for name, root in roots.items()}
+        opened = {name: Workspace.open(root).root for name, root in roots.items()}
+        self._databases = {
+            name: KeptDatabase(WorkspacePaths(root).database) for name, root in opened.items()
+        }
+        self._workspaces = {
+            name: Workspace(root, database=self._databases[name]) for name, root in opened.items()
+        }
         self.distributions = {
             name: Distribution.open(workspace.root) for name, workspace in self._workspaces.items()
         }
@@ -72,6 +79,11 @@ class Site:
         if found is None:
             raise Fault(404, "no_workspace", "there is no such workspace here")
         return found
+
+    def close(self) -> None:
+        """Let go of the databases; what is asked all the same opens them for itself."""
+        for database in self._databases.values():
+            database.close()
 
     def audit(self, name: str) -> Audit:
         """That of the workspace; what is about the service is in the default one's."""
