@@ -49,6 +49,8 @@ WORKSPACE: Mapping[str, str] = {
     "version.tag": "/models/{name}/{version}/tags",
     "version.describe": "/models/{name}/{version}/description",
     "version.alias": "/models/{name}/{version}/aliases",
+    "formats": "/formats",
+    "formats.set": "/formats/set",
     "images": "/images",
     "image": "/images/{name}/{version}",
     "fpga": "/fpga",

@@ -24,6 +24,7 @@ STATIC = {
 }
 NOTES = {
     "tagged": "The tags are changed.",
+    "formats": "What models may have is changed.",
     "described": "The description is changed.",
     "alias": "The aliases are changed.",
     "resumed": "It was begun again: this is how it goes.",

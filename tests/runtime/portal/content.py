@@ -63,6 +63,7 @@ class Content:
             "/models",
             "/models/digits",
             "/models/digits/1",
+            "/formats",
             "/images",
             "/images/digits/1",
             "/fpga",

@@ -230,3 +230,21 @@ def test_a_log_that_is_long_shows_its_end(
     assert "line 2999" in text
     assert "line 10\n" not in text
     assert len(text) < 60_000
+
+
+def test_a_kind_of_files_is_allowed_and_refused_alone(visitor: Visitor, content: Content) -> None:
+    settings = content.workspace.settings
+    assert "A pickle is a program" in visitor.get("/formats").text
+    sent = {"kind": "pickle", "decision": "allow"}
+    answer = visitor.post("/formats/set", sent)
+    assert answer.headers["location"] == "/ui/w/default/formats?note=formats"
+    assert (settings.formats.allows_pickle, settings.formats.allows_unknown) == (True, True)
+    visitor.post("/formats/set", {"kind": "unknown", "decision": "refuse"})
+    assert (settings.formats.allows_pickle, settings.formats.allows_unknown) == (True, False)
+    visitor.post("/formats/set", {"kind": "pickle", "decision": "refuse"})
+    assert (settings.formats.allows_pickle, settings.formats.allows_unknown) == (False, False)
+    for wrong in ({}, {"kind": "pickle"}, {"kind": "pickle", "decision": "yes"},
+                  {"decision": "allow"}, {"kind": "onnx", "decision": "allow"}):  # fmt: skip
+        assert visitor.post("/formats/set", wrong).status_code == 400
+    assert (settings.formats.allows_pickle, settings.formats.allows_unknown) == (False, False)
+    visitor.post("/formats/set", {"kind": "unknown", "decision": "allow"})

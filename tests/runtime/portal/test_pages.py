@@ -9,7 +9,10 @@ import pytest
 
 from registry import Workspace
 from runtime.portal.app import PortalApp
+from runtime.portal.pages import PLACES
+from runtime.portal.places import match
 from tests.runtime.portal.browser_like import Visitor, portal
+from tests.runtime.portal.content import Content
 
 PAGES = (
     "",
@@ -19,6 +22,7 @@ PAGES = (
     "/devices",
     "/rollouts",
     "/models",
+    "/formats",
     "/images",
     "/fpga",
     "/deployments",
@@ -43,6 +47,17 @@ def test_page_of_an_empty_workspace(app: PortalApp, path: str) -> None:
     assert answer.status_code == 200
     assert answer.text.count("<h1>") == 1
     assert 'id="content"' in answer.text
+
+
+def test_no_page_is_forgotten_where_all_are_looked_at(hostile: Content) -> None:
+    looked_at = {
+        match("GET", f"/ui/w/default{path.partition('?')[0]}").place.name for path in hostile.pages
+    }
+    pages = {place.name for place in PLACES if place.method == "GET" and not place.is_live}
+    assert pages - looked_at == {
+        *("home", "sign-in", "workspaces"),  # of the service
+        *("run.log", "run.file", "run.image", "version.file"),  # files
+    }
 
 
 def test_the_beginning_leads_to_the_only_workspace(app: PortalApp) -> None:

@@ -160,6 +160,14 @@ def test_the_navigation_shows_what_they_may(field: Field) -> None:
     assert "Audit log" not in field.visitors["default.reader"].get("").text
 
 
+def test_who_may_not_change_the_formats_is_told_who_may(field: Field) -> None:
+    for role in ("reader", "contributor"):
+        text = field.visitors[f"default.{role}"].get("/formats").text
+        assert "Owners of the workspace may change this." in text
+        assert "formats/set" not in text
+    assert "formats/set" in field.visitors["default.owner"].get("/formats").text
+
+
 def test_a_token_of_several_workspaces_opens_them_all(tmp_path: Path) -> None:
     for name in ("one", "two"):
         Workspace.init(tmp_path / name, base="none")
