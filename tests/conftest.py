@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.engine", "tests.broker"]
@@ -19,6 +20,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell begins what it puts in the background so, and programs that tests start would inherit
     # it and be deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# An example's time is the machine's, not the code's: a busy one makes any deadline flaky.
+hypothesis.settings.register_profile("inferry", deadline=None)
+hypothesis.settings.load_profile("inferry")
 LONGEST = ("tests/system/", "tests/runtime/deployments/", "tests/runtime/test_deploy.py")
 
 
