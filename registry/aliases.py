@@ -114,9 +114,11 @@ def check_alias(alias: str) -> str:
 
 def check_version(connection: sqlite3.Connection, model: str, version: int) -> None:
     """Raises NotFoundError."""
-    row = connection.execute(
-        "SELECT 1 FROM model_versions WHERE name = ? AND version = ?", (model, version)
-    ).fetchone()
+    row = None
+    if 0 < version < 2**63:  # the database has no others
+        row = connection.execute(
+            "SELECT 1 FROM model_versions WHERE name = ? AND version = ?", (model, version)
+        ).fetchone()
     if row is None:
         raise NotFoundError(f"there is no model {ascii(model)[:80]}:{version}")
 

@@ -156,6 +156,8 @@ def _report(error: Exception) -> int:
         return 1
     if _is_expected(error):
         return _fail(str(error))
+    if isinstance(error, OverflowError) and "SQLite" in str(error):
+        return _fail(f"a number is too large; there are numbers to {2**63 - 1}")
     return _fail(
         f"internal error: {type(error).__name__}: {error} (set INFERRY_DEBUG=1 for the traceback)"
     )

@@ -349,7 +349,10 @@ def pairs(sent: list[Pair] | None) -> dict[str, str]:
 
 def integer(text: str | int, what: str) -> int:
     """A number that is sent as text. Raises RefusedError."""
-    if isinstance(text, int) or (text.isascii() and text.isdigit() and len(text) < 19):
+    if isinstance(text, int):
+        if -(2**63) <= text < 2**63:
+            return text
+    elif text.isascii() and text.isdigit() and len(text) < 19:
         return int(text)
     raise invalid(f"Invalid value {ascii(text)[:60]} for parameter '{what}': it is no number")
 

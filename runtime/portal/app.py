@@ -153,7 +153,7 @@ class PortalApp:
         response: Response | None = await self._in_thread(
             self._decide, scope, ask, match.place, client
         )
-        return self._streamed(ask, match.place) if response is None else response
+        return await self._streamed(ask, match.place) if response is None else response
 
     # Below: in a thread.
 
@@ -262,10 +262,15 @@ class PortalApp:
 
     # Below: parts.
 
-    def _streamed(self, ask: Ask, place: Place) -> Response:
+    async def _streamed(self, ask: Ask, place: Place) -> Response:
+        """Raises what the first look does: of what is not there nothing is streamed."""
+        first = [await self._in_thread(self._look, ask, place)]
+
         async def look() -> Part | None:
             """None: they may look no more."""
-            part: Part | None = await self._in_thread(self._look, ask, place)
+            part: Part | None = (
+                first.pop() if first else await self._in_thread(self._look, ask, place)
+            )
             return part
 
         response = StreamingResponse(

@@ -97,3 +97,10 @@ def test_an_owner_changes_which_formats_are_taken_by_url(
     if name == "url":
         said = json.loads(cli("audit", "list", "--limit", "1", "-o", "json").stdout)
         assert said[0]["route"] == "settings.set_formats"
+
+
+def test_a_version_beyond_all_numbers_is_not_there(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_text("weights")
+    assert cli("model", "register", "w.txt", "--name", "m").code == 0
+    assert_refused(cli("model", "alias", "set", "m@a", "9" * 30), "there is no model 'm':999")
+    assert_refused(cli("audit", "list", "--before", "9" * 30), "a number is too large")
