@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import parse_qsl
 
 from runtime.portal.sessions import Session
+from runtime.registry_service.request_body import RequestBody
+from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.roles import Role, Who, allows
 from runtime.workspace_service.site import Site
@@ -52,6 +54,19 @@ class Ask:
         """Who is written down beside a change."""
         return "-" if self.who is None else self.who.name
 
+    def call(self) -> Call:
+        """The same for a route of the service, which a form asks in its own way."""
+        return Call(
+            self.site,
+            self.workspace_name,
+            self.who or Who("-", "reader"),
+            client="portal",
+            method="POST",
+            path=self.path,
+            headers={},
+            body=RequestBody(_nothing, size=0, is_awaited=False),
+        )
+
     def may(self, role: Role) -> bool:
         """Whether they may do what takes such a role."""
         return self.who is not None and allows(self.who.role, role)
@@ -75,6 +90,10 @@ class Ask:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             return default
         return max(least, min(int(text), most))
+
+
+async def _nothing() -> NoReturn:
+    raise AssertionError("there is no more of a body that was read")
 
 
 def fields_of(text: bytes) -> Fields:

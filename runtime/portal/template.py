@@ -27,6 +27,8 @@ NOTES = {
     "formats": "What models may have is changed.",
     "described": "The description is changed.",
     "alias": "The aliases are changed.",
+    "rerun": "It was submitted once more: this is how it goes.",
+    "hook-deleted": "The webhook is told nothing more.",
     "resumed": "It was begun again: this is how it goes.",
     "cancelling": "It was asked to end; it does at its next point of cancel.",
     "deleted": "It is hidden now; nothing is lost.",

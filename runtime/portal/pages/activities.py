@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, NoReturn
+from typing import Any
 
 from registry.activities import Activity
 from runtime.portal.answers import Answer, Commands, Go, Page, Part
 from runtime.portal.ask import Ask
 from runtime.portal.paths import url
 from runtime.portal.place import Place
-from runtime.registry_service.request_body import RequestBody
-from runtime.workspace_service.call import Call
 from runtime.workspace_service.hidden import log_without_hidden, without_hidden
-from runtime.workspace_service.roles import Who
 from runtime.workspace_service.routes import activities as routes
 
 PAGE = 100
@@ -66,22 +63,8 @@ def cancel(ask: Ask) -> Answer:
 
 def resume(ask: Ask) -> Answer:
     """Begin it again, as a client of the service began it."""
-    call = Call(
-        ask.site,
-        ask.workspace_name,
-        ask.who or Who("-", "reader"),
-        client="portal",
-        method="POST",
-        path=ask.path,
-        headers={},
-        body=RequestBody(_nothing, size=0, is_awaited=False),
-    )
-    begun = routes.resume(call, ref=ask.arguments["id"])
+    begun = routes.resume(ask.call(), ref=ask.arguments["id"])
     return Go(url("activity", workspace=ask.workspace_name, id=begun.id), "resumed")
-
-
-async def _nothing() -> NoReturn:
-    raise AssertionError("there is no more of a body that was read")
 
 
 def _list(ask: Ask) -> dict[str, Any]:

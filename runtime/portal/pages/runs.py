@@ -14,6 +14,7 @@ from runtime.portal.answers import Answer, Commands, File, Go, Page, Part
 from runtime.portal.ask import Ask
 from runtime.portal.chart import POINTS, Line, chart, points_of
 from runtime.portal.links import linked
+from runtime.portal.pages.rerun import again_of
 from runtime.portal.pages.run_values import shown_values
 from runtime.portal.paths import url
 from runtime.portal.place import Place
@@ -57,6 +58,7 @@ def run(ask: Ask) -> Answer:
             "children_left": max(0, len(children) - CHILDREN),
             "used_by": linked(ask, lines.used_by),
             "ref": ask.arguments["id"],
+            "again": again_of(ask, found),
             **_live_values(ask, found),
         },
         section="experiments",

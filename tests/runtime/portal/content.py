@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import time
 import zlib
@@ -18,8 +19,12 @@ from edge.layering import Layer
 from fpga.report import Accuracy, Hardware, Proof, Report
 from fpga.report import Layer as FpgaLayer
 from registry import Workspace
+from registry.activities.hooks import ActivityHooks
+from registry.clock import utc_now
+from registry.database import Database
 from registry.deployments import Observed, Replica
 from registry.fpga_artifact import FpgaContents
+from registry.paths import WorkspacePaths
 from runtime.pipelines import Pipeline
 from runtime.tracking import Run
 from tests.edge.rollouts.small_hub import NEW, SmallHub, module
@@ -73,6 +78,7 @@ class Content:
             "/deployments/web/try",
             "/activities",
             f"/activities/{self.activity}",
+            "/activity-hooks",
             "/lineage/model/digits:1",
             "/audit",
             "/tokens",
@@ -125,6 +131,9 @@ def fill(folder: Path, word: str = "") -> Content:
     with workspace.activities.start("image", f"digits:1 {word}") as activity:
         activity.phase(f"Packing {word}", total=100)
         activity.advance(40)
+    paths = WorkspacePaths(workspace.root)
+    hooks = ActivityHooks(paths, Database(paths.database), utc_now)
+    hooks.add("https://chat.example/hook?to=ops", kinds=["purge"], random=os.urandom)
     return Content(workspace, found.experiment_id, runs, activity.id, view.run_id)
 
 

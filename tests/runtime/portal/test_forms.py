@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from registry.activities import Activities
+from registry.activities.hooks import ActivityHooks
 from registry.activities.origin import CommandOrigin, ServiceOrigin, begun_by
+from registry.clock import utc_now
+from registry.database import Database
 from registry.errors import CancelledError, EngineError
+from registry.paths import WorkspacePaths
 from runtime.portal.app import PortalApp
 from tests.runtime.portal.browser_like import Visitor, portal
 from tests.runtime.portal.content import Content, fill, running_activity
@@ -248,3 +253,38 @@ def test_a_kind_of_files_is_allowed_and_refused_alone(visitor: Visitor, content:
         assert visitor.post("/formats/set", wrong).status_code == 400
     assert (settings.formats.allows_pickle, settings.formats.allows_unknown) == (False, False)
     visitor.post("/formats/set", {"kind": "unknown", "decision": "allow"})
+
+
+def test_a_webhook_is_added_and_deleted_and_its_secret_shown_once(
+    visitor: Visitor, content: Content
+) -> None:
+    sent = {"url": "https://one.example/x", "when": "failed", "kinds": "image, backup"}
+    text = visitor.post("/activity-hooks/add", sent).text
+    [secret] = re.findall(r"data-secret>(whsec_[^<]+)<", text)
+    listed = visitor.get("/activity-hooks").text
+    assert secret not in listed
+    paths = WorkspacePaths(content.workspace.root)
+    hooks = ActivityHooks(paths, Database(paths.database), utc_now)
+    made = hooks.list()[-1]
+    assert (made.url, made.kinds, made.states) == (sent["url"], ("backup", "image"), ("failed",))
+    assert made.url in listed
+    activities: Activities = content.workspace.activities
+    with contextlib.suppress(EngineError), activities.start("image", "digits:8"):
+        raise EngineError("no engine")
+    [due] = [each for each in hooks.take(time.time(), lease_s=1) if each.url == made.url]
+    assert due.secret.decode() == secret, "what was shown signs"
+    for wrong in (
+        {},
+        {**sent, "url": "file:///etc/passwd"},
+        {**sent, "url": ""},
+        {**sent, "when": "never"},
+        {**sent, "kinds": "a\x00b"},
+    ):
+        assert visitor.post("/activity-hooks/add", wrong).status_code == 400
+    assert hooks.list()[-1].id == made.id
+    for id in ("", "x", "-1", "9" * 30, "\u0663"):
+        assert visitor.post("/activity-hooks/delete", {"id": id}).status_code == 400
+    assert visitor.post("/activity-hooks/delete", {"id": "9999"}).status_code == 404
+    answer = visitor.post("/activity-hooks/delete", {"id": str(made.id)})
+    assert answer.headers["location"] == "/ui/w/default/activity-hooks?note=hook-deleted"
+    assert made.id not in [each.id for each in hooks.list()]

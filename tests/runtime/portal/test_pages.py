@@ -27,6 +27,7 @@ PAGES = (
     "/fpga",
     "/deployments",
     "/activities",
+    "/activity-hooks",
     "/audit",
     "/tokens",
 )
