@@ -158,7 +158,8 @@ class _Watched:
         memory, most = self._spec["memory_bytes"], self._spec["processes"]
         if memory and sum(map(_resident, found)) > memory and sum(map(_own, found)) > memory:
             self._is_out_of_memory = True
-            self._log.write(f"inferry: ended, as it took more than {memory} bytes\n".encode())
+            words = f"inferry: ended for taking too much memory: more than {memory} bytes\n"
+            self._log.write(words.encode())
             self._kill()
         elif most and sum(map(_threads, found)) > most:
             self._log.write(f"inferry: ended, as it had more than {most} processes\n".encode())

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from edge.errors import EdgeError
 from edge.hosts.port import Instance, InstanceId, ModuleHost, Observed
 from edge.keeping.http_probe import probe as http_probe
-from edge.keeping.port import LiveView
+from edge.keeping.port import OUT_OF_MEMORY, LiveView
 from edge.keeping.probing import Probing, after_probe, due, health, healthy_s, is_due
 from edge.keeping.restarts import (
     End,
@@ -332,7 +332,7 @@ class LiveKeeper:
 def _said(seen: Observed) -> str:
     """How it ended, in words."""
     if seen.is_out_of_memory:
-        return "it was ended for taking too much memory"
+        return OUT_OF_MEMORY
     if seen.exit_code is None:
         return "it ended, nobody knows how"
     return f"it ended with exit code {seen.exit_code}"

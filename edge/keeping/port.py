@@ -10,6 +10,9 @@ from edge.hosts.port import Instance
 from edge.messages.desired import Probe, Restart
 from edge.messages.reported import Health
 
+OUT_OF_MEMORY = "it was ended for taking too much memory"
+"""What the error of a view says of one that was."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveView:

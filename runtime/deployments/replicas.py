@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from edge.errors import EdgeError
 from edge.hosts.port import Instance, InstanceId, ModuleHost
 from edge.keeping.keeper import LiveKeeper
-from edge.keeping.port import LiveView
+from edge.keeping.port import OUT_OF_MEMORY, LiveView
 from edge.messages.desired import Probe, Restart
 from registry.deployments import Health, Replica
 from runtime.deployments.fleet import Seen, State
@@ -165,7 +165,11 @@ class Replicas:
             view = kept.keeper.view()
             if kept.revision == revision and _is_broken(view):
                 words = _last_words(self._logs(id))
-                return f"{view.error}" + (f"; its last words: {words}" if words else "")
+                # The error may be of now, as that it is slow to come back; memory is the cause.
+                greed = OUT_OF_MEMORY if view.is_out_of_memory else ""
+                said = [f"{view.error}", greed if greed not in f"{view.error}" else ""]
+                said.append(f"its last words: {words}" if words else "")
+                return "; ".join(filter(None, said))
         return None
 
     def host_trouble(self, revision: int | None = None) -> str | None:
