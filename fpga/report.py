@@ -113,11 +113,17 @@ def read(folder: Path) -> Report:
     try:
         if (folder / FILE).stat().st_size > MOST_BYTES:
             raise ProgramError(f"{FILE} is larger than {MOST_BYTES >> 20} MiB")
-        found = msgspec.json.decode((folder / FILE).read_bytes(), type=Report)
+        return decoded((folder / FILE).read_bytes())
     except FileNotFoundError:
         raise ProgramError(f"there is no {FILE} with this compiled model") from None
     except OSError as error:
         raise ProgramError(f"{FILE} cannot be read: {error.strerror}") from None
+
+
+def decoded(data: bytes) -> Report:
+    """Of the file's bytes. Raises ProgramError for what is no report."""
+    try:
+        found = msgspec.json.decode(data, type=Report)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProgramError(f"{FILE} is malformed: {str(error)[:200]}") from None
     if found.v != VERSION:

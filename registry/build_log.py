@@ -49,3 +49,17 @@ class BuildLog:
         """A line for both."""
         self.lines.append(line)
         self._progress.log(line)
+
+
+class CompilerLog:
+    """What a compiler for an FPGA is given: called with a line of the log. Raises
+    CancelledError."""
+
+    def __init__(self, log: BuildLog) -> None:
+        self._log = log.log
+        self.check = log.check
+
+    def __call__(self, line: str) -> None:
+        """A line, if it is to go on."""
+        self.check()
+        self._log(line)

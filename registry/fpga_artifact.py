@@ -170,13 +170,16 @@ def write_artifact(
     on_bytes: OnBytes,
     *,
     revision: str | None = None,
+    on_total: OnBytes = lambda count: None,
 ) -> FpgaArtifact:
-    """Store the artifact; ``on_bytes`` is told of the bytes as they are written.
+    """Store the artifact; ``on_bytes`` is told of the bytes as they are written, and ``on_total``
+    before of how many there are.
 
     Raises InvalidSourceError for contents that are missing, too large or not what they should be,
     StoreFullError."""
     files = _files(name, version, contents, models)
     bitstream = read_bitstream(_all(PROGRAM, files[PROGRAM]), _invalid)
+    on_total(sum(map(_size, files.values())))
     stored = {part: _put(store, part, files[part], on_bytes) for part in PARTS if part in files}
     layers = list(stored.values())
     if stored[BITSTREAM]["digest"] != f"sha256:{bitstream.sha256}":
@@ -218,6 +221,13 @@ def unpack_artifact(store: BlobStore, digest: str, folder: Path) -> Path:
         for part, layer in found.items():
             write_file(target / part.path, _verified(store, layer))
     return folder
+
+
+def report_of(manifest: bytes) -> str | None:
+    """The digest of the compiler's report, by the artifact's manifest; None: it has none. Raises
+    ImageFailedError."""
+    found = _layers(_document(manifest)).get(REPORT)
+    return None if found is None else found.digest
 
 
 def read_bitstream(program: bytes, refused: _Refusal) -> Bitstream:
@@ -270,6 +280,16 @@ def _files(
     elif contents.golden is not None:
         files[GOLDEN] = golden.check_golden(contents.golden, golden.FILE)
     return files
+
+
+def _size(source: bytes | Path) -> int:
+    """Of what is not there, none: to read it says so."""
+    if isinstance(source, bytes):
+        return len(source)
+    try:
+        return source.lstat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _has_bytes(path: Path) -> bool:

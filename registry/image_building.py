@@ -18,7 +18,7 @@ from registry.base import BaseImage, PullRegistry, cache_key, load_base
 from registry.base.reference import EngineImage, RegistryImage, parse_base
 from registry.base_cache import BaseCache
 from registry.blobs import BlobStore
-from registry.build_log import BuildLog
+from registry.build_log import BuildLog, CompilerLog
 from registry.clock import Clock
 from registry.container_config import BaseConfig, ImageLayer
 from registry.database import Database
@@ -38,7 +38,7 @@ from registry.proof import ProofPlan, UnpackedLayers, prove
 from registry.records import ImageDetails, LayerRecord, Model
 from registry.settings import NO_BASE
 
-MakeFpga = Callable[[Path, Callable[[str], None]], FpgaContents]
+MakeFpga = Callable[[Path, CompilerLog], FpgaContents]
 """Compiles: takes the folder of the model's files, there only during the call, and what says a line
 of the log (it raises CancelledError when someone has cancelled)."""
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -145,19 +145,19 @@ class ImageBuilder:
     ) -> Built:
         """An FPGA artifact of what ``make`` gives. Raises InvalidSourceError, and what ``make``
         raises."""
-
-        def say(line: str) -> None:
-            log.check()
-            log.log(line)
-
         log.log(f"models: {model.reference}")
         log.phase("Compiling")
         with UnpackedLayers(self._paths.unpacked).room() as room:
             for file in model.files:
                 write_file(room / file.path, store.chunks(file.digest))
-            contents = make(room, say)
-        log.phase("Packing")
-        artifact = write_artifact(store, name, version, contents, [model], log.advance)
+            contents = make(room, CompilerLog(log))
+
+        def begin(total: int) -> None:
+            log.phase("Packing", total)
+
+        artifact = write_artifact(
+            store, name, version, contents, [model], log.advance, on_total=begin
+        )
         bits = artifact.bitstream
         boards = f" ({', '.join(bits.boards)})" if bits.boards else ""
         log.log(f"bitstream: {bits.provenance}, for {bits.part}{boards}")

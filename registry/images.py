@@ -7,7 +7,7 @@ workspace.images.unpack("digits", Path("bundle"))
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +18,7 @@ from registry.blobs import BlobStore, file_chunks
 from registry.clock import Clock
 from registry.container_config import holds_bundle
 from registry.database import Database
-from registry.errors import ImageFailedError, InUseError, RegistryError
+from registry.errors import ImageFailedError, InUseError, NotFoundError, RegistryError
 from registry.folders import new_folder, write_file
 from registry.image_order import ImageOrder
 from registry.layers import read_layer
@@ -201,6 +201,12 @@ class Images:
         with self._held(ref) as image:
             found = json.loads(self._store.read(made(image))).get("annotations", {})
         return {str(key): str(value) for key, value in found.items()}
+
+    def report(self, ref: str) -> bytes:
+        """The compiler's report of an FPGA image, as JSON. Raises NotFoundError for an image that
+        has none, ImageFailedError, DamagedBlobError."""
+        with self._held(ref) as image:
+            return read_report(image, lambda _, digest: self._store.read(digest))
 
     def digests(self, ref: str) -> frozenset[str]:
         """Those of all blobs of the image, its SBOM and its signature. Raises NotFoundError."""
@@ -413,6 +419,17 @@ def _size_of(image: Image) -> int:
 
 def _key(image: Image) -> tuple[str, int, str | None]:
     return image.name, image.version, image.digest
+
+
+def read_report(image: Image, read: Callable[[str, str], bytes]) -> bytes:
+    """As Images.report. ``read``: a blob, by the image's reference and its digest."""
+    digest = made(image)
+    if image.details.kind == "fpga":
+        from registry.fpga_artifact import report_of  # msgspec types that others do not need
+
+        if (found := report_of(read(image.reference, digest))) is not None:
+            return read(image.reference, found)
+    raise NotFoundError(f"image {image.reference} has no report of an FPGA's compiler")
 
 
 def made(image: Image) -> str:

@@ -36,7 +36,7 @@ _SILICON = {
 def kind_of(name: str) -> BoardKind:
     """Raises BitstreamError for a board that is not known."""
     if name.lower() not in KINDS:
-        raise BitstreamError(f"no board {name!r}; there are {', '.join(sorted(KINDS))}")
+        raise BitstreamError(f"no board {name[:40]!a}; there are {', '.join(sorted(KINDS))}")
     return KINDS[name.lower()]
 
 

@@ -55,9 +55,11 @@ def run(
     memory_bytes: int,
     on_line: Callable[[str], None],
     is_cancelled: Callable[[], bool],
+    cpu_s: int | None = None,
 ) -> Finished:
-    """``on_line`` hears of stderr. Raises CancelledError, and what ``on_line`` raises, when the
-    program and its group have ended; EngineError when it does not start."""
+    """``on_line`` hears of stderr. Raises CancelledError, and what ``on_line`` and
+    ``is_cancelled`` raise, when the program and its group have ended; EngineError when it does not
+    start. ``cpu_s``: of all its CPUs, then SIGXCPU ends it."""
     try:
         process = subprocess.Popen(
             command,
@@ -70,7 +72,7 @@ def run(
         )
     except OSError as error:
         raise EngineError(f"no process could be started: {error.strerror}") from error
-    _limit(process.pid, memory_bytes)
+    _limit(process.pid, memory_bytes, cpu_s)
     said = _Said(on_line)
     is_timed_out = False
     try:
@@ -140,16 +142,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _limit(pid: int, memory_bytes: int) -> None:
+def _limit(pid: int, memory_bytes: int, cpu_s: int | None) -> None:
     """Inherited by all that it starts, each with its own."""
     limits = {
-        resource.RLIMIT_DATA: memory_bytes,
-        resource.RLIMIT_FSIZE: FILE_BYTES,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_DATA: (memory_bytes, memory_bytes),
+        resource.RLIMIT_FSIZE: (FILE_BYTES, FILE_BYTES),
+        resource.RLIMIT_CORE: (0, 0),
     }
+    if cpu_s is not None:
+        limits[resource.RLIMIT_CPU] = (cpu_s, cpu_s + 5)  # at the second one it is killed
     for kind, value in limits.items():
         with contextlib.suppress(OSError, ValueError):  # it has ended, or has a lower one
-            resource.prlimit(pid, kind, (value, value))
+            resource.prlimit(pid, kind, value)
     with contextlib.suppress(OSError):  # where memory runs out, it goes first
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fpga.driver.parts import KINDS
-from runtime.errors import NoBoardError, NoCompilerError
+from runtime.errors import NoBoardError
 
 if TYPE_CHECKING:
     from fpga.build import Order
@@ -20,7 +20,6 @@ F = TypeVar("F", bound=Callable[..., object])
 FILE = click.Path(path_type=Path)
 LANES = ("8", "16", "32")
 REAL = ("vivado", "openxc7")
-COMPILERS = ("numpy", "onnx", "onnxruntime")
 _OPTIONS = (
     click.option(
         "--calibration",
@@ -76,12 +75,9 @@ def build_options(command: F) -> F:
 
 def need_compiler() -> None:
     """Raises NoCompilerError, saying what to install."""
-    missing = [name for name in COMPILERS if find_spec(name) is None]
-    if missing:
-        raise NoCompilerError(
-            f"compiling for an FPGA needs {' and '.join(missing)}, which this Python does not have:"
-            " pip install 'inferry[registry,scoring,onnx]'"
-        )
+    from runtime.fpga_compiler.order import check_installed  # loaded by what compiles only
+
+    check_installed()
 
 
 def need_numpy() -> None:
@@ -99,20 +95,20 @@ def check_bitstream(options: Mapping[str, Any]) -> None:
 
 def order_of(source: Path, options: Mapping[str, Any], max_batch: int | None) -> Order:
     """What to build of an .onnx file."""
-    from fpga.build import Order  # onnx: 0.3 s
-    from fpga.compiler.compilation import MOST_BATCH
-    from fpga.design import Given
+    from runtime.fpga_compiler.order import CompileOrder
 
-    is_real = options["bitstream"] is not None
-    return Order(
-        source=source,
-        calibration=options["calibration"],
-        held_out=options["held_out"],
+    def path(name: str) -> str | None:
+        return None if options[name] is None else str(options[name])
+
+    return CompileOrder(
+        model="",
         lanes=int(options["lanes"]),
         board=options["board"],
         is_tail_on_host=options["tail_on_host"],
-        max_batch=MOST_BATCH if max_batch is None else max_batch,
-        bitstream=Given(options["bitstream"], options["hwh"], options["provenance"])
-        if is_real
-        else None,
-    )
+        max_batch=max_batch,
+        calibration=path("calibration"),
+        held_out=path("held_out"),
+        bitstream=path("bitstream"),
+        hwh=path("hwh"),
+        provenance=options["provenance"],
+    ).order(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click.core import ParameterSource
@@ -13,12 +13,13 @@ from click.core import ParameterSource
 from runtime.cli.fpga_options import NAMES, check_bitstream, need_compiler, order_of
 from runtime.cli.output import Record
 from runtime.cli.progress import activity_progress
-from runtime.cli.workspace import open_workspace
+from runtime.cli.workspace import is_url, open_workspace
 from runtime.errors import BadValueError
 
 if TYPE_CHECKING:
     from fpga.report import Report
     from registry import Image, Workspace
+    from runtime.remote import RemoteWorkspace
 
 OF_CONTAINERS = (
     "script", "source", "requirements", "conda", "base", "platform", "dockerfile", "wheelhouse",
@@ -56,13 +57,32 @@ def create_fpga(
     output: str,
     workspace_dir: str | None,
 ) -> tuple[Image, Report]:
-    """The image, and what its model costs. Raises NoCompilerError, FpgaError, RegistryError."""
+    """The image, and what its model costs; where the workspace is a service's, the service compiles
+    it. Raises NoCompilerError, FpgaError, RegistryError."""
     check_bitstream(options)
     if max_batch is not None and max_batch > MOST_BATCH:
         raise click.UsageError(f"--max-batch is at most {MOST_BATCH} with --kind fpga")
+    if is_url(workspace_dir):
+        with open_workspace(workspace_dir) as found:
+            # Of a service's workspace, the one method that is called in another way.
+            remote = cast("RemoteWorkspace", found)
+            made = remote.images.create_fpga(
+                name,
+                models=models,
+                **{**options, "lanes": int(options["lanes"])},
+                golden=golden,
+                tags=tags,
+                description=description,
+                max_batch=max_batch,
+                on_change=activity_progress(output),
+            )
+            from fpga.report import decoded
+
+            return made, decoded(remote.images.report(made.reference))
     need_compiler()
     from registry.fpga_artifact import FpgaContents
     from registry.golden import read_golden
+    from runtime.fpga_compiler.order import PROOF
 
     text = None if golden is None else read_golden(golden)
     reports: list[Report] = []
@@ -74,8 +94,7 @@ def create_fpga(
 
         def make(model: Path, say: Callable[[str], None]) -> FpgaContents:
             reports.append(_compiled(model, Path(work) / "fpga", options, max_batch, say))
-            proof = "some inputs on the emulated engine gave what the integer network gives"
-            return FpgaContents(Path(work) / "fpga", text, proof)
+            return FpgaContents(Path(work) / "fpga", text, PROOF)
 
         made = workspace.images.create_fpga(
             name,
@@ -111,19 +130,14 @@ def _check_files(
     workspace: Workspace, models: list[str], options: Mapping[str, Any], max_batch: int | None
 ) -> None:
     """What is wrong with them is refused before anything is recorded."""
-    from fpga.build import design_of
-    from fpga.dataset import read_inputs, read_labelled
+    from runtime.fpga_compiler.order import check_files
 
     model = workspace.models.get(models[0])
     if model.entry is None:
         raise BadValueError(f"model {model.reference} has not just one .onnx file to compile")
     signature = model.signature
     name = signature.inputs[0].name if signature is not None and signature.inputs else ""
-    design_of(order_of(Path(), options, max_batch))
-    if options["calibration"] is not None:
-        read_inputs(options["calibration"], name)
-    if options["held_out"] is not None:
-        read_labelled(options["held_out"], name)
+    check_files(order_of(Path(), options, max_batch), name)
 
 
 def _compiled(

@@ -69,6 +69,19 @@ def registry() -> None:
     help="Clients may run no code on this machine: no scripts and no deployments on targets of kind"
     " local or spark. Else a contributor's run as the user that serves.",
 )
+@click.option(
+    "--compile-minutes",
+    type=click.IntRange(1, 24 * 60),
+    default=30,
+    show_default=True,
+    help="The most that compiling a model for an FPGA may take.",
+)
+@click.option(
+    "--compile-memory",
+    type=click.IntRange(min=256),
+    metavar="MIB",
+    help="The most memory that it may have. [default: a quarter of the machine's, at most 8192]",
+)
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
 @click.option(
     "--workspace",
@@ -89,6 +102,8 @@ def serve(
     max_connections: int,
     allow_internal: bool,
     no_local_code: bool,
+    compile_minutes: int,
+    compile_memory: int | None,
     access_log: bool,
     workspaces: tuple[str, ...],
 ) -> None:
@@ -96,6 +111,7 @@ def serve(
 
     Without tokens (inferry registry token create) only this machine can reach it, and everyone on
     it may read and write. Beyond this machine it needs tokens and TLS."""
+    from runtime.fpga_compiler.process import limits_of
     from runtime.registry_service.config import ServiceConfig
     from runtime.run_service import RunService
     from runtime.workspace_service.server import serve as run  # 0.3 s that only serve pays
@@ -123,6 +139,7 @@ def serve(
         allows_internal=allow_internal,
         allows_local_code=not no_local_code,
         work=RunService,
+        compile_limits=limits_of(compile_minutes, compile_memory),
         portal=_portal(),
     )
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from registry import tree
 from registry.activities import Activity, OnChange
@@ -20,11 +20,10 @@ from registry.base.layout_archive import MAX_BLOBS, is_of_layout, unpacked_layou
 from registry.base.reference import Layout, LayoutArchive, RootArchive, parse_base
 from registry.errors import CancelledError, ImageFailedError, InvalidSourceError, NotFoundError
 from registry.git_revision import git_revision
-from registry.images import made, unpack_image
+from registry.images import made, read_report, unpack_image
 from registry.records import Image
 from registry.settings import NO_BASE
 from registry.source import read_code
-from runtime.errors import BadValueError
 from runtime.remote.activities import RemoteActivities
 from runtime.remote.client import ServiceClient
 from runtime.remote.image_store import FetchedStore
@@ -104,19 +103,48 @@ class RemoteImages:
             proof=proof,
             revision=_revision(script, source) if revision is None else revision,
         )
-        ended = self._activities.followed(begun, on_change)
-        if ended.state == "cancelled":
-            raise CancelledError(ended.cause or "cancelled on request")
-        if ended.state == "failed":
-            raise ImageFailedError(self._cause(ended))
-        return self.get(ended.subject)
+        return self._made(begun, on_change)
 
-    def create_fpga(self, name: str, **_options: Any) -> NoReturn:
-        """It is compiled where the workspace is. Raises BadValueError."""
-        raise BadValueError(
-            "an FPGA image is compiled on the machine of its workspace: run it there, with"
-            " --workspace FOLDER"
+    def create_fpga(
+        self,
+        name: str,
+        *,
+        models: Sequence[str],
+        calibration: Path | str | None = None,
+        held_out: Path | str | None = None,
+        lanes: int = 16,
+        board: str = "pynq-z2",
+        tail_on_host: bool = False,
+        bitstream: Path | str | None = None,
+        hwh: Path | str | None = None,
+        provenance: str | None = None,
+        golden: Path | str | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+        max_batch: int | None = None,
+        on_change: OnChange | None = None,
+    ) -> Image:
+        """Have one model compiled there, of files from here, and an image made of it, as
+        ``inferry image create --kind fpga`` has it. Images.create_fpga is given what compiles; here
+        the service has it. Raises NoCompilerError where it has not."""
+        begun = self._client.ask(
+            routes.create_fpga,
+            name=name,
+            models=tuple(models),
+            calibration=self._file(calibration),
+            held_out=self._file(held_out),
+            lanes=lanes,
+            board=board,
+            tail_on_host=tail_on_host,
+            bitstream=self._file(bitstream),
+            hwh=self._file(hwh),
+            provenance=provenance,
+            golden=self._file(golden),
+            tags=dict(tags or {}),
+            description=description,
+            max_batch=max_batch,
         )
+        return self._made(begun, on_change)
 
     def list(
         self,
@@ -145,6 +173,10 @@ class RemoteImages:
     def annotations(self, ref: str) -> dict[str, str]:
         """As Images.annotations."""
         return self._client.ask(routes.said, ref=ref)
+
+    def report(self, ref: str) -> bytes:
+        """As Images.report."""
+        return read_report(self.get(ref), lambda *blob: b"".join(self._fetch(*blob)))
 
     def tag(
         self, ref: str, *, set: Mapping[str, str] | None = None, remove: Sequence[str] = ()
@@ -227,6 +259,14 @@ class RemoteImages:
 
     def _fetch(self, ref: str, digest: str) -> Iterator[bytes]:
         return self._transfers.fetch(routes.download, {"ref": ref, "digest": digest}, digest)
+
+    def _made(self, begun: Activity, on_change: OnChange | None) -> Image:
+        ended = self._activities.followed(begun, on_change)
+        if ended.state == "cancelled":
+            raise CancelledError(ended.cause or "cancelled on request")
+        if ended.state == "failed":
+            raise ImageFailedError(self._cause(ended))
+        return self.get(ended.subject)
 
     def _cause(self, ended: Activity) -> str:
         """The record of the image has all of it, if there was room for a record."""

@@ -7,7 +7,7 @@ Engine, or an uploaded file, or the files of an uploaded layout.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +74,7 @@ def check_order(
     for folder in (files.source, files.wheelhouse):
         if folder:
             tree.check_paths([file.path for file in folder], max_files=MAX_SOURCE_FILES)
-    for file in files.singles.values():
-        tree.check_paths([file.path])
-        if "/" in file.path:
-            raise InvalidSourceError(f"{file.path!a} is a path; give the file's name")
+    check_singles(files.singles.values())
     if (files.script is None) != (not files.source):
         raise InvalidSourceError("a script and the files of its source go together")
     if files.script is not None and files.script not in {file.path for file in files.source}:
@@ -93,6 +90,14 @@ def check_order(
             "a Dockerfile reaches all that the service's machine reaches; its operator can allow it"
             " (inferry registry serve --allow-internal)"
         )
+
+
+def check_singles(files: Iterable[SentFile]) -> None:
+    """That they have names, and no paths. Raises InvalidSourceError."""
+    for file in files:
+        tree.check_paths([file.path])
+        if "/" in file.path:
+            raise InvalidSourceError(f"{file.path!a} is a path; give the file's name")
 
 
 def check_layout(files: Sequence[SentFile], tag: str | None) -> None:
@@ -162,11 +167,11 @@ def made(
             (LAYOUT, files.base_layout),
         ):
             for file in some:
-                _write(store, folder / part / file.path, file)
+                write_sent(store, folder / part / file.path, file)
         paths: dict[str, Path] = {}
         for part, file in files.singles.items():
             paths[part] = folder / part / file.path
-            _write(store, paths[part], file)
+            write_sent(store, paths[part], file)
         base_file = paths.pop("base_file", None)
         base_said = None
         if base_file is not None:
@@ -197,5 +202,6 @@ def made(
         )
 
 
-def _write(store: BlobStore, path: Path, file: SentFile) -> None:
+def write_sent(store: BlobStore, path: Path, file: SentFile) -> None:
+    """What was uploaded, as a file for as long as an image is made. Raises DamagedBlobError."""
     write_file(path, store.chunks(file.digest), is_executable=file.is_executable)

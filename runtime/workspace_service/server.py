@@ -7,6 +7,7 @@ from pathlib import Path
 
 from registry.distribution import Distribution
 from runtime.activity_hooks import deliveries
+from runtime.fpga_compiler.process import CompileLimits
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.server import serve as serve_app
 from runtime.workspace_service.service import MakePart, ServiceApp, print_line
@@ -22,13 +23,19 @@ def serve(
     allows_internal: bool = False,
     allows_local_code: bool = True,
     work: MakeWork = lambda site: NoWork(),
+    compile_limits: CompileLimits | None = None,
     portal: MakePart | None = None,
 ) -> None:
     """Serve the workspaces, by name, until SIGTERM or SIGINT; then finish what is under way.
-    ``allows_internal``, ``allows_local_code``, ``work``: see Site; ``portal``: see ServiceApp.
+    ``allows_internal``, ``allows_local_code``, ``work``, ``compile_limits``: see Site; ``portal``:
+    see ServiceApp.
     Raises BadValueError when it must not or cannot listen there, and NoWorkspaceError."""
     site = Site(
-        roots, allows_internal=allows_internal, allows_local_code=allows_local_code, work=work
+        roots,
+        allows_internal=allows_internal,
+        allows_local_code=allows_local_code,
+        work=work,
+        compile_limits=compile_limits,
     )
     log = print_line if config.has_access_log else None
     app = ServiceApp(site, config, log, portal=portal)

@@ -16,6 +16,7 @@ from registry.paths import WorkspacePaths
 from registry.remote import addresses
 from runtime.datastores.reach import Resolve
 from runtime.errors import BadValueError
+from runtime.fpga_compiler.process import CompileLimits
 from runtime.workspace_service.events import Events
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.jobs import Jobs
@@ -28,7 +29,8 @@ class Site:
     """Opened once, for all requests; ``roots`` are workspaces by name. ``allows_internal``: clients
     may send the service to addresses that are not public; ``allows_local_code``: their scripts and
     deployments may run on its own machine. ``work`` makes what carries out runs;
-    ``resolve`` looks up hosts that clients name. Raises NoWorkspaceError."""
+    ``resolve`` looks up hosts that clients name; ``compile_limits``: of compiling one model for an
+    FPGA. Raises NoWorkspaceError."""
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class Site:
         allows_local_code: bool = True,
         work: MakeWork = lambda site: NoWork(),
         resolve: Resolve = addresses.resolve,
+        compile_limits: CompileLimits | None = None,
     ) -> None:
         if not roots:
             raise BadValueError("a service needs a workspace")
@@ -59,6 +62,7 @@ class Site:
         self.allows_internal = allows_internal
         self.allows_local_code = allows_local_code
         self.resolve = resolve
+        self.compile_limits = compile_limits or CompileLimits()
 
         self.hidden = {str(each.root): "(workspace)" for each in self._workspaces.values()}
         """What no client is told, and what stands in its place."""

@@ -17,9 +17,10 @@ from fpga import trial
 from fpga.artifact import load
 from fpga.board import designs
 from fpga.isa.shape import SMALL
-from runtime.cli import fpga_board, fpga_options
+from runtime.cli import fpga_board
 from runtime.cli.fpga_board import addresses, chosen_python, command
 from runtime.errors import BadValueError, NoBoardError
+from runtime.fpga_compiler import order
 from tests.fpga.build import networks
 from tests.fpga.build.bitstreams import vivado_bit, vivado_hwh
 from tests.runtime.conftest import Cli
@@ -144,7 +145,7 @@ def test_options_that_make_no_sense_are_a_usage_error(
 def test_a_missing_compiler_says_what_to_install(
     cli: Cli, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fpga_options, "find_spec", lambda name: None)
+    monkeypatch.setattr(order, "find_spec", lambda name: None)
     done = cli("fpga", "build", "model.onnx", *BUILD, "--out", "out")
     assert_refused(done, "numpy and onnx and onnxruntime", "pip install 'inferry[")
 

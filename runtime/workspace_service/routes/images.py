@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from registry.activities import Activity
 from registry.blobs import BlobStore
-from registry.errors import NotFoundError
+from registry.errors import CancelledError, NotFoundError
 from registry.lineage import Lines
 from registry.pages import MAX_LIMIT, Page
 from registry.paths import WorkspacePaths
@@ -132,6 +132,63 @@ def create(
     )
 
 
+def create_fpga(
+    call: Call,
+    *,
+    name: str,
+    models: tuple[str, ...],
+    calibration: SentFile | None = None,
+    held_out: SentFile | None = None,
+    lanes: int = 16,
+    board: str = "pynq-z2",
+    tail_on_host: bool = False,
+    bitstream: SentFile | None = None,
+    hwh: SentFile | None = None,
+    provenance: str | None = None,
+    golden: SentFile | None = None,
+    tags: dict[str, str] | None = None,
+    description: str = "",
+    max_batch: int | None = None,
+) -> Activity:
+    """Compile one model for an FPGA, with uploaded files, and make an image of it; the activity
+    says how it goes."""
+    from runtime.workspace_service.fpga_orders import FpgaOrder, check_fpga_order, made_fpga
+
+    given = {
+        "calibration": calibration,
+        "held_out": held_out,
+        "bitstream": bitstream,
+        "hwh": hwh,
+        "golden": golden,
+    }
+    files = {key: file for key, file in given.items() if file is not None}
+    order = FpgaOrder(files, lanes, board, tail_on_host, provenance, max_batch)
+    incoming, workspace, closing = incoming_of(call), call.workspace, call.site.closing
+    sizes: dict[str, int] = {}
+    for file in files.values():  # as for other images they are not released
+        for stored in incoming.stored(call.actor, [(file.path, file.digest)]):
+            sizes[stored.digest] = stored.size_bytes
+    check_fpga_order(order, sizes.get)
+
+    def check() -> None:
+        if closing.is_set():
+            raise CancelledError("the service ends")
+
+    return call.site.jobs.start(
+        lambda on_change: made_fpga(
+            workspace,
+            order,
+            call.site.compile_limits,
+            check,
+            on_change,
+            name=name,
+            models=models,
+            tags=tags or {},
+            description=description,
+        )
+    )
+
+
 async def download(call: Call, *, ref: str, digest: str) -> Response:
     """Download a blob of an image, or a range of its bytes."""
     name = await in_thread(_named, call, ref, digest)
@@ -160,6 +217,15 @@ def _named(call: Call, ref: str, digest: str) -> str:
 ROUTES = (
     Route("GET", "/images", "images.list", "reader", list_images),
     Route("POST", "/images", "images.create", "contributor", create, status=202, is_resumable=True),
+    Route(
+        "POST",
+        "/fpga-images",
+        "images.create_fpga",
+        "contributor",
+        create_fpga,
+        status=202,
+        is_resumable=True,
+    ),
     Route("GET", "/images/{ref}", "images.get", "reader", get),
     Route("GET", "/images/{ref}/lineage", "images.lineage", "reader", lines),
     Route("GET", "/images/{ref}/annotations", "images.annotations", "reader", said),

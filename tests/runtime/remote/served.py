@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from registry import Workspace
+from runtime.fpga_compiler import CompileLimits
 from runtime.registry_service.config import ServiceConfig
 from runtime.registry_service.protocol import RegistryProtocol
 from runtime.remote import RemoteWorkspace, parse_place
@@ -47,12 +48,18 @@ def serving(
     cert: Path | None = None,
     key: Path | None = None,
     allows_local_code: bool = True,
+    compile_limits: CompileLimits | None = None,
 ) -> Iterator[Served]:
     """The workspaces at these folders, which are made if they are not there. With ``cert`` and
     ``key``, over TLS."""
     for root in roots.values():
         Workspace.init(root, base="none")
-    site = Site(roots, allows_local_code=allows_local_code, work=RunService)
+    site = Site(
+        roots,
+        allows_local_code=allows_local_code,
+        work=RunService,
+        compile_limits=compile_limits,
+    )
     app = ServiceApp(site, ServiceConfig())
     config = uvicorn.Config(
         app,
