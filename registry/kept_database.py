@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from registry.database import Database, which_file
+from registry.errors import RegistryError
 
 File = tuple[int, int] | None
 
@@ -45,9 +46,14 @@ class KeptDatabase(Database):
         if connection is None:
             connection = self._connect(is_of_thread=False)
         try:
-            yield connection
-            if connection.in_transaction:  # it has only read
-                connection.execute("ROLLBACK")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:  # it has only read, or is not to write after all
+                    connection.execute("ROLLBACK")
+        except RegistryError:  # "there is no such model": nothing is wrong with the connection
+            self._give_back(file, connection)
+            raise
         except BaseException:
             connection.close()
             raise

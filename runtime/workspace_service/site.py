@@ -9,7 +9,6 @@ from pathlib import Path
 from registry import Workspace
 from registry.audit import Audit
 from registry.distribution import Distribution
-from registry.distribution.kept_connections import ServedDatabase
 from registry.kept_database import KeptDatabase
 from registry.names import check_name
 from registry.paths import WorkspacePaths
@@ -54,10 +53,7 @@ class Site:
         self.distributions = {
             name: Distribution.open(workspace.root) for name, workspace in self._workspaces.items()
         }
-        self.audits = {
-            name: Audit(ServedDatabase(WorkspacePaths(workspace.root).database))
-            for name, workspace in self._workspaces.items()
-        }
+        self.audits = {name: Audit(database) for name, database in self._databases.items()}
         self.default = next(iter(roots))
         self.allows_internal = allows_internal
         self.allows_local_code = allows_local_code

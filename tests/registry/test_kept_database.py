@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry.database import Database
+from registry.errors import NotFoundError
 from registry.kept_database import MOST, KeptDatabase
 
 
@@ -34,6 +35,13 @@ def _tear(database: Database) -> None:
     with database.write() as connection:
         connection.execute("UPDATE settings SET value = 'torn'")
         raise KeyError
+
+
+def _refuse(database: Database, way: str) -> None:
+    with getattr(database, way)() as connection:
+        if way == "write":
+            connection.execute("UPDATE settings SET value = 'torn'")
+        raise NotFoundError("there is no such thing")
 
 
 def test_each_read_sees_what_others_wrote(database: KeptDatabase, tmp_path: Path) -> None:
@@ -66,6 +74,20 @@ def test_what_fails_is_undone_and_nothing_of_it_stays(database: KeptDatabase) ->
     _set(database, "after")
     database.close()
     assert _get(database) == "after"
+    database.close()
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+def test_a_refusal_undoes_what_was_begun_and_costs_no_connection(
+    database: KeptDatabase, way: str
+) -> None:
+    _set(database, "before")
+    made = [each[1] for each in database._idle]
+    with pytest.raises(NotFoundError):
+        _refuse(database, way)
+    assert [each[1] for each in database._idle] == made
+    assert not made[0].in_transaction
+    assert _get(database) == "before"
     database.close()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Iterator
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from runtime.portal.app import PortalApp
 from runtime.registry_service.config import ServiceConfig
 from runtime.workspace_service.service import ServiceApp
 from runtime.workspace_service.site import Site
-from tests.runtime.bad_inputs.beginning import begin
+from tests.runtime.bad_inputs.asker import Asker
 from tests.runtime.bad_inputs.leaks import leak_of
 
 CANARY = "canary-7f3a91c2"
@@ -37,15 +37,12 @@ class Service:
         self._owner = {"authorization": f"Bearer {tokens.create('ada', 'owner', None)}"}
         self._before = self._outside()
         self._cookie = self._csrf = ""
-        self._loop = asyncio.Runner()
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+        self._asker = Asker(self.app)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request; what is true of every answer is checked."""
         headers = {**self._owner, "cookie": self._cookie, **options.pop("headers", {})}
-        asked = self._begun if options.pop("is_stream", False) else self._whole
-        response = self._loop.run(asked(method, path, headers=headers, **options))
+        response = self._asker.ask(method, path, headers=headers, **options)
         told = response.content.decode("utf-8", "replace")
         where = (method, path[:300], options, told[:500])
         assert response.status_code < 500, where
@@ -60,9 +57,14 @@ class Service:
         return response
 
     def send_form(self, path: str, fields: dict[str, str]) -> httpx.Response:
-        """As its page would, with what the page gave for it."""
-        self.sign_in()
-        return self.ask("POST", path, data={"csrf": self._csrf, **fields})
+        """As its page would, with what the page gave for it; anew, if a form before this one has
+        ended the session."""
+        answer = self.ask("POST", path, data={"csrf": self._csrf, **fields})
+        is_signed_out = "/ui/sign-in" in answer.headers.get("location", "")
+        if is_signed_out or answer.status_code in (401, 403):
+            self.sign_in()
+            answer = self.ask("POST", path, data={"csrf": self._csrf, **fields})
+        return answer
 
     def check_unharmed(self) -> None:
         """It answers, has written nothing outside of its workspaces, and what it began has ended
@@ -80,16 +82,8 @@ class Service:
     def close(self) -> None:
         """End it."""
         self.site.closing.set()
-        self._loop.run(self._client.aclose())
-        self._loop.close()
+        self._asker.close()
         self.app.close()
-
-    async def _whole(self, method: str, path: str, **options: Any) -> httpx.Response:
-        self._client.cookies.clear()
-        return await self._client.request(method, path, **options)
-
-    async def _begun(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return await begin(self.app, httpx.Request(method, f"http://127.0.0.1{path}", **options))
 
     def sign_in(self) -> None:
         """A session of the owner's; a form may have ended the one before."""
@@ -104,8 +98,9 @@ class Service:
 
     def _take(self, page: httpx.Response) -> None:
         """What a browser keeps of a page."""
-        if page.cookies:
-            self._cookie = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
+        if said := page.headers.get_list("set-cookie"):
+            kept = [each for text in said for each in SimpleCookie(text).values()]
+            self._cookie = "; ".join(f"{each.key}={each.value}" for each in kept)
         if (found := _CSRF.search(page.text)) is not None:
             self._csrf = found[1]
 

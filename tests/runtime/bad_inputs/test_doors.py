@@ -16,9 +16,9 @@ from runtime.portal.app import PortalApp
 from runtime.registry_service.config import ServiceConfig
 from runtime.workspace_service.service import ServiceApp
 from runtime.workspace_service.site import Site
+from tests.runtime.bad_inputs.asker import Asker
 from tests.runtime.bad_inputs.asking import TARGETS, Target
 from tests.runtime.bad_inputs.leaks import leak_of
-from tests.runtime.workspace_service.asked import ask
 
 CLOSED = [target for target in TARGETS if not target.is_open]
 CHANGING = [target for target in TARGETS if target.is_changing]
@@ -38,17 +38,19 @@ FOREIGN: tuple[Mapping[str, str], ...] = (
 class Closed:
     """``bad`` are keys by what is wrong with them; ``audit`` says how much was written down."""
 
-    app: ServiceApp
+    asker: Asker
     bad: Mapping[str, str]
     owner: str
     site: Site
 
     def ask(self, target: Target, method: str = "", **headers: str) -> httpx.Response:
         """With no fields."""
-        options = {"data": {"csrf": "0" * 64}} if target.form else {"content": b"{}"}
         if target.document is not None:
             headers.setdefault("Content-Type", "application/json")
-        answer = ask(self.app, method or target.method, target.path(), headers=headers, **options)
+        form = {"csrf": "0" * 64} if target.form else None
+        answer = self.asker.ask(
+            method or target.method, target.path(), headers=headers, content=b"{}", data=form
+        )
         assert answer.status_code < 500
         assert leak_of(answer.text, [*self.bad.values(), self.owner]) is None
         return answer
@@ -80,8 +82,10 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
     }
     site = Site(roots)
     app = ServiceApp(site, ServiceConfig(), portal=PortalApp)
-    yield Closed(app, bad, owner, site)
+    asker = Asker(app)
+    yield Closed(asker, bad, owner, site)
     site.closing.set()
+    asker.close()
     app.close()
 
 
@@ -89,7 +93,7 @@ def test_a_key_that_is_good_opens(closed: Closed) -> None:
     """Else nothing below would show anything."""
     mine = {"authorization": f"Bearer {closed.owner}"}
     for path in ("/api/v1/info", "/v2/_catalog", "/api/2.0/mlflow/registered-models/search"):
-        assert ask(closed.app, "GET", path, headers=mine).status_code == 200
+        assert closed.asker.ask("GET", path, headers=mine).status_code == 200
 
 
 @pytest.mark.parametrize("target", CLOSED, ids=lambda target: target.id)
