@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 
 from registry import names
@@ -52,22 +53,38 @@ class Settings:
     def formats(self) -> FormatPolicy:
         """Which files models may have."""
         with self._database.read() as connection:
-            rows = connection.execute(
-                "SELECT key, value FROM settings WHERE key IN ('formats.pickle', 'formats.unknown')"
-            ).fetchall()
-        found = {row["key"]: row["value"] == "allow" for row in rows}
-        default = FormatPolicy()
-        return FormatPolicy(
-            found.get("formats.pickle", default.allows_pickle),
-            found.get("formats.unknown", default.allows_unknown),
-        )
+            return _formats(connection)
 
     def set_formats(self, policy: FormatPolicy) -> None:
         """For models that are registered from now on."""
-        wanted = {"pickle": policy.allows_pickle, "unknown": policy.allows_unknown}
+        self.change_formats(pickle=policy.allows_pickle, unknown=policy.allows_unknown)
+
+    def change_formats(
+        self, *, pickle: bool | None = None, unknown: bool | None = None
+    ) -> FormatPolicy:
+        """Whether each kind is allowed from now on; None leaves it as whoever else says it, also at
+        this moment. What is decided then."""
+        wanted = {"pickle": pickle, "unknown": unknown}
         with self._database.write() as connection:
             connection.executemany(
                 "INSERT INTO settings (key, value) VALUES (?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [(f"formats.{name}", "allow" if is_ else "refuse") for name, is_ in wanted.items()],
+                [
+                    (f"formats.{name}", "allow" if is_allowed else "refuse")
+                    for name, is_allowed in wanted.items()
+                    if is_allowed is not None
+                ],
             )
+            return _formats(connection)
+
+
+def _formats(connection: sqlite3.Connection) -> FormatPolicy:
+    rows = connection.execute(
+        "SELECT key, value FROM settings WHERE key IN ('formats.pickle', 'formats.unknown')"
+    ).fetchall()
+    found = {row["key"]: row["value"] == "allow" for row in rows}
+    default = FormatPolicy()
+    return FormatPolicy(
+        found.get("formats.pickle", default.allows_pickle),
+        found.get("formats.unknown", default.allows_unknown),
+    )

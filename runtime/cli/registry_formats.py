@@ -22,23 +22,23 @@ def formats(
 
     ``pickle``: files that can run code when they are opened; refused unless --allow-pickle is said
     each time. ``unknown``: files of no format that is known; allowed."""
-    from registry.settings import FormatPolicy
-
     if set(allowed) & set(refused):
         raise click.UsageError("one of them is to be allowed and refused")
     with open_workspace(workspace_dir) as workspace:
-        before = workspace.settings.formats
-        policy = FormatPolicy(
-            allows_pickle=_wanted("pickle", allowed, refused, before.allows_pickle),
-            allows_unknown=_wanted("unknown", allowed, refused, before.allows_unknown),
-        )
-        if policy != before:
-            workspace.settings.set_formats(policy)
+        settings = workspace.settings
+        if allowed or refused:
+            policy = settings.change_formats(
+                pickle=_wanted("pickle", allowed, refused),
+                unknown=_wanted("unknown", allowed, refused),
+            )
+        else:
+            policy = settings.formats
     words = {True: "allowed", False: "refused"}
     print_record(
         {"pickle": words[policy.allows_pickle], "unknown": words[policy.allows_unknown]}, output
     )
 
 
-def _wanted(kind: str, allowed: tuple[str, ...], refused: tuple[str, ...], before: bool) -> bool:
-    return kind in allowed or (before and kind not in refused)
+def _wanted(kind: str, allowed: tuple[str, ...], refused: tuple[str, ...]) -> bool | None:
+    """None: nothing is said of it."""
+    return kind in allowed if kind in (*allowed, *refused) else None

@@ -37,6 +37,12 @@ class RemoteSettings:
         """As Settings.set_formats; an owner's to do."""
         self._client.ask(upkeep.set_formats, formats=policy)
 
+    def change_formats(
+        self, *, pickle: bool | None = None, unknown: bool | None = None
+    ) -> FormatPolicy:
+        """As Settings.change_formats; an owner's to do."""
+        return self._client.ask(upkeep.change_formats, pickle=pickle, unknown=unknown)
+
 
 class RemoteLineage:
     """As registry.lineage.Lineage."""

@@ -96,7 +96,7 @@ def test_an_owner_changes_which_formats_are_taken_by_url(
     assert not service.local().settings.formats.allows_pickle
     if name == "url":
         said = json.loads(cli("audit", "list", "--limit", "1", "-o", "json").stdout)
-        assert said[0]["route"] == "settings.set_formats"
+        assert said[0]["route"] == "settings.change_formats"
 
 
 def test_a_version_beyond_all_numbers_is_not_there(cli: Cli, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from registry.errors import InvalidNameError
-from registry.settings import FormatPolicy
 from runtime.portal.answers import Answer, Commands, Go, Page
 from runtime.portal.ask import Ask
 from runtime.portal.paths import url
@@ -26,22 +23,19 @@ def formats(ask: Ask) -> Answer:
 
 def set_one(ask: Ask) -> Answer:
     """Allow or refuse one kind; the other stays as it is."""
-    settings = ask.workspace.settings
-    settings.set_formats(
-        decided(settings.formats, ask.text("kind", limit=100), ask.text("decision", limit=100))
-    )
+    kind, is_allowed = decided(ask.text("kind", limit=100), ask.text("decision", limit=100))
+    ask.workspace.settings.change_formats(**{kind: is_allowed})
     return Go(url("formats", workspace=ask.workspace_name), "formats")
 
 
-def decided(before: FormatPolicy, kind: str, decision: str) -> FormatPolicy:
-    """Pure. What a form leaves out allows nothing: raises InvalidNameError."""
+def decided(kind: str, decision: str) -> tuple[str, bool]:
+    """Pure: which kind, and whether it is allowed. What a form leaves out allows nothing: raises
+    InvalidNameError."""
     if decision not in ("allow", "refuse"):
         raise InvalidNameError("a kind of files is to be allowed or refused")
-    if kind == "pickle":
-        return replace(before, allows_pickle=decision == "allow")
-    if kind == "unknown":
-        return replace(before, allows_unknown=decision == "allow")
-    raise InvalidNameError("the kinds of files are pickle and unknown")
+    if kind not in ("pickle", "unknown"):
+        raise InvalidNameError("the kinds of files are pickle and unknown")
+    return kind, decision == "allow"
 
 
 PLACES = (

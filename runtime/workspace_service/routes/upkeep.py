@@ -38,6 +38,14 @@ def set_formats(call: Call, *, formats: FormatPolicy) -> None:
     call.workspace.settings.set_formats(formats)
 
 
+def change_formats(
+    call: Call, *, pickle: bool | None = None, unknown: bool | None = None
+) -> FormatPolicy:
+    """Allow or refuse kinds of files, those that are named and no others, and show what is decided
+    then."""
+    return call.workspace.settings.change_formats(pickle=pickle, unknown=unknown)
+
+
 def purge(call: Call, *, dry_run: bool = False) -> PurgeReport:
     """Free the space of files that nothing uses any more."""
     return call.workspace.purge(dry_run=dry_run)
@@ -47,5 +55,6 @@ ROUTES = (
     Route("GET", "/settings", "settings.get", "reader", get_settings),
     Route("PUT", "/settings/base", "settings.set_base", "owner", set_base),
     Route("PUT", "/settings/formats", "settings.set_formats", "owner", set_formats),
+    Route("PATCH", "/settings/formats", "settings.change_formats", "owner", change_formats),
     Route("POST", "/purge", "upkeep.purge", "contributor", purge),
 )

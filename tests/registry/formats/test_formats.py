@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import multiprocessing
 import os
 import pickle
 import pickletools
@@ -305,6 +306,30 @@ def test_a_workspace_can_allow_pickles_and_refuse_unknown_formats(
     assert PICKLE in made.properties
     with pytest.raises(FormatError, match="inferry registry formats"):
         workspace.models.register(written(tmp_path, "w.bin", b"\x00\x01" * 100), name="w")
+
+
+def _alternate(root: Path, kind: str, times: int) -> None:
+    settings = Workspace.open(root).settings
+    for number in range(times):
+        policy = settings.change_formats(**{kind: number % 2 == 0})
+        assert getattr(policy, f"allows_{kind}") == (number % 2 == 0)
+        # Nobody else has changed this kind since.
+        assert getattr(settings.formats, f"allows_{kind}") == (number % 2 == 0)
+
+
+def test_two_processes_that_decide_on_different_formats_lose_nothing(workspace: Workspace) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_alternate, args=(workspace.root, kind, 60))
+        for kind in ("pickle", "unknown")
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert workspace.settings.formats == FormatPolicy(False, False)
+    assert workspace.settings.change_formats() == FormatPolicy(False, False)
 
 
 class Called(Exception):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from registry.clock import utc_now
 from registry.database import Database
 from registry.errors import CancelledError, EngineError
 from registry.paths import WorkspacePaths
+from registry.settings import FormatPolicy
 from runtime.portal.app import PortalApp
 from tests.runtime.portal.browser_like import Visitor, portal
 from tests.runtime.portal.content import Content, fill, running_activity
@@ -253,6 +256,26 @@ def test_a_kind_of_files_is_allowed_and_refused_alone(visitor: Visitor, content:
         assert visitor.post("/formats/set", wrong).status_code == 400
     assert (settings.formats.allows_pickle, settings.formats.allows_unknown) == (False, False)
     visitor.post("/formats/set", {"kind": "unknown", "decision": "allow"})
+
+
+def test_two_owners_who_decide_on_different_kinds_at_once_are_both_heard(
+    visitor: Visitor, content: Content
+) -> None:
+    settings = content.workspace.settings
+    both = threading.Barrier(2, timeout=60)
+
+    def decide(kind: str, decision: str) -> None:
+        both.wait()
+        answer = visitor.post("/formats/set", {"kind": kind, "decision": decision})
+        assert answer.headers["location"] == "/ui/w/default/formats?note=formats"
+
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(40):
+            is_allowed = number % 2 == 0
+            decision = "allow" if is_allowed else "refuse"
+            list(threads.map(decide, ("pickle", "unknown"), (decision, decision)))
+            assert settings.formats == FormatPolicy(is_allowed, is_allowed), number
+    settings.set_formats(FormatPolicy())
 
 
 def test_a_webhook_is_added_and_deleted_and_its_secret_shown_once(
