@@ -19,7 +19,7 @@ from pathlib import Path
 from registry.blobs import BlobStore, disk_errors_said
 from registry.database import Database
 from registry.distribution import held_blobs
-from registry.distribution.errors import Code, DistributionError, TooLargeError
+from registry.distribution.errors import TooLargeError
 from registry.distribution.grammar import check_digest
 from registry.distribution.held_blobs import Held
 from registry.distribution.uploads import Session, Uploads
@@ -101,8 +101,7 @@ class Incoming:
         upload = self._find(key)
         self._check_room(size_bytes if upload is None else 0)
         if upload is None:
-            self._check_number(who)
-            upload = self._uploads.begin(key)
+            upload = self._uploads.begin(key, prefix=_key(who, ""), most=self._limits.uploads)
         return self._uploads.open(key, upload)
 
     def stored(self, who: str, files: Sequence[tuple[str, str]]) -> list[StoredFile]:
@@ -136,19 +135,6 @@ class Incoming:
         with self._database.read() as connection:
             row = connection.execute(_FIND, (key, self._clock())).fetchone()
         return None if row is None else str(row[0])
-
-    def _check_number(self, who: str) -> None:
-        with self._database.read() as connection:
-            count = connection.execute(
-                "SELECT count(*) FROM blob_uploads WHERE substr(repository, 1, ?) = ?"
-                " AND expires_at > ?",
-                (len(_key(who, "")), _key(who, ""), self._clock()),
-            ).fetchone()[0]
-        if count >= self._limits.uploads:
-            raise DistributionError(
-                Code.TOOMANYREQUESTS,
-                f"{count} uploads are under way; finish them, or wait until they expire",
-            )
 
     def _check_room(self, size_bytes: int) -> None:
         with disk_errors_said():

@@ -70,13 +70,16 @@ class Uploads:
         self._limits = limits
         self._hashes: OrderedDict[str, _Hashed] = OrderedDict()
 
-    def begin(self, repository: str) -> str:
-        """The id of a new upload. Raises TOOMANYREQUESTS, StoreFullError."""
+    def begin(self, repository: str, *, prefix: str = "", most: int | None = None) -> str:
+        """The id of a new upload. ``most``: of all repositories whose name begins with ``prefix``.
+        Raises TOOMANYREQUESTS, StoreFullError."""
         upload = uuid.uuid4().hex
         with self._database.write() as connection:
             now = self._clock()
             _expire(connection, self._folder, now)
             self._check_room(connection, repository)
+            if most is not None:  # counted here, so that a hundred at once cannot all be the last
+                _check_number(connection, prefix, most)
             with disk_errors_said():
                 self._path(upload).touch(0o600, exist_ok=False)
             connection.execute(
@@ -315,6 +318,18 @@ def _expire(connection: sqlite3.Connection, folder: Path, now: float) -> None:
     ).fetchall():
         with suppress(OSError):
             (folder / row[0]).unlink()
+
+
+def _check_number(connection: sqlite3.Connection, prefix: str, most: int) -> None:
+    count = connection.execute(
+        "SELECT count(*) FROM blob_uploads WHERE substr(repository, 1, ?) = ?",
+        (len(prefix), prefix),
+    ).fetchone()[0]
+    if count >= most:
+        raise DistributionError(
+            Code.TOOMANYREQUESTS,
+            f"{count} uploads are under way; finish them, or wait until they expire",
+        )
 
 
 def _write_all(handle: int, chunk: bytes) -> None:

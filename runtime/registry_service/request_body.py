@@ -15,6 +15,11 @@ STALL_S = 60.0
 LEAST_BYTES = 60 * 1024
 """In STALL_S of waiting for them: 1 KiB/s, which the worst of links has. Who sends less holds a
 connection for nothing."""
+DOCUMENT_S = 600.0
+"""Of waiting for a body that is read whole, in all: 28 KB/s for the largest."""
+BODY_S = 6 * 3600.0
+"""Of waiting for any other. What came of an upload stays, and the next request goes on from there,
+so a slow link loses nothing; a client that drips is gone within the day."""
 DRAIN_S = 2.0
 DRAIN_BYTES = 16 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
@@ -35,6 +40,8 @@ class RequestBody:
         self._clock = clock
         self._waited_s = 0.0
         self._came = 0
+        self._waited_in_all_s = 0.0
+        self._most_s = BODY_S
         self.size = size
         """The Content-Length; None when it is not said."""
         self._is_awaited = is_awaited
@@ -62,6 +69,7 @@ class RequestBody:
         """All of a small body. Raises TooLargeError, GoneError, SlowBodyError."""
         if self.size is not None and self.size > limit:
             raise TooLargeError(what, limit)
+        self._most_s = DOCUMENT_S
         data = bytearray()
         while not self.is_read:
             data += await self.next()
@@ -85,7 +93,7 @@ class RequestBody:
 
     async def next(self) -> bytes:
         """What comes next, maybe nothing. Raises GoneError, and SlowBodyError for a client that is
-        silent, or sends less than LEAST_BYTES in STALL_S."""
+        silent, sends less than LEAST_BYTES in STALL_S, or takes too long in all."""
         asked_s = self._clock()
         try:
             async with asyncio.timeout(STALL_S):
@@ -103,8 +111,13 @@ class RequestBody:
     def _check_rate(self, waited_s: float, came: int) -> None:
         """Only waiting for the client counts, not what is done with its bytes."""
         self._waited_s += waited_s
+        self._waited_in_all_s += waited_s
         self._came += came
-        if self.is_read or self._waited_s < STALL_S:
+        if self.is_read:
+            return
+        if self._waited_in_all_s > self._most_s:
+            raise SlowBodyError
+        if self._waited_s < STALL_S:
             return
         if self._came < LEAST_BYTES:
             raise SlowBodyError

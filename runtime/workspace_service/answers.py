@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from registry.activities.record import one_line
-from registry.distribution import DistributionError
+from registry.distribution import Code, DistributionError
 from registry.distribution.errors import TooLargeError
 from registry.pages import Page
 from runtime.registry_service.refusals import STATUS as DISTRIBUTION_STATUS
@@ -24,6 +24,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "no-store",
 }
+LATER = {"Retry-After": "5"}
 _log = logging.getLogger(__name__)
 
 
@@ -53,15 +54,17 @@ def refusal(error: Exception, hidden: Mapping[str, str] | None = None) -> Respon
         return _response(_said("too_large", str(error)), 413)
     if isinstance(error, DistributionError):
         code = error.code.value.lower()
-        return _response(_said(code, str(error)), DISTRIBUTION_STATUS[error.code])
+        told, headers = _said(code, str(error)), {}
+        if error.code == Code.TOOMANYREQUESTS:
+            headers = LATER
+        return _response(told, DISTRIBUTION_STATUS[error.code], headers)
     status = status_of(error)
     if status is None:
         _log.error("internal error", exc_info=error)
         return _response(_said("internal", "internal error; see the service's log"), 500)
     if status >= 500:
         _log.error("%s", error)
-    headers = {"Retry-After": "5"} if status == 503 else {}
-    return _response(document_of(error, hidden), status, headers)
+    return _response(document_of(error, hidden), status, LATER if status == 503 else {})
 
 
 def _said(code: str, message: str) -> dict[str, Any]:

@@ -9,7 +9,13 @@ import pytest
 from starlette.types import Message
 
 from runtime.registry_service.refusals import SlowBodyError
-from runtime.registry_service.request_body import LEAST_BYTES, STALL_S, RequestBody
+from runtime.registry_service.request_body import (
+    BODY_S,
+    DOCUMENT_S,
+    LEAST_BYTES,
+    STALL_S,
+    RequestBody,
+)
 
 
 class Client:
@@ -78,3 +84,29 @@ def test_what_the_service_takes_for_itself_does_not_count() -> None:
 
 def test_the_last_piece_is_taken_however_late() -> None:
     assert _read(Client(2, 1, 59.0)) == 2
+
+
+def test_a_document_has_a_total_time_however_steadily_it_comes() -> None:
+    client = Client(1000, 20_480, 10.0)
+    with pytest.raises(SlowBodyError):
+        asyncio.run(client.body().all(2**30, "a document"))
+    assert DOCUMENT_S < client.now_s <= DOCUMENT_S + 10
+
+
+def test_so_has_an_upload_and_what_came_until_then_is_given_on() -> None:
+    client = Client(10_000, 20_480, 10.0)
+    came = 0
+
+    async def read() -> None:
+        nonlocal came
+        async for piece in client.body().pieces():
+            came += len(piece)
+
+    with pytest.raises(SlowBodyError):
+        asyncio.run(read())
+    assert BODY_S < client.now_s <= BODY_S + 10
+    assert came == int(BODY_S / 10) * 20_480
+
+
+def test_the_time_in_all_is_that_of_the_client_alone() -> None:
+    assert _read(Client(1000, LEAST_BYTES, 1.0), busy_s=60.0) == 1000 * LEAST_BYTES
