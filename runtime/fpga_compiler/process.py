@@ -83,7 +83,7 @@ class Compiler:
     def check(self, order: CompileOrder, input_name: str, check: Callable[[], None]) -> None:
         """``check`` raises CancelledError when it shall end. Raises InvalidSourceError."""
         task = Task(order, None, input_name, os.getpid())
-        self._run("check", task, lambda line: None, check, min(CHECK_S, self._limits.wall_s))
+        self._run("check", task, lambda line: None, check, CHECK_S)
 
     def build(
         self, order: CompileOrder, out: Path, say: Callable[[str], None], check: Callable[[], None]

@@ -514,7 +514,7 @@ def test_an_fpga_image_is_recorded_signed_unpacked_and_freed_like_any_other(
 ) -> None:
     seen: list[dict[str, bytes]] = []
     folders: list[Path] = []
-    phases: list[str] = []
+    changes: list[Activity] = []
 
     def make(model: Path, say: Callable[[str], None]) -> FpgaContents:
         seen.append(contents(model))
@@ -528,8 +528,13 @@ def test_an_fpga_image_is_recorded_signed_unpacked_and_freed_like_any_other(
         make=make,
         tags={"a": "b"},
         description="D",
-        on_change=lambda activity: phases.append(activity.phase),
+        on_change=changes.append,
     )
+    phases = [each.phase for each in changes]
+    [total] = {each.total for each in changes if each.phase == "Packing"}
+    assert sum(map(len, FILES.values())) + len(GOLDEN) < total
+    assert max(each.done for each in changes) <= total
+    assert made.size_bytes > total
     assert (made.state, made.details.kind, made.engine, made.models, made.description) == (
         "succeeded",
         "fpga",
