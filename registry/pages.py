@@ -56,11 +56,11 @@ def token_of(what: str, *key: str | int) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def key_of(what: str, token: str) -> tuple[str, int]:
+def key_of(what: str, token: str, max_chars: int = MAX_TOKEN_CHARS) -> tuple[str, int]:
     """The key, a name and a version, in a token of the list ``what``; of a list of names alone the
     version is 0. Raises InvalidNameError."""
     try:
-        if len(token) > MAX_TOKEN_CHARS:
+        if len(token) > max_chars:
             raise ValueError
         data = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         found, name, version = json.loads(data)

@@ -27,7 +27,7 @@ from runtime.datastores.folder import FolderFiles
 from runtime.datastores.opening import open_files, try_files
 from runtime.datastores.paths import check_part, check_prefix, join, shown
 from runtime.datastores.patience import WAITS_S, Patience, tried
-from runtime.datastores.port import Files, Item
+from runtime.datastores.port import Elsewhere, Files, Item
 from runtime.datastores.reach import Resolve
 from runtime.datastores.sending import Pair
 from runtime.datastores.transfer import OnProgress, Report, transfer
@@ -71,7 +71,8 @@ class Datastore:
 
     @classmethod
     def get(cls, workspace: Workspace, name: str, *, resolve: Resolve = addresses.resolve) -> Self:
-        """Of this name. ``resolve``: see ``attach``."""
+        """Of this name; in a workspace of a service, its files go through the service.
+        ``resolve``: see ``attach``."""
         return cls._of(workspace, workspace.datastores.get(name), resolve)
 
     @classmethod
@@ -95,6 +96,9 @@ class Datastore:
         """Connect, look, and only then make it known. ``known_hosts``: which SSH servers are known
         by their keys; the key is kept, and the only one that is taken from then on. ``resolve``
         looks up the names of servers that must be public."""
+        if isinstance(workspace.datastores, Elsewhere):  # the service looks
+            there = workspace.datastores.attach(name, kind, settings, secrets, replace=replace)
+            return cls._of(workspace, there, resolve)
         record = workspace.datastores.check(name, kind, settings, secrets)
         kept = try_files(
             record,
@@ -109,6 +113,8 @@ class Datastore:
     def _of(
         cls, workspace: Workspace, record: Record, resolve: Resolve = addresses.resolve
     ) -> Self:
+        if isinstance(workspace.datastores, Elsewhere):
+            return cls(record, workspace.datastores.open_files(record))
         secrets = workspace.datastores.secrets(record.name)
         folder = WorkspacePaths(workspace.root).datastore
         return cls(record, open_files(record, secrets, folder, resolve=resolve))

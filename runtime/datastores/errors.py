@@ -49,6 +49,8 @@ class HostKeyError(DatastoreError):
     """The server is not known, or not the one that it was; ``fingerprint`` is of the key that it
     shows now."""
 
+    fingerprint = ""
+
     def __init__(self, message: str, fingerprint: str = "") -> None:
         super().__init__(message)
         self.fingerprint = fingerprint
@@ -64,6 +66,8 @@ class MissingFileError(DatastoreError):
 
 class ClashError(DatastoreError):
     """Files with other content are there, at ``paths``."""
+
+    paths: tuple[str, ...] = ()
 
     def __init__(self, message: str, paths: Sequence[str] = ()) -> None:
         super().__init__(message)

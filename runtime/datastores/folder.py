@@ -25,7 +25,16 @@ from runtime.datastores.errors import (
     RefusedError,
     UnsafePathError,
 )
-from runtime.datastores.paths import UNFINISHED, check_part, check_path, is_unfinished, join, shown
+from runtime.datastores.guard import Guard
+from runtime.datastores.paths import (
+    UNFINISHED,
+    check_part,
+    check_path,
+    is_unfinished,
+    join,
+    parts_below,
+    shown,
+)
 from runtime.datastores.port import CHUNK_BYTES, Content, Item
 
 Links = Literal["leave", "refuse", "follow"]
@@ -38,7 +47,8 @@ class FolderFiles:
     """``links``: what ``list`` does with symbolic links; ``follow`` reads through them, too.
     ``is_source``: leaves workspaces out of its list, and refuses what is no file. ``makes_root``:
     a folder that is not there is made when something is written; a datastore's is not: a disk may
-    have been unmounted."""
+    have been unmounted. ``guard`` hides what is on this machine and not for those who use it from
+    elsewhere."""
 
     has_times = False
     wants_digest = False
@@ -50,18 +60,22 @@ class FolderFiles:
         links: Links = "leave",
         is_source: bool = False,
         makes_root: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         self._root = root
         self._follows = links == "follow"
         self._refuses = links == "refuse"
         self._is_source = is_source
         self._makes_root = makes_root
+        self._guard = guard
 
-    def list(self, prefix: str) -> Iterator[Item]:
-        """In order of path."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
+        """In order of path, part by part."""
+        rest = parts_below(prefix, after)
         found = self.stat(prefix) if prefix else None
         if found is not None:
-            yield found
+            if not after:
+                yield found
             return
         with _said(prefix or "."):
             try:
@@ -70,7 +84,7 @@ class FolderFiles:
                 if not prefix:
                     raise MissingFileError("the folder itself is not there") from None
                 return
-            yield from self._below(folder, prefix, ())
+            yield from self._below(folder, prefix, (), rest)
 
     def stat(self, path: str) -> Item | None:
         """Links are files whose content is not known, unless they are followed."""
@@ -138,9 +152,11 @@ class FolderFiles:
                 return found.f_bavail * found.f_frsize
         return 0
 
-    def _below(self, folder: int, path: str, above: tuple[tuple[int, int], ...]) -> Iterator[Item]:
+    def _below(
+        self, folder: int, path: str, above: tuple[tuple[int, int], ...], rest: tuple[str, ...]
+    ) -> Iterator[Item]:
         """Of the open ``folder``, which is closed at the end. ``above``: the folders on the way
-        here, so that links in a circle end."""
+        here, so that links in a circle end. ``rest``: the path in here that all come after."""
         try:
             here = os.fstat(folder)
             above = (*above, (here.st_dev, here.st_ino))
@@ -149,23 +165,35 @@ class FolderFiles:
             for name in names:
                 if is_unfinished(name) or (self._is_source and name in LEFT_OUT):
                     continue
-                yield from self._entry(folder, join(path, check_part(name)), name, above)
+                if (rest and name < rest[0]) or (self._guard and self._guard.hides_name(name)):
+                    continue
+                begin = rest[1:] if rest and name == rest[0] else None
+                yield from self._entry(folder, join(path, check_part(name)), name, above, begin)
         finally:
             os.close(folder)
 
     def _entry(
-        self, folder: int, path: str, name: str, above: tuple[tuple[int, int], ...]
+        self,
+        folder: int,
+        path: str,
+        name: str,
+        above: tuple[tuple[int, int], ...],
+        begin: tuple[str, ...] | None,
     ) -> Iterator[Item]:
+        """``begin`` is None for all of it, and empty for what comes after a file of this name."""
         check_path(path)
         with _said(path):
             seen = os.stat(name, dir_fd=folder, follow_symlinks=self._follows)
         if stat.S_ISDIR(seen.st_mode):
             if (seen.st_dev, seen.st_ino) in above:
                 raise UnsafePathError(f"the link {shown(path)} leads to a folder above it")
+            if self._guard is not None and self._guard.hides(seen):
+                return
             flags = _FOLDER | (0 if self._follows else os.O_NOFOLLOW)
-            yield from self._below(os.open(name, flags, dir_fd=folder), path, above)
+            yield from self._below(os.open(name, flags, dir_fd=folder), path, above, begin or ())
         elif stat.S_ISREG(seen.st_mode):
-            yield _item(path, seen)
+            if begin is None:
+                yield _item(path, seen)
         elif stat.S_ISLNK(seen.st_mode) and self._refuses:
             raise UnsafePathError(
                 f"{shown(path)} is a symbolic link; remove it, or send what links point to with"
@@ -180,7 +208,10 @@ class FolderFiles:
             self._root.mkdir(parents=True, exist_ok=True)
         folder = os.open(self._root, _FOLDER)
         try:
+            if self._guard is not None:
+                self._guard.check_root(folder, self._root)
             for part in parts:
+                self._check_name(part)
                 if makes:
                     with suppress(FileExistsError):
                         os.mkdir(part, dir_fd=folder)
@@ -189,6 +220,8 @@ class FolderFiles:
                 below = os.open(part, flags, dir_fd=folder)
                 os.close(folder)
                 folder = below
+                if self._guard is not None and self._guard.hides(os.fstat(folder)):
+                    raise FileNotFoundError(errno.ENOENT, "hidden")
         except BaseException:
             os.close(folder)
             raise
@@ -197,11 +230,16 @@ class FolderFiles:
     @contextmanager
     def _parent(self, path: str, *, makes: bool = False) -> Iterator[tuple[int, str]]:
         *parts, name = check_path(path).split("/")
+        self._check_name(name)
         folder = self._folder(parts, makes=makes)
         try:
             yield folder, name
         finally:
             os.close(folder)
+
+    def _check_name(self, name: str) -> None:
+        if self._guard is not None and self._guard.hides_name(name):
+            raise FileNotFoundError(errno.ENOENT, "hidden")
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:

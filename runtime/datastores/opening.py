@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +20,7 @@ from runtime.datastores.errors import (
     UnreachableError,
 )
 from runtime.datastores.folder import FolderFiles
+from runtime.datastores.guard import Guard
 from runtime.datastores.port import Files
 from runtime.datastores.reach import PublicOnly, Resolve, reach_in
 
@@ -37,10 +39,11 @@ def open_files(
     workspace_folder: Path,
     *,
     resolve: Resolve = addresses.resolve,
+    guard: Guard | None = None,
 ) -> Files:
     """The files; nothing is connected yet. ``workspace_folder``: where those of the datastore
-    ``workspace`` are; ``resolve`` looks up the names of servers that must be public. Raises
-    MissingExtraError, RefusedError, InsideError."""
+    ``workspace`` are; ``resolve`` looks up the names of servers that must be public; ``guard``: for
+    whom is elsewhere. Raises MissingExtraError, RefusedError, InsideError."""
     _need(record.kind)
     public = reach_in(record.settings, resolve)
     match record.kind:
@@ -51,8 +54,9 @@ def open_files(
         case _:
             if record.name == WORKSPACE:
                 workspace_folder.mkdir(exist_ok=True)
-                return FolderFiles(workspace_folder)
-            return FolderFiles(Path(record.settings["path"]))
+                own = None if guard is None else replace(guard, is_own=True)
+                return FolderFiles(workspace_folder, guard=own)
+            return FolderFiles(Path(record.settings["path"]), guard=guard)
 
 
 def try_files(

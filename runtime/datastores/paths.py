@@ -50,6 +50,16 @@ def join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
+def parts_below(prefix: str, path: str) -> tuple[str, ...]:
+    """The parts of ``path`` below the folder ``prefix``; none of the folder itself, nor of no path
+    at all. Raises UnsafePathError."""
+    if path in ("", prefix):
+        return ()
+    if prefix and not path.startswith(f"{prefix}/"):
+        raise UnsafePathError(f"the path {shown(path)} is not below {shown(prefix)}")
+    return tuple(check_path(path)[len(prefix) + 1 if prefix else 0 :].split("/"))
+
+
 def is_unfinished(path: str) -> bool:
     """Whether it is something that is, or was, being written."""
     return path.rpartition("/")[2].startswith(UNFINISHED)

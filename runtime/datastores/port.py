@@ -3,9 +3,11 @@ upload and a download are the same copy, from one ``Files`` to another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from registry.datastores import Datastore
 
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_FILES = 1_000_000
@@ -37,6 +39,34 @@ class Content:
     sha256: str | None = None
 
 
+@runtime_checkable
+class Digesting(Protocol):
+    """``Files`` that can have a file read where it lies."""
+
+    def digest(self, item: Item) -> str | None:
+        """``sha256:<hex>`` of its bytes; None where that is not done, and they have to be read
+        here."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """The datastores of a workspace that is behind a service, which opens them."""
+
+    def attach(
+        self,
+        name: str,
+        kind: str,
+        settings: Mapping[str, str] | None = None,
+        secrets: Mapping[str, bytes] | None = None,
+        *,
+        replace: bool = False,
+    ) -> Datastore:
+        """Make it known, once it has answered to the service."""
+
+    def open_files(self, record: Datastore) -> Files:
+        """Its files; nothing is connected yet."""
+
+
 class Files(Protocol):
     """Files by path; see paths.py for what a path is. Every method may be called by several threads
     at once, raises DatastoreErrors only, and LostConnectionError where trying again may help."""
@@ -51,9 +81,11 @@ class Files(Protocol):
         """Whether it keeps the SHA-256 of what is written, so that knowing it before is worth
         reading twice."""
 
-    def list(self, prefix: str) -> Iterator[Item]:
-        """All files below the folder ``prefix``, or the file of that path. Nothing where nothing is
-        there. No symbolic links. Raises UnsafePathError for a name that is no path."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
+        """All files below the folder ``prefix``, or the file of that path, in an order that is the
+        store's own; ``after``, a path of this list: those that follow it, also when it has gone.
+        Nothing where nothing is there. No symbolic links. Raises UnsafePathError for a name that is
+        no path."""
 
     def stat(self, path: str) -> Item | None:
         """The file, with all that is known of it without reading it. A symbolic link is a file

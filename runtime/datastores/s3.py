@@ -44,7 +44,7 @@ from runtime.datastores.errors import (
     RefusedError,
     UnreachableError,
 )
-from runtime.datastores.paths import check_path, is_unfinished, join, shown
+from runtime.datastores.paths import check_path, is_unfinished, join, parts_below, shown
 from runtime.datastores.port import MAX_FILES, Content, Item
 from runtime.datastores.reach import PublicOnly
 from runtime.datastores.remote import call
@@ -128,17 +128,18 @@ class S3Files:
     def __repr__(self) -> str:
         return f"S3Files({self._bucket!r}, {self._prefix!r})"
 
-    def list(self, prefix: str) -> Iterator[Item]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
         """In order of key. A key that ends with a slash is what some programs put in the place of a
         folder: it is left out."""
-        if prefix:
+        start = join(self._prefix, after) if parts_below(prefix, after) else ""
+        if prefix and not after:
             found = self.stat(prefix)
             if found is not None:
                 yield found
         base = join(self._prefix, prefix)
         begins = f"{base}/" if base else ""
         count = 0
-        for page in self._pages(begins):
+        for page in self._pages(begins, start):
             for entry in page.get("Contents", ()):
                 key = entry["Key"]
                 if not key.startswith(begins) or key.endswith("/") or is_unfinished(key):
@@ -206,8 +207,8 @@ class S3Files:
     def _at(self, path: str) -> dict[str, Any]:
         return {"Bucket": self._bucket.name, "Key": join(self._prefix, check_path(path))}
 
-    def _pages(self, prefix: str) -> Iterator[Any]:
-        token: dict[str, str] = {}
+    def _pages(self, prefix: str, start: str) -> Iterator[Any]:
+        token: dict[str, str] = {"StartAfter": start} if start else {}
         while True:
             with _said(prefix):
                 page = self._call(

@@ -26,6 +26,7 @@ from runtime.datastores.paths import (
     check_path,
     is_unfinished,
     join,
+    parts_below,
     shown,
 )
 from runtime.datastores.port import MAX_FILES, Content, Item
@@ -52,25 +53,30 @@ class SftpFiles:
     def __repr__(self) -> str:
         return f"SftpFiles({self._login!r}, {self._root!r})"
 
-    def list(self, prefix: str) -> Iterator[Item]:
-        """Folder by folder, in order of path within each."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
+        """Folder by folder, in order of path within each: its files, then what is below it."""
+        rest = parts_below(prefix, after)
         if prefix:
             found = self._seen(prefix)
             if found is None or found.kind != "folder":
-                if found is not None and found.kind == "file":
+                if found is not None and found.kind == "file" and not after:
                     yield _item(prefix, found)
                 return
         left = MAX_FILES
-        folders = [prefix]
+        folders = [(prefix, rest)]
         while folders:
             below = []
-            for path, found in self._entries(folders.pop()):
+            folder, rest = folders.pop()
+            for path, found in self._entries(folder):
                 left -= 1
                 if left < 0:
                     raise DatastoreError(f"more than {MAX_FILES} files are there; name a folder")
-                if found.kind == "folder":
-                    below.append(path)
-                elif found.kind == "file":
+                name = path.rpartition("/")[2]
+                # What comes after a file of this folder, or after something below it.
+                is_deep = len(rest) > 1
+                if found.kind == "folder" and not (is_deep and name < rest[0]):
+                    below.append((path, rest[1:] if is_deep and name == rest[0] else ()))
+                elif found.kind == "file" and not (is_deep or (rest and name <= rest[0])):
                     yield _item(path, found)
             folders.extend(reversed(below))
 

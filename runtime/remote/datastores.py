@@ -1,13 +1,15 @@
-"""Datastores of a workspace elsewhere: their names and settings. Secrets go in and never come out,
-so files are moved by who has the workspace's folder."""
+"""Datastores of a workspace elsewhere: their names and settings. Secrets go in and never come out:
+files go through the service."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from registry.datastores import Datastore
+from runtime.datastores.port import Files
 from runtime.errors import BadValueError
 from runtime.remote.client import ServiceClient
+from runtime.remote.datastore_files import ServiceFiles
 from runtime.workspace_service.routes import datastores as routes
 
 Found = list[Datastore]
@@ -61,6 +63,9 @@ class RemoteDatastores:
     def secrets(self, name: str) -> dict[str, bytes]:
         """No service gives them out. Raises BadValueError."""
         raise BadValueError(
-            f"the secrets of the datastore {name!a} stay in the workspace's folder: move its files"
-            " on the machine of the service"
+            f"the secrets of the datastore {name!a} stay with the service, which moves its files"
         )
+
+    def open_files(self, record: Datastore) -> Files:
+        """Its files, as the service moves them."""
+        return ServiceFiles(self._client, record)

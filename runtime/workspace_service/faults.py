@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import registry.errors
+import runtime.datastores.errors
 import runtime.errors
 from registry.activities.record import one_line
 from registry.errors import (
@@ -28,6 +29,13 @@ from registry.errors import (
     TrustError,
     WorkspaceBusyError,
     WorkspaceDamagedError,
+)
+from runtime.datastores.errors import (
+    ClashError,
+    DamagedError,
+    FullError,
+    InsideError,
+    MissingFileError,
 )
 from runtime.errors import InferryError
 
@@ -49,6 +57,11 @@ STATUS: Mapping[type[Exception], int] = {
     RemoteError: 502,
     registry.errors.EngineError: 502,
     RegistryError: 400,
+    MissingFileError: 404,
+    ClashError: 409,
+    DamagedError: 409,
+    InsideError: 403,
+    FullError: 507,
     InferryError: 400,
 }
 """Of a class that is not here, that of its nearest base counts."""
@@ -117,7 +130,7 @@ def _known_code(error: Exception) -> str:
 
 
 def _kinds() -> Iterator[type[Exception]]:
-    for module in (registry.errors, runtime.errors):
+    for module in (registry.errors, runtime.errors, runtime.datastores.errors):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, RegistryError | InferryError):
                 yield value

@@ -104,7 +104,7 @@ def _operation(
             "required": bool(needed),
             "content": {"application/json": {"schema": schema}},
         }
-    elif route.is_async and route.method != "GET":
+    elif route.is_async and route.method not in ("GET", "DELETE"):
         made["requestBody"] = {
             "content": {
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}

@@ -19,6 +19,7 @@ from runtime.fpga_compiler.process import CompileLimits
 from runtime.workspace_service.events import Events
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.jobs import Jobs
+from runtime.workspace_service.opened_datastores import OpenDatastores
 from runtime.workspace_service.work import MakeWork, NoWork, Work
 
 DEFAULT_NAME = "default"
@@ -60,6 +61,7 @@ class Site:
         self.resolve = resolve
         self.compile_limits = compile_limits or CompileLimits()
 
+        self.datastores = OpenDatastores([each.root for each in self._workspaces.values()], resolve)
         self.hidden = {str(each.root): "(workspace)" for each in self._workspaces.values()}
         """What no client is told, and what stands in its place."""
         self.closing = threading.Event()
@@ -81,7 +83,8 @@ class Site:
         return found
 
     def close(self) -> None:
-        """Let go of the databases; what is asked all the same opens them for itself."""
+        """Let go of databases and datastores; what is asked all the same opens them for itself."""
+        self.datastores.close()
         for database in self._databases.values():
             database.close()
 

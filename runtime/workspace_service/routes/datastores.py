@@ -7,6 +7,7 @@ later, and from where, is connected to nothing else."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from registry.datastores import Datastore
 from runtime.datastores import Datastore as OpenDatastore
@@ -71,8 +72,17 @@ def detach(call: Call, *, name: str) -> Datastore:
 
 
 def _bounded(call: Call, kind: str, settings: Mapping[str, str]) -> Mapping[str, str]:
-    """The settings that who asks may have. Raises Fault 403."""
+    """The settings that who asks may have. Raises Fault 403, DatastoreErrors."""
+    if kind == "file" and not call.site.allows_local_code:  # who writes files can run code
+        raise Fault(
+            403,
+            "forbidden",
+            "a folder of the service's own machine, where its operator lets no client run code"
+            " (inferry registry serve --no-local-code): attach it there",
+        )
     if allows(call.who.role, "owner"):
+        if kind == "file":
+            call.site.datastores.check_folder(Path(settings["path"]))
         return settings
     if kind == "file":
         raise Fault(

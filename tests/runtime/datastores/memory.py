@@ -27,7 +27,7 @@ class MemoryFiles:
     offsets: list[int] = field(default_factory=list)
     loses_answers: bool = False
 
-    def list(self, prefix: str) -> Iterator[Item]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
         yield from self.listed or [self._item(path) for path in sorted(self.files)]
 
     def stat(self, path: str) -> Item | None:
