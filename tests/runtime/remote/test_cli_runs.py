@@ -215,8 +215,52 @@ def test_targets_and_datastores_are_attached_by_url(
     )
     assert both("datastore", "default", "here").code == 0
     assert both("datastore", "default", "workspace").code == 0
-    assert_refused(both("datastore", "ls", "-d", "here"), "machine of the service")
     assert both("datastore", "detach", "here").code == 0
+
+
+def test_files_of_datastores_are_moved_by_url_with_the_same_words(
+    full: Served, both: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "data/sub").mkdir(parents=True)
+    (tmp_path / "data/a").write_bytes(b"12345")
+    (tmp_path / "data/sub/b").write_bytes(b"1")
+    place = f"path={tmp_path / 'store'}"
+    (tmp_path / "store").mkdir()
+    here, there = str(full.local().root), full.url
+    assert both("datastore", "attach", "s", "--kind", "file", "--set", place, "-w", here).code == 0
+
+    def said(*command: str) -> tuple[int, str, str]:
+        done = both("datastore", *command, "-d", "s", "-w", where)
+        return done.code, done.stdout, done.stderr
+
+    found = []
+    for where in (here, there):
+        found.append(
+            [
+                said("upload", "data", "up"),
+                said("upload", "data", "up"),
+                said("upload", "data/a", "more", "-o", "json"),
+                said("ls")[1].splitlines()[0].split(),
+                sorted(each["path"] for each in json.loads(said("ls", "-o", "json")[1])),
+                said("download", "up/sub", f"got{len(where)}"),
+                said("download", ".", f"got{len(where)}", "-o", "json"),
+                said("download", "none", "got"),
+                (tmp_path / "data/a").write_bytes(b"54321"),
+                said("upload", "data", "up"),
+                said("upload", "data", "up", "--overwrite"),
+                said("delete", "up"),
+                said("delete", "none"),
+                said("delete", "../x"),
+                said("delete", "up/a", "-o", "json"),
+                said("delete", ".", "-r"),
+                said("ls", "-o", "json"),
+                (tmp_path / "data/a").write_bytes(b"12345"),
+            ]
+        )
+        assert (tmp_path / f"got{len(where)}/up/sub/b").read_bytes() == b"1"
+    assert found[0] == found[1]
+    assert found[0][0] == (0, "Uploaded 2 files (6 B)\n", "")
+    assert both("datastore", "detach", "s", "-w", here).code == 0
 
 
 def test_what_is_of_the_services_machine_is_an_owners_to_name(

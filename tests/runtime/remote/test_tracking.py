@@ -50,7 +50,7 @@ PAIRS: tuple[tuple[type, type], ...] = (
     (RemoteTargets, Targets),
     (RemoteDatastores, Datastores),
 )
-OWN = ("logs", "shadow_counts", "has_controller", "attach_found", "score")
+OWN = ("open_files", "logs", "shadow_counts", "has_controller", "attach_found", "score")
 """What a workspace here has elsewhere."""
 
 
