@@ -2,6 +2,9 @@
 
     refused = write_all(database, [Entry(run, points=[("loss", 0.5, 0, 1764230400000)])])
 
+Runs that are made (``Making``) are entries, too: then four clients that make runs share the disk's
+time, and none waits for the lock of the other.
+
 A client that got no answer sends again. So points that are among the newest of their series already
 are left out, and what a run has said already is no error. A run that is deleted takes nothing.
 """
@@ -15,11 +18,13 @@ from dataclasses import dataclass, field
 from registry.database import Database
 from registry.errors import RegistryError
 from registry.tracking import logged_models, metrics, run_rows
+from registry.tracking.making import Making
 from registry.tracking.points import check_points
-from registry.tracking.records import Point
+from registry.tracking.records import Point, RunRecord
 from registry.tracking.words import check_params, check_run_name, check_tags
 
-Refused = list[RegistryError | None]
+Outcome = RegistryError | RunRecord | None
+"""Why an entry was refused; the run that was made; None of what was logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +47,36 @@ class Entry:
         if self.name is not None:
             check_run_name(self.name)
 
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Within a transaction. Raises RegistryError, with a part of it written."""
+        run = run_rows.active_key_of(connection, self.run)
+        if points := metrics.unseen(connection, run, self.points):
+            metrics.write_points(connection, run, points)
+        if self.params:
+            run_rows.set_params(connection, run, self.params)
+        if self.tags:
+            run_rows.set_tags(connection, run, self.tags)
+        if self.name is not None:
+            connection.execute("UPDATE runs SET name = ? WHERE key = ?", (self.name, run))
+        for model, measured in self.of_models:
+            logged_models.measure(connection, model, measured)
 
-def write_all(database: Database, entries: Sequence[Entry]) -> Refused:
-    """One transaction, on the disk when it returns: why each entry was refused, or None. Raises
-    what kept all of them from being written."""
+
+def write_all(database: Database, entries: Sequence[Entry | Making]) -> list[Outcome]:
+    """One transaction, on the disk when it returns: what became of each entry. Raises what kept all
+    of them from being written."""
     with database.write() as connection:
         return [_try(connection, entry) for entry in entries]
 
 
-def _try(connection: sqlite3.Connection, entry: Entry) -> RegistryError | None:
+def _try(connection: sqlite3.Connection, entry: Entry | Making) -> Outcome:
     connection.execute("SAVEPOINT entry")
     try:
         entry.check()
-        _write(connection, entry)
+        return entry.write(connection)
     except RegistryError as error:
         connection.execute("ROLLBACK TO entry")
         return error
     finally:
         if connection.in_transaction:
             connection.execute("RELEASE entry")
-    return None
-
-
-def _write(connection: sqlite3.Connection, entry: Entry) -> None:
-    run = run_rows.active_key_of(connection, entry.run)
-    if points := metrics.unseen(connection, run, entry.points):
-        metrics.write_points(connection, run, points)
-    if entry.params:
-        run_rows.set_params(connection, run, entry.params)
-    if entry.tags:
-        run_rows.set_tags(connection, run, entry.tags)
-    if entry.name is not None:
-        connection.execute("UPDATE runs SET name = ? WHERE key = ?", (entry.name, run))
-    for model, measured in entry.of_models:
-        logged_models.measure(connection, model, measured)

@@ -172,6 +172,21 @@ def find_or_create(connection: sqlite3.Connection, name: str, now_ms: int) -> in
     return int(row["id"])
 
 
+def check_active(connection: sqlite3.Connection, id: int) -> None:
+    """Without counting its runs, as ``read`` does. Raises NotFoundError, ImmutableError."""
+    row = connection.execute(
+        "SELECT name, is_deleted FROM experiments WHERE id = ?", (id,)
+    ).fetchone()
+    if row is None:
+        raise _no_id(id)
+    if row[1]:
+        raise ImmutableError(f"the experiment {row[0]!a} is deleted")
+
+
+def _no_id(id: int) -> NotFoundError:
+    return NotFoundError(f"there is no experiment with the id {id}")
+
+
 def _row(connection: sqlite3.Connection, name: str) -> sqlite3.Row | None:
     row = connection.execute("SELECT id, is_deleted FROM experiments WHERE name = ?", (name,))
     found = row.fetchone()
@@ -194,7 +209,7 @@ def read(connection: sqlite3.Connection, id: int) -> Experiment:
         f"SELECT {_COLUMNS} FROM experiments e WHERE e.id = ?", (id,)
     ).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no experiment with the id {id}")
+        raise _no_id(id)
     tags = connection.execute(
         "SELECT key, value FROM experiment_tags WHERE experiment = ? ORDER BY key", (id,)
     ).fetchall()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from registry.errors import ImmutableError
 from registry.names import check_text
 from registry.tracking import experiments, run_rows
-from registry.tracking.records import ENDED, Status
+from registry.tracking.records import ENDED, RunRecord, Status
 from registry.tracking.words import (
     check_integer,
     check_params,
@@ -47,6 +46,33 @@ class NewRun:
         check_tags(self.properties, "property")
         if self.started_ms is not None:
             check_integer(self.started_ms, "the time of the start")
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A run to be made in the transaction of others (entries.py). ``new.parent`` may be any text:
+    one that is no run is none."""
+
+    new: NewRun
+    id: str
+    now_ms: int
+    revision: str | None = None
+
+    def check(self) -> None:
+        """Raises InvalidNameError."""
+        self.new.check()
+
+    def write(self, connection: sqlite3.Connection) -> RunRecord:
+        """Raises as ``insert``."""
+        parent = self.new.parent
+        if parent is not None and not run_rows.is_there(connection, parent):
+            parent = None
+        key = insert(
+            connection, replace(self.new, parent=parent), self.id, self.now_ms, has_life=False
+        )
+        if self.revision is not None:
+            connection.execute("UPDATE runs SET revision = ? WHERE key = ?", (self.revision, key))
+        return run_rows.read(connection, [key], {})[0]
 
 
 def insert(
@@ -89,7 +115,5 @@ def insert(
 def _experiment_id(connection: sqlite3.Connection, experiment: str | int, now_ms: int) -> int:
     if isinstance(experiment, str):
         return experiments.find_or_create(connection, experiment, now_ms)
-    found = experiments.read(connection, experiment)
-    if found.is_deleted:
-        raise ImmutableError(f"the experiment {found.name!a} is deleted")
-    return found.id
+    experiments.check_active(connection, experiment)
+    return experiment

@@ -30,6 +30,12 @@ def key_of(connection: sqlite3.Connection, id: str) -> int:
     return int(row[0])
 
 
+def is_there(connection: sqlite3.Connection, id: str) -> bool:
+    """Whether a run has just this id."""
+    row = connection.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchone()
+    return row is not None
+
+
 def active_key_of(connection: sqlite3.Connection, id: str) -> int:
     """As ``key_of``. Raises ImmutableError for one that is deleted."""
     row = connection.execute("SELECT key, is_deleted FROM runs WHERE id = ?", (id,)).fetchone()

@@ -19,7 +19,7 @@ from registry.kept_database import KeptDatabase
 from registry.paths import WorkspacePaths
 from registry.tracking import Tracking
 from registry.tracking.entries import write_all
-from runtime.mlflow_service import artifacts
+from runtime.mlflow_service import answers, artifacts
 from runtime.mlflow_service.absent import absent
 from runtime.mlflow_service.desk import Desk
 from runtime.mlflow_service.ledger import Ledger
@@ -116,6 +116,10 @@ class MlflowApp:
         if route.kind == "log":
             await self._ledger.log(answer(asked))
             return b"{}"
+        if route.kind == "make":
+            made = await self._ledger.log(answer(desk, asked))
+            assert made is not None
+            return msgspec.json.encode({"run": answers.run(made)})
         encoded: bytes = await self._run(_encoded, answer, desk, asked)
         return encoded
 

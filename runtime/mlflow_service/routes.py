@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from registry.tracking.entries import Entry
+from registry.tracking.making import Making
 from runtime.mlflow_service import (
     artifacts,
     experiments,
@@ -25,7 +26,7 @@ from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
 
 Role = Literal["reader", "contributor", "owner"]
-Kind = Literal["ask", "log", "upload", "download", "delete", "info"]
+Kind = Literal["ask", "log", "make", "upload", "download", "delete", "info"]
 _API = "/api/2.0/mlflow/"
 _FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
@@ -33,14 +34,17 @@ _FILES = "/api/2.0/mlflow-artifacts/artifacts"
 @dataclass(frozen=True, slots=True)
 class Route:
     """``kind`` says how ``answer`` is called: with a desk and a request, or to make an Entry of the
-    ledger from a request; of uploads, downloads and deletes of files it is None."""
+    ledger from a request; that of ``make`` makes a Making, with both. Of uploads, downloads and
+    deletes of files it is None."""
 
     method: str
     path: str
     role: Role
     kind: Kind = "ask"
     request: type[Any] = requests.Request
-    answer: Callable[[Desk, Any], Json] | Callable[[Any], Entry] | None = None
+    answer: (
+        Callable[[Desk, Any], Json] | Callable[[Any], Entry] | Callable[[Desk, Any], Making] | None
+    ) = None
 
 
 def server_info(desk: Desk, asked: requests.Request) -> Json:
@@ -80,7 +84,7 @@ _TABLE: tuple[Route, ...] = (
     _change(
         "POST", "experiments/delete-experiment-tag", requests.ExperimentTag, experiments.delete_tag
     ),
-    _change("POST", "runs/create", requests.RunCreate, runs.create),
+    Route("POST", f"{_API}runs/create", "contributor", "make", requests.RunCreate, runs.create),
     _read("GET", "runs/get", requests.RunRequest, runs.get),
     _change("POST", "runs/update", requests.RunUpdate, runs.update),
     _read("POST", "runs/search", requests.RunSearch, runs.search),

@@ -10,10 +10,11 @@ import msgspec
 from registry.errors import NotFoundError
 from registry.tracking import RunRecord, Status
 from registry.tracking.datasets import RunDataset
+from registry.tracking.making import Making, NewRun
+from registry.tracking.now import now_ms
 from runtime.mlflow_service import answers
 from runtime.mlflow_service.answers import Json
 from runtime.mlflow_service.desk import Desk
-from runtime.mlflow_service.experiments import find as find_experiment
 from runtime.mlflow_service.experiments import view
 from runtime.mlflow_service.refusals import invalid
 from runtime.mlflow_service.requests import (
@@ -73,23 +74,22 @@ def check_id(id: str) -> str:
     raise invalid(f"Invalid run ID: {ascii(id)[:60]}")
 
 
-def create(desk: Desk, asked: RunCreate) -> Json:
+def create(desk: Desk, asked: RunCreate) -> Making:
     """POST runs/create."""
     tags = pairs(asked.tags)
     name = asked.run_name or tags.get("mlflow.runName") or f"run-{secrets.token_hex(4)}"
-    experiment = find_experiment(desk, asked.experiment_id or "0")
-    made = desk.tracking.runs.create(
-        experiment.id,
+    parent = tags.get("mlflow.parentRunId", "")
+    new = NewRun(
+        integer(asked.experiment_id or "0", "experiment_id"),
         name=name,
-        parent=_parent(desk, tags.get("mlflow.parentRunId", "")),
+        parent=parent if _ID.fullmatch(parent) else None,  # MLflow takes any text for it
         user=desk.who or asked.user_id or "",
         source=tags.get("mlflow.source.name", ""),
         started_ms=asked.start_time,
         tags=tags | {"mlflow.runName": name},
     )
-    if commit := tags.get("mlflow.source.git.commit"):
-        desk.tracking.runs.describe(made.id, revision=commit)
-    return {"run": answers.run(made)}
+    revision = tags.get("mlflow.source.git.commit") or None
+    return Making(new, secrets.token_hex(16), now_ms(), revision)
 
 
 def get(desk: Desk, asked: RunRequest) -> Json:
@@ -211,13 +211,3 @@ def _status(sent: str | int) -> Status:
     if plain not in _STATUS:
         raise invalid(f"Invalid value {ascii(sent)[:40]} for parameter 'status'")
     return _STATUS[plain]
-
-
-def _parent(desk: Desk, id: str) -> str | None:
-    """The id itself, if there is such a run; MLflow takes any text for it."""
-    if not _ID.fullmatch(id):
-        return None
-    try:
-        return desk.tracking.runs.get(id).id
-    except NotFoundError:
-        return None

@@ -9,8 +9,9 @@ import pytest
 
 from registry import Workspace
 from registry.errors import ImmutableError, InvalidNameError, NotFoundError, RegistryError
-from registry.tracking import Tracking
+from registry.tracking import RunRecord, Tracking
 from registry.tracking.entries import Entry, write_all
+from registry.tracking.making import Making, NewRun
 
 
 @pytest.fixture
@@ -69,3 +70,41 @@ def test_nothing_is_kept_of_a_transaction_that_fails(
 def test_an_error_is_one_that_can_be_told(tracking: Tracking) -> None:
     [refused] = write_all(tracking.database, [Entry("x", points=[("m", 1.0, 0, 1)])])
     assert isinstance(refused, RegistryError)
+
+
+def making(number: int, **more: object) -> Making:
+    new = NewRun(0, **{"name": f"made{number}", **more})  # type: ignore[arg-type]
+    return Making(new, f"{number:032x}", 5, "abc" if number else None)
+
+
+def test_runs_are_made_among_what_is_logged_and_what_is_refused(tracking: Tracking) -> None:
+    before = tracking.runs.create("Default").id
+    hidden = tracking.experiments.create("hidden")
+    tracking.experiments.delete("hidden")
+    made, logged, missing, deleted, unnamed, again = write_all(
+        tracking.database,
+        [
+            making(1, parent=before, tags={"t": "1"}, user="ada"),
+            Entry(f"{1:032x}", points=[("m", 1.0, 0, 1)]),
+            Making(NewRun(777), f"{2:032x}", 5),
+            Making(NewRun(hidden.id), f"{3:032x}", 5),
+            making(4, tags={"": "1"}),
+            making(5, parent="f" * 32),
+        ],
+    )
+    assert logged is None
+    kinds = [type(refused) for refused in (missing, deleted, unnamed)]
+    assert kinds == [NotFoundError, ImmutableError, InvalidNameError]
+    for found, parent, number in ((made, before, 2), (again, None, 3)):
+        assert isinstance(found, RunRecord)
+        assert (found.parent, found.number, found.revision) == (parent, number, "abc")
+    assert isinstance(made, RunRecord)
+    seen = tracking.runs.get(made.id)
+    assert (seen.name, seen.user, seen.started_ms, dict(seen.tags)) == (
+        "made1",
+        "ada",
+        5,
+        {"t": "1"},
+    )
+    assert list(seen.metrics) == ["m"]
+    assert len(tracking.runs.search().runs) == 3

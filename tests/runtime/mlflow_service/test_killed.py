@@ -23,12 +23,13 @@ ENOUGH = 60
 
 
 class _Logger(threading.Thread):
-    """One client: logs 0, 1, 2, ... until the service is gone."""
+    """One client: logs 0, 1, 2, ... and makes a run each time, until the service is gone."""
 
     def __init__(self, url: str, run: str, enough: threading.Semaphore) -> None:
         super().__init__()
         self.run_id = run
         self.answered: list[int] = []
+        self.made: list[str] = []
         self._url = url
         self._enough = enough
 
@@ -42,6 +43,11 @@ class _Logger(threading.Thread):
                     return
                 assert answer.status_code == 200
                 self.answered.append(number)
+                try:
+                    answer = http.post(f"{API}runs/create", json={"experiment_id": "0"})
+                except httpx.HTTPError:
+                    return
+                self.made.append(answer.json()["run"]["info"]["run_id"])
                 self._enough.release()
 
 
@@ -81,6 +87,10 @@ def test_what_was_answered_outlives_the_service(tmp_path: Path) -> None:
         process.wait()
     for logger in loggers:
         logger.join()
+    made = [id for logger in loggers for id in logger.made]
+    assert len(made) == len(set(made))
+    for id in made:
+        assert workspace.tracking.runs.get(id).experiment_id == 0
     for logger in loggers:
         steps = [p.step for p in workspace.tracking.metrics.history(logger.run_id, "m")]
         assert steps[: len(logger.answered)] == logger.answered
