@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from scoring.http.answer import NO_BODY, Answer
 from scoring.http.call import Call, by_name
 from scoring.http.head_rules import fault, waits_for_100
+from scoring.http.unsent import unsent_bytes
 from scoring.http.wire import TargetError, declared_size, parse_target
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class ScoringProtocol(HttpToolsProtocol):
         self._framing_bytes = 0  # since the last piece of a body
         self._left_bytes = LINGER_BYTES
         self._since = front.now  # of lingering, or of a client that does not read
+        self._taken_at = front.now  # when it had all of the last answer, while lingering
         self._stream: asyncio.Task[None] | None = None
 
     # What the transport says
@@ -481,6 +483,7 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         self._is_lingering, self._since = True, self.front.now
+        self._taken_at = self.front.now
         if self._is_eof:
             self.transport.close()
             return
@@ -536,7 +539,11 @@ class ScoringProtocol(HttpToolsProtocol):
             return
         limits = self.front.limits
         if self._is_lingering:
-            if now - self._since > LINGER_S:
+            if unsent_bytes(self.transport):  # it still reads the answer, as slowly as it may
+                self._taken_at = now
+                if now - self._since > limits.write_s:
+                    self.transport.abort()
+            elif now - self._taken_at > LINGER_S:
                 self.transport.abort()
         elif self.flow.write_paused:
             if now - self._since > limits.write_s:

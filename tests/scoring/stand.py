@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,10 +220,15 @@ class Stand:
         self._slots += 1
         return ScoringProtocol(self.front, asyncio.get_running_loop(), self._slots - 1)
 
-    async def connect(self) -> Client:
+    async def connect(self, receive_buffer_bytes: int | None = None) -> Client:
         """A new connection, which the server has seen."""
         before = self._slots
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        connection = socket.socket()
+        if receive_buffer_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=connection)
         while self._slots == before:
             await asyncio.sleep(0)
         self.clients.append(Client(reader, writer))

@@ -356,6 +356,42 @@ def test_after_its_last_answer_a_client_may_go_on_sending_for_a_while() -> None:
     _with(scenario)
 
 
+def test_whoever_reads_the_last_answer_slowly_gets_all_of_it() -> None:
+    """The time that a client may go on sending starts when it has the answer: to end it before,
+    with bytes of its that nobody read, resets what the kernel still holds for it."""
+
+    async def scenario(server: Stand) -> None:
+        client = await server.connect(receive_buffer_bytes=16 * 1024)
+        client.send(_post(b"12", b"/loud") + b"no HTTP at all\r\n\r\n" + b"x" * 100_000)
+        await server.settle()
+        for _ in range(3):
+            await server.after(LINGER_S)
+            client.send(b"x")
+        assert len((await client.answer()).body) == 2 * 2**20
+        assert (await client.answer()).status == 400
+        await asyncio.sleep(0.2)  # the kernel acknowledges the last bytes after 40 ms
+        await server.after(LINGER_S / 2)
+        assert server.front.connections
+        await server.after(LINGER_S)
+        assert not server.front.connections
+
+    _with(scenario)
+
+
+def test_whoever_never_reads_the_last_answer_is_dropped() -> None:
+    async def scenario(server: Stand) -> None:
+        client = await server.connect(receive_buffer_bytes=16 * 1024)
+        client.send(_post(b"12", b"/loud") + b"no HTTP at all\r\n\r\n" + b"x" * 100_000)
+        await server.settle()
+        await server.after(server.front.limits.write_s / 2)
+        assert server.front.connections
+        await server.after(server.front.limits.write_s)
+        await server.after(LINGER_S)
+        assert not server.front.connections
+
+    _with(scenario)
+
+
 # Clients that leave
 
 
