@@ -92,7 +92,9 @@ def read_layer(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes], bool]]:
             for info in archive:
                 if info.isdir():
                     continue
-                content = archive.extractfile(info) if info.isreg() else None
+                # A sparse one is regular to tarfile, and may be a terabyte of zeros.
+                is_plain = info.isreg() and not info.issparse()
+                content = archive.extractfile(info) if is_plain else None
                 path = PurePosixPath(info.name)
                 is_inside = path.is_relative_to(BUNDLE_ROOT) and ".." not in path.parts
                 if content is None or not is_inside:

@@ -53,7 +53,8 @@ def _write(archive: tarfile.TarFile, info: tarfile.TarInfo, folder: Path) -> Non
     is_inside = PurePosixPath(ROOT) in path.parents
     if not is_inside and not (info.isdir() and PurePosixPath(ROOT).is_relative_to(path)):
         raise ImageFailedError(f"the layer has a file outside {ROOT}: {ascii(info.name)[:100]}")
-    if not info.isdir() and not info.isreg():
+    # A sparse file is a regular one to tarfile, and some bytes of it a terabyte of zeros.
+    if not info.isdir() and (not info.isreg() or info.issparse()):
         raise ImageFailedError(f"the layer has what is no plain file: {ascii(info.name)[:100]}")
     target = folder / path
     try:

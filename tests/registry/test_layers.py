@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from registry import Workspace, layers, media_types
 from registry.blobs import BlobStore
-from registry.errors import CancelledError, InvalidSourceError
-from registry.layers import Entry, Layer, bytes_entry, write_layer
+from registry.errors import CancelledError, ImageFailedError, InvalidSourceError
+from registry.image_tree import BUNDLE_ROOT
+from registry.layers import Entry, Layer, bytes_entry, read_layer, write_layer
 from registry.paths import WorkspacePaths
 from tests.engine import program
 from tests.registry.base import samples
@@ -235,6 +236,23 @@ def test_a_failing_compressor_leaves_nothing(
         write_layer(store, many(), ignore, compress=True)
     assert remains(store) == []
     assert threading.active_count() == threads
+
+
+def test_a_sparse_file_is_no_terabyte_of_zeros() -> None:
+    info = tarfile.TarInfo(f"{BUNDLE_ROOT}/zeros")
+    info.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.name": info.name,
+        "GNU.sparse.size": str(1 << 40),
+        "GNU.sparse.map": "0,0",
+    }
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(info)
+    made.seek(0)
+    with pytest.raises(ImageFailedError, match="does not hold a bundle"):
+        list(read_layer(made))
 
 
 def test_skopeo_and_umoci_read_layers_of_many_gzip_members(

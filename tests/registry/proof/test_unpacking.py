@@ -44,6 +44,18 @@ HOSTILE = [
     [_info(f"{INSIDE}/a"), _info(f"{INSIDE}/a", tarfile.DIRTYPE)],
     [_info(INSIDE), _info(f"{INSIDE}/a")],
     [_info("opt/inferry")],
+    [
+        _info(
+            f"{INSIDE}/zeros",
+            pax_headers={
+                "GNU.sparse.major": "0",
+                "GNU.sparse.minor": "1",
+                "GNU.sparse.name": f"{INSIDE}/zeros",
+                "GNU.sparse.size": "1099511627776",
+                "GNU.sparse.map": "0,0",
+            },
+        )
+    ],
 ]
 
 
@@ -72,6 +84,23 @@ def test_a_hostile_layer_is_refused_and_writes_nothing_outside(
     written = [p for p in tmp_path.rglob("*") if not p.is_relative_to(tmp_path / "workspace")]
     assert all(path.is_relative_to(tmp_path / "target") for path in written)
     assert not any(path.is_symlink() for path in written)
+
+
+def test_names_that_differ_in_case_are_two_files_and_none_is_setuid(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "workspace")
+    names = ("Tool", "tool", "TOOL", "caf\u00e9", "cafe\u0301")
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name in names:
+            data = name.encode()
+            info = _info(f"{INSIDE}/{name}", size=len(data), mode=0o6777, uid=0, gid=0)
+            archive.addfile(info, io.BytesIO(data))
+    (tmp_path / "target").mkdir()
+    unpack(shelf.store, _stored(shelf, target.getvalue()), tmp_path / "target", lambda: None)
+    for name in names:
+        found = tmp_path / "target" / INSIDE / name
+        assert found.read_bytes() == name.encode()
+        assert found.stat().st_mode & 0o7777 == 0o555
 
 
 @pytest.mark.parametrize("cut", [1, 30, 100])

@@ -224,3 +224,36 @@ def test_where_two_names_are_one_file_nothing_is_written_over(tmp_path: Path) ->
     with pytest.raises(FileExistsError):
         write_file(tmp_path / "weights.bin", [b"second"])
     assert (tmp_path / "weights.bin").read_bytes() == b"first"
+
+
+def test_a_digest_that_another_workspace_has_is_none_here(tmp_path: Path) -> None:
+    with serving({"default": tmp_path / "a", "other": tmp_path / "b"}) as served:
+        data = b"of the other workspace"
+        theirs = _url(served, _digest(data)).replace("/default/", "/other/")
+        assert httpx.put(theirs, params={"size": len(data)}, content=data).json()["is_whole"]
+        refused = httpx.post(
+            f"{served.url}/api/v1/workspaces/default/models",
+            json={"name": "m", "files": [{"path": "a", "digest": _digest(data)}]},
+        )
+        assert refused.status_code == 400
+        assert "was not uploaded" in refused.json()["error"]["message"]
+        assert httpx.post(_url(served), json={"digests": [_digest(data)]}).json() == []
+
+
+def _chunked(served: Served, pieces: Iterator[bytes]) -> httpx.Response:
+    """A document without a Content-Length."""
+    return httpx.post(
+        _url(served), content=pieces, headers={"Content-Type": "application/json"}, timeout=120
+    )
+
+
+def test_a_document_in_tiny_chunks_is_read(served: Served) -> None:
+    text = json.dumps({"digests": [_digest(b"x")] * 100}).encode()
+    answer = _chunked(served, (text[at : at + 1] for at in range(len(text))))
+    assert (answer.status_code, answer.json()) == (200, [])
+
+
+def test_a_document_without_a_length_is_bounded_as_others_are(served: Served) -> None:
+    answer = _chunked(served, (b" " * MIB for _ in range(18)))
+    assert answer.status_code == 413
+    assert "at most" in answer.json()["error"]["message"]
