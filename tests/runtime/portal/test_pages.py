@@ -50,6 +50,13 @@ def test_page_of_an_empty_workspace(app: PortalApp, path: str) -> None:
     assert 'id="content"' in answer.text
 
 
+def test_what_was_there_from_the_beginning_has_no_date(app: PortalApp) -> None:
+    """MLflow's experiment 0 was made by nobody: 1970 would be a lie."""
+    shown = Visitor(app).get("/experiments").text
+    assert "Default" in shown
+    assert "1970" not in shown
+
+
 def test_no_page_is_forgotten_where_all_are_looked_at(hostile: Content) -> None:
     looked_at = {
         match("GET", f"/ui/w/default{path.partition('?')[0]}").place.name for path in hostile.pages
