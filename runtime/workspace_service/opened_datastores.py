@@ -125,7 +125,7 @@ class OpenDatastores:
         """None where no place is free."""
         place = (workspace_name, record.name)
         key = (record.kind, dict(record.settings), dict(secrets), record.attached_at)
-        old: list[OpenDatastore] = []
+        old: list[OpenDatastore] = []  # closed at last: that may take as long as a server wants
         try:
             with self._lock:
                 found = self._open.get(place)
@@ -153,7 +153,7 @@ class OpenDatastores:
                 return found
         finally:
             for each in old:
-                _close(each)
+                _close_beside(each)
 
     def _made_room(self, old: list[OpenDatastore]) -> bool:
         """Whether one more may be open; ``old`` gets the one that makes room."""
@@ -175,7 +175,7 @@ class OpenDatastores:
             if is_kept and self._sweeper is None:
                 self._sweep_later()
         if not is_kept and not found.users:
-            threading.Thread(target=_close, args=(found,), daemon=True).start()
+            _close_beside(found)
 
     def _sweep_later(self) -> None:
         self._sweeper = threading.Timer(IDLE_S, self._sweep)
@@ -198,6 +198,10 @@ class OpenDatastores:
 def _attached(workspace: Workspace, name: str) -> tuple[Record, Mapping[str, bytes]]:
     record = workspace.datastores.get(name)
     return record, workspace.datastores.secrets(name)
+
+
+def _close_beside(opened: OpenDatastore) -> None:
+    threading.Thread(target=_close, args=(opened,), daemon=True).start()
 
 
 def _close(opened: OpenDatastore) -> None:

@@ -29,6 +29,7 @@ from runtime.datastores.errors import (
     FullError,
     LostConnectionError,
     MissingFileError,
+    UnreachableError,
     UnsafePathError,
 )
 from runtime.datastores.folder import FolderFiles
@@ -37,7 +38,7 @@ from runtime.datastores.patience import Patience, tried
 from runtime.datastores.port import Content, Item
 from runtime.registry_service.byte_range import Span, UnsatisfiableError, parse_range
 from runtime.workspace_service.call import Call
-from runtime.workspace_service.faults import Fault
+from runtime.workspace_service.faults import Fault, code_of
 from runtime.workspace_service.opened_datastores import OpenDatastore
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.sent_items import Arriving, ItemResponse
@@ -47,7 +48,7 @@ T = TypeVar("T")
 TOKENS = "files"
 MAX_TOKEN_CHARS = 9000
 """A path of 1024 bytes, escaped and encoded."""
-MAX_DIGEST_BYTES = 4 * 1024**3
+MAX_DIGEST_BYTES = {"file": 4 * 1024**3, "sftp": 512 * 1024**2, "s3": 512 * 1024**2}
 """Who wants to know of a larger file reads it: a client waits so long for no answer."""
 FREE_BYTES = 256 * 1024**2
 """Left on the disk of a folder: the service's own database may be there."""
@@ -89,15 +90,13 @@ async def get(call: Call, *, name: str, file: str) -> Item:
 
 
 async def digest(call: Call, *, name: str, file: str) -> Item:
-    """Show a file of a datastore with the SHA-256 of its bytes, which are read for it; of at most 4
-    GiB."""
+    """Show a file of a datastore with the SHA-256 of its bytes, which are read for it; of one that
+    is too large for that (4 GiB in a folder, 512 MiB elsewhere) as it is known."""
     _check(file)
     async with _store(call, name) as store:
         item = await store.do(_tried, _found, store, file)
-        if item.size_bytes > MAX_DIGEST_BYTES:
-            raise Fault(
-                400, "too_large", f"{shown(file)} has more than {MAX_DIGEST_BYTES} bytes; read it"
-            )
+        if item.size_bytes > MAX_DIGEST_BYTES[store.record.kind]:
+            return _marked(item)
         known = await store.do(_tried, _sha256, store, item)
     return replace(_marked(item), digest=f"sha256:{known}")
 
@@ -196,8 +195,8 @@ async def _store(call: Call, name: str) -> AsyncIterator[OpenDatastore]:
     try:
         async with call.site.datastores.used(call.workspace_name, workspace, name) as store:
             yield store
-    except LostConnectionError as error:  # its client tries again
-        raise Fault(424, "lost_connection", str(error)) from error
+    except UnreachableError as error:
+        raise Fault(424, code_of(type(error)), str(error)) from error
 
 
 def _check(file: str) -> None:
@@ -276,7 +275,12 @@ def _marked(item: Item) -> Item:
 
 
 def _tried(act: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
-    return tried(lambda: act(*args, **given), Patience(Event().wait, WAITS_S))
+    try:
+        return tried(lambda: act(*args, **given), Patience(Event().wait, WAITS_S))
+    except UnreachableError as error:
+        if isinstance(error.__cause__, LostConnectionError):  # the client has more patience
+            raise error.__cause__ from None
+        raise
 
 
 ROUTES = (
