@@ -77,7 +77,7 @@ def simulate(
     latencies: Latencies | None = None,
     on_samples: OnSamples = lambda done: None,
 ) -> Trial:
-    """As `emulate`. The first time, the engine is built: up to a minute.
+    """As `emulate`. The first time, the engine is built: some ten seconds.
 
     Raises BitstreamError where the Verilog here is not that of the image, EngineError for what the
     engine or its DMA reports, ToolError without Verilator.

@@ -115,7 +115,7 @@ class Logic:
 
 
 def library(shape: EngineShape, build_hash: str) -> Path:
-    """Built when it is not there yet (up to a minute). Raises ToolError."""
+    """Built when it is not there yet (some ten seconds). Raises ToolError."""
     parameters: dict[str, int | str] = {
         "N": shape.n, "RQ": shape.rq, "W_WORDS": shape.w_words, "P_WORDS": shape.p_words,
         "D_WORDS": shape.d_words, "X_WORDS": shape.x_words, "A_WORDS": shape.a_words,

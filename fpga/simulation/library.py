@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fpga.errors import ToolError
+from fpga.simulation.compilation import compile_library
 
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 HARNESS = Path(__file__).resolve().parent
@@ -47,7 +48,7 @@ def build(
     verilog: Sequence[Path] | None = None,
     folder: Path | None = None,
 ) -> Path:
-    """The library of module ``top`` with a harness. The first time takes up to a minute.
+    """The library of module ``top`` with a harness. The first time takes some ten seconds.
 
     parameters: of the module; text is taken as Verilog (128'h...). Raises ToolError where a tool is
     missing or fails, with the last lines that it said.
@@ -63,7 +64,7 @@ def build(
     compiler = _tool("g++")
     with _alone(kept.with_suffix(".lock")):
         if not kept.exists():
-            _make(top, harness, parameters, files, Path(share[0]), compiler, kept)
+            _make(top, harness, parameters, files, share, compiler, kept)
     return kept
 
 
@@ -72,10 +73,11 @@ def _make(
     harness: Path,
     parameters: Mapping[str, int | str],
     files: Sequence[Path],
-    share: Path,
+    verilator: tuple[Path, str],
     compiler: str,
     kept: Path,
 ) -> None:
+    share, version = verilator
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix="build-") as name:
         work = Path(name)
         _run(
@@ -85,17 +87,7 @@ def _make(
                 *(f"-G{key}={value}" for key, value in parameters.items()), *map(str, files),
             ]
         )  # fmt: skip
-        include = share / "include"
-        parts = [include / "verilated.cpp", include / "verilated_threads.cpp"]
-        made = work / "library.so"
-        _run(
-            [
-                compiler, "-O2", "-shared", "-fPIC", "-std=c++17", "-o", str(made),
-                *map(str, sorted(work.glob("*.cpp"))), str(harness),
-                *(str(part) for part in parts if part.exists()),
-                "-I", str(work), "-I", str(include), "-I", str(include / "vltstd"), "-pthread",
-            ]
-        )  # fmt: skip
+        made = compile_library(work, harness, share, version, compiler, _run, kept.parent)
         os.replace(made, kept)
 
 
@@ -106,10 +98,10 @@ def _tool(name: str) -> str:
     return found
 
 
-def _share(verilator: str) -> tuple[str, str]:
+def _share(verilator: str) -> tuple[Path, str]:
     """Verilator's folder, and its version."""
     root = _run([verilator, "--getenv", "VERILATOR_ROOT"]).strip()
-    return root, _run([verilator, "--version"]).strip()
+    return Path(root), _run([verilator, "--version"]).strip()
 
 
 def _run(command: list[str]) -> str:

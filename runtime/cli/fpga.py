@@ -176,7 +176,7 @@ def _trial(artifact: Artifact, inputs: Any, engine: str, say: Callable[[str], No
 
     if engine == "emulator":
         return emulate(artifact, inputs, on_samples)
-    say("Simulating (the first time, Verilator builds the engine: up to a minute)")
+    say("Simulating (the first time, Verilator builds the engine: some ten seconds)")
     return simulate_rtl(artifact, inputs, on_samples=on_samples)
 
 

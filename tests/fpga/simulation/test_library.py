@@ -47,6 +47,7 @@ def test_verilog_becomes_a_library_and_is_kept(folder: Path) -> None:
     other = made(folder, 5)
     assert other != first
     assert ctypes.CDLL(str(other)).add(41) == 46
+    assert len(list(folder.glob("verilated-*.o"))) == 1  # the same for both
     assert not list(folder.glob("build-*"))
 
 
