@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -35,6 +36,8 @@ AT_ONCE = 24
 """Requests. One that writes to S3 holds up to three parts of a file in memory."""
 OF_ONE = 8
 """The same, of one datastore: a server that answers nobody holds up nobody else."""
+OF_CLIENT = 12
+"""The same, of one client: who reads slowly holds up others no more than that."""
 MOST_OPEN = 32
 IDLE_S = 60.0
 WAIT_S = 10.0
@@ -49,6 +52,7 @@ class OpenDatastore:
     files: Files
     key: object
     threads: ThreadPoolExecutor
+    """Of all datastores."""
     users: int = 0
     idle_since: float = field(default_factory=time.monotonic)
 
@@ -68,7 +72,7 @@ class OpenDatastores:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="datastores")
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], OpenDatastore] = {}
-        self._users = 0
+        self._by_client: Counter[tuple[str, str]] = Counter()
         self._sweeper: threading.Timer | None = None
 
     def check_folder(self, path: Path) -> None:
@@ -79,15 +83,16 @@ class OpenDatastores:
 
     @asynccontextmanager
     async def used(
-        self, workspace_name: str, workspace: Workspace, name: str
+        self, workspace_name: str, workspace: Workspace, name: str, client: str
     ) -> AsyncIterator[OpenDatastore]:
-        """This datastore, as it is attached now, once there is a place for one more request. Raises
-        NotFoundError, DatastoreErrors, and Fault 503 when there is none for too long."""
+        """This datastore, as it is attached now, once there is a place for one more request of this
+        client. Raises NotFoundError, DatastoreErrors, and Fault 503 when there is none for too
+        long."""
         loop, end = asyncio.get_running_loop(), time.monotonic() + WAIT_S
         record, secrets = await loop.run_in_executor(None, _attached, workspace, name)
         while True:
             found = await loop.run_in_executor(
-                None, self._taken, workspace_name, workspace, record, secrets
+                None, self._taken, workspace_name, workspace, record, secrets, client
             )
             if found is not None:
                 break
@@ -103,7 +108,7 @@ class OpenDatastores:
         try:
             yield found
         finally:
-            self._left(found)
+            self._left(found, (workspace_name, client))
 
     def close(self) -> None:
         """All connections end; what is asked all the same opens them again."""
@@ -121,8 +126,10 @@ class OpenDatastores:
         workspace: Workspace,
         record: Record,
         secrets: Mapping[str, bytes],
+        client: str,
     ) -> OpenDatastore | None:
         """None where no place is free."""
+        whose = (workspace_name, client)
         place = (workspace_name, record.name)
         key = (record.kind, dict(record.settings), dict(secrets), record.attached_at)
         old: list[OpenDatastore] = []  # closed at last: that may take as long as a server wants
@@ -134,7 +141,9 @@ class OpenDatastores:
                     if not found.users:
                         old.append(found)
                     found = None
-                if self._users >= AT_ONCE or (found is not None and found.users >= OF_ONE):
+                if self._by_client.total() >= AT_ONCE or self._by_client[whose] >= OF_CLIENT:
+                    return None
+                if found is not None and found.users >= OF_ONE:
                     return None
                 if found is None:
                     if not self._made_room(old):
@@ -149,7 +158,7 @@ class OpenDatastores:
                     found = OpenDatastore(record, files, key, self._threads)
                     self._open[place] = found
                 found.users += 1
-                self._users += 1
+                self._by_client[whose] += 1
                 return found
         finally:
             for each in old:
@@ -166,10 +175,11 @@ class OpenDatastores:
         old.append(self._open.pop(oldest))
         return True
 
-    def _left(self, found: OpenDatastore) -> None:
+    def _left(self, found: OpenDatastore, whose: tuple[str, str]) -> None:
         with self._lock:
             found.users -= 1
-            self._users -= 1
+            self._by_client[whose] -= 1
+            self._by_client += Counter()  # forgets those who have none
             found.idle_since = time.monotonic()
             is_kept = found in self._open.values()
             if is_kept and self._sweeper is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import wait
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,12 +16,15 @@ from runtime.datastores.errors import DamagedError, DatastoreError
 from runtime.datastores.port import Item
 from runtime.registry_service.byte_range import Span
 from runtime.registry_service.protocol import EXTENSION, Body
+from runtime.registry_service.refusals import GoneError
 from runtime.registry_service.request_body import RequestBody
 from runtime.registry_service.sending import STALL_S
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.opened_datastores import OpenDatastore
 
 PIECE_BYTES = 256 * 1024
+LOOK_S = 1.0
+"""How often a thread that waits for a client looks whether the service is still there."""
 
 
 class ItemResponse(Response):
@@ -132,7 +136,13 @@ class Arriving:
         async def following() -> bytes:
             return await anext(self._pieces, b"")
 
-        return asyncio.run_coroutine_threadsafe(following(), self._loop).result()
+        coming = asyncio.run_coroutine_threadsafe(following(), self._loop)
+        while True:
+            done, _ = wait((coming,), timeout=LOOK_S)
+            if done:
+                return coming.result()
+            if not self._loop.is_running():  # the service has ended
+                raise GoneError
 
 
 async def _send(send: Send, chunk: bytes) -> None:

@@ -193,7 +193,9 @@ async def delete(call: Call, *, name: str, file: str) -> None:
 async def _store(call: Call, name: str) -> AsyncIterator[OpenDatastore]:
     workspace = call.workspace
     try:
-        async with call.site.datastores.used(call.workspace_name, workspace, name) as store:
+        async with call.site.datastores.used(
+            call.workspace_name, workspace, name, call.actor
+        ) as store:
             yield store
     except UnreachableError as error:
         raise Fault(424, code_of(type(error)), str(error)) from error

@@ -343,10 +343,11 @@ def test_where_no_client_runs_code_none_names_a_folder(tmp_path: Path) -> None:
         assert (answer.status_code, "--no-local-code" in answer.text) == (403, True)
 
 
+@pytest.mark.parametrize("bound", ["OF_ONE", "OF_CLIENT", "AT_ONCE"])
 def test_places_are_bounded_and_come_back(
-    served: Served, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    served: Served, http: httpx.Client, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opened_datastores, "OF_ONE", 1)
+    monkeypatch.setattr(opened_datastores, bound, 1)
     monkeypatch.setattr(opened_datastores, "WAIT_S", 0.1)
     parts = urlsplit(served.url)
     with socket.create_connection((parts.hostname, parts.port)) as slow:

@@ -159,6 +159,22 @@ def test_a_name_that_changes_its_meaning_fetches_nothing_from_inside(
                 store.ls()
 
 
+def test_a_service_that_ends_waits_for_no_client(tmp_path: Path) -> None:
+    folder = tmp_path / "ws/datastore"
+    with contextlib.ExitStack() as stack:
+        with serving({"default": tmp_path / "ws"}) as served:
+            url = httpx.URL(served.url)
+            slow = stack.enter_context(socket.create_connection((url.host, url.port)))
+            head = f"PUT {API}/workspace/files/a?size=9 HTTP/1.1\r\nHost: {url.host}\r\n"
+            slow.sendall(f"{head}Content-Length: 9\r\n\r\n1234".encode())
+            wait_until(lambda: folder.is_dir() and any(folder.iterdir()), "it has begun")
+        ended = threading.Thread(target=served.site.datastores._threads.shutdown, daemon=True)
+        ended.start()
+        ended.join(20)
+        assert not ended.is_alive()
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("verb", ["upload", "download"])
 def test_ctrl_c_ends_a_transfer_and_leaves_no_half_file(
     served: Served, tmp_path: Path, verb: str
