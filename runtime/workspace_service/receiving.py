@@ -1,8 +1,8 @@
 """A large file that a client uploads, as an activity: others see how far it is, and end it. It
-lasts as long as the request does; what came stays, and the next request goes on from there.
+lasts as long as the request does.
 
-async with receiving(call, digest, size, session.offset) as write:
-    await in_thread(write, session, piece)
+async with receiving(call, subject_of(call, digest), size, session.offset) as advance:
+    await in_thread(advance, len(piece))
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from registry.activities import RunningActivity
-from registry.distribution.uploads import Session
 from registry.errors import CancelledError, RegistryError, StoreFullError
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
@@ -23,7 +22,8 @@ KIND = "upload"
 REST_S = 10.0
 """After a cancel: a client that was sending may not have seen the answer, and asks again."""
 LOOKED_AT = 50
-Write = Callable[[Session, bytes], None]
+Advance = Callable[[int], None]
+GOES_ON = "the same upload goes on from there"
 
 
 class _CutError(RegistryError):
@@ -31,28 +31,25 @@ class _CutError(RegistryError):
 
 
 @asynccontextmanager
-async def receiving(call: Call, digest: str, size: int, offset: int) -> AsyncIterator[Write]:
-    """What to write pieces with, off the loop; it raises CancelledError when someone asked for the
-    end."""
+async def receiving(
+    call: Call, subject: str, size: int, offset: int, if_cut: str = GOES_ON
+) -> AsyncIterator[Advance]:
+    """What to call with the bytes of each piece, off the loop; it raises CancelledError when
+    someone asked for the end. ``if_cut``: what becomes of them when the request does not end."""
     if size - offset < LARGE_BYTES:
-        yield _written
+        yield _nobody_looks
         return
-    started = call.workspace.activities.start(KIND, _subject(call, digest), stays=False)
+    started = call.workspace.activities.start(KIND, subject, stays=False)
     try:
         activity = await in_thread(started.__enter__)
     except StoreFullError:  # which the upload says, if it is one
-        yield _written
+        yield _nobody_looks
         return
-
-    def write(session: Session, piece: bytes) -> None:
-        session.write(piece)
-        activity.advance(len(piece))
-
     try:
         await in_thread(_begin, activity, size, offset)
-        yield write
+        yield activity.advance
     except BaseException as error:
-        said = error if isinstance(error, RegistryError) else _cut(activity)
+        said = error if isinstance(error, RegistryError) else _cut(activity, if_cut)
         await in_thread(started.__exit__, type(said), said, said.__traceback__)
         raise
     await in_thread(started.__exit__, None, None, None)
@@ -60,7 +57,7 @@ async def receiving(call: Call, digest: str, size: int, offset: int) -> AsyncIte
 
 def check_wanted(call: Call, digest: str) -> None:
     """Raises CancelledError where someone has just ended this upload."""
-    subject = _subject(call, digest)
+    subject = subject_of(call, digest)
     found = call.workspace.activities.list(kind=KIND, limit=LOOKED_AT)
     last = next((each for each in found if each.subject == subject), None)
     if last is None or last.state != "cancelled" or last.ended_at is None:
@@ -70,12 +67,13 @@ def check_wanted(call: Call, digest: str) -> None:
         raise CancelledError(last.cause or "cancelled")
 
 
-def _subject(call: Call, digest: str) -> str:
+def subject_of(call: Call, digest: str) -> str:
+    """How an upload is called."""
     return f"{digest[:19]} by {call.actor}"
 
 
-def _written(session: Session, piece: bytes) -> None:
-    session.write(piece)
+def _nobody_looks(count: int) -> None:
+    """There is nothing to count for."""
 
 
 def _begin(activity: RunningActivity, size: int, offset: int) -> None:
@@ -83,6 +81,6 @@ def _begin(activity: RunningActivity, size: int, offset: int) -> None:
     activity.advance(offset)
 
 
-def _cut(activity: RunningActivity) -> _CutError:
+def _cut(activity: RunningActivity, what_now: str) -> _CutError:
     _, done, total = activity.progress()
-    return _CutError(f"cut after {done} of {total} bytes; the same upload goes on from there")
+    return _CutError(f"cut after {done} of {total} bytes; {what_now}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import wait
 from contextlib import AsyncExitStack
 from typing import Any
@@ -96,14 +96,21 @@ class ItemResponse(Response):
 
 
 class Arriving:
-    """The body of a request as the chunks of a file, for the thread that writes it. ``error`` is
-    what ended it too early, whatever the store makes of that."""
+    """The body of a request as the chunks of a file, for the thread that writes it. ``advance`` is
+    told of each; ``error`` is what ended it too early, whatever the store makes of that."""
 
-    def __init__(self, body: RequestBody, size_bytes: int, sha256: str | None) -> None:
+    def __init__(
+        self,
+        body: RequestBody,
+        size_bytes: int,
+        sha256: str | None,
+        advance: Callable[[int], None],
+    ) -> None:
         self._pieces: AsyncIterator[bytes] = body.pieces()
         self._loop = asyncio.get_running_loop()
         self._size_bytes = size_bytes
         self._wanted = sha256
+        self._advance = advance
         self._hashed = hashlib.sha256()
         self._came = 0
         self.error: BaseException | None = None
@@ -121,6 +128,7 @@ class Arriving:
                 if self._came > self._size_bytes:
                     raise Fault(400, "bad_value", "there are more bytes than the size says")
                 self._hashed.update(piece)
+                self._advance(len(piece))
                 yield piece
             if self._came != self._size_bytes:
                 raise Fault(400, "bad_value", "there are fewer bytes than the size says")

@@ -143,6 +143,7 @@ def _by_url(stage: Stage) -> None:
         there = ("-w", served.url)
         register = ("model", "register", "big.csv", "--name", "big")
         assert stage.cli(*register, *there).code == 0
+        assert stage.cli("datastore", "upload", "big.csv", *there).code == 0
         create = ("image", "create", "net", "--model", "net", *there)
         for base in (URL, "localhost:1/net:1", f"https://{CANARY}-token@localhost:1/x"):
             assert stage.cli(*create, "--base", base).code == 1
@@ -198,6 +199,7 @@ PLACES: Mapping[str, str] = {
     "runtime/workspace_service/app.py _called": "url",
     "runtime/workspace_service/receiving.py receiving": "url",
     "runtime/workspace_service/routes/activities.py resume": "url",
+    "runtime/workspace_service/routes/datastore_files.py upload": "url",
     "runtime/workspace_service/routes/images.py create": "url",
     "runtime/workspace_service/routes/uploads.py put": "url",
 }

@@ -40,6 +40,7 @@ from runtime.registry_service.byte_range import Span, UnsatisfiableError, parse_
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault, code_of
 from runtime.workspace_service.opened_datastores import OpenDatastore
+from runtime.workspace_service.receiving import receiving
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.sent_items import Arriving, ItemResponse
 
@@ -156,24 +157,12 @@ async def upload(
         if there is not None and not overwrite and there.size_bytes != size:
             raise ClashError(f"{shown(file)} is there already, with other content", [file])
         _check_room(store, size)
-        arriving = Arriving(call.body, size, sha256)
-        content = Content(file, size, arriving.chunks, modified_s, sha256)
-        if there is not None and not overwrite:
-            await store.do(_drained, arriving)
-            await store.do(_check_same, store, file, size, arriving.sha256)
-        else:
-            try:
-                await store.do(store.files.write, content, replace=overwrite)
-            except ClashError:
-                if arriving.error is not None:
-                    raise arriving.error from None
-                # Another one came first, perhaps with the same.
-                await store.do(_drained, arriving)
-                await store.do(_check_same, store, file, size, arriving.sha256)
-            except Exception:
-                if arriving.error is not None:
-                    raise arriving.error from None
-                raise
+        subject = f"{file.rpartition('/')[2]} to {name} by {call.actor}"
+        async with receiving(call, subject, size, 0, "nothing of it is kept") as advance:
+            arriving = Arriving(call.body, size, sha256, advance)
+            content = Content(file, size, arriving.chunks, modified_s, sha256)
+            is_there = there is not None and not overwrite
+            await _written(store, content, arriving, is_there=is_there, overwrite=overwrite)
         return _marked(await store.do(_tried, _found, store, file))
 
 
@@ -187,6 +176,24 @@ async def delete(call: Call, *, name: str, file: str) -> None:
 
     async with _store(call, name) as store:
         await store.do(gone, store)
+
+
+async def _written(
+    store: OpenDatastore, content: Content, arriving: Arriving, *, is_there: bool, overwrite: bool
+) -> None:
+    """Also where a file of this size ``is_there`` already, or comes meanwhile: if it is the same
+    one. Raises ClashError."""
+    if not is_there:
+        try:
+            await store.do(store.files.write, content, replace=overwrite)
+            return
+        except Exception as error:
+            if arriving.error is not None:
+                raise arriving.error from None
+            if not isinstance(error, ClashError):
+                raise
+    await store.do(_drained, arriving)
+    await store.do(_check_same, store, content.path, content.size_bytes, arriving.sha256)
 
 
 @asynccontextmanager

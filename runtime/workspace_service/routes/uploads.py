@@ -13,7 +13,7 @@ from registry.distribution.uploads import Session
 from runtime.registry_service.call import in_thread
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.faults import Fault
-from runtime.workspace_service.receiving import check_wanted, receiving
+from runtime.workspace_service.receiving import Advance, check_wanted, receiving, subject_of
 from runtime.workspace_service.route import Route
 from runtime.workspace_service.sent_file import SentFile
 
@@ -56,18 +56,23 @@ async def put(call: Call, *, digest: str, size: int, offset: int = 0) -> UploadS
             raise Fault(
                 416, "bad_range", f"{session.offset} bytes came; go on from there, not {offset}"
             )
-        async with receiving(call, digest, size, offset) as write:
+        async with receiving(call, subject_of(call, digest), size, offset) as advance:
             async for piece in call.body.pieces():
                 if session.offset + len(piece) > size:
                     session.take_back()
                     raise Fault(400, "bad_value", "there are more bytes than the size says")
-                await in_thread(write, session, piece)
+                await in_thread(_write, session, piece, advance)
             if session.offset < size:
                 return UploadState(digest, session.offset, False)
             await in_thread(session.finish, digest)
             return UploadState(digest, size, True)
     finally:
         session.close()
+
+
+def _write(session: Session, piece: bytes, advance: Advance) -> None:
+    session.write(piece)
+    advance(len(piece))
 
 
 def incoming_of(call: Call) -> Incoming:

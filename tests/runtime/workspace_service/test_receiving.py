@@ -9,6 +9,7 @@ import pytest
 
 from registry.activities import Activity
 from registry.errors import CancelledError
+from runtime.datastores import Datastore
 from runtime.remote import RemoteWorkspace
 from runtime.workspace_service import receiving
 from tests.runtime.deployments.waiting import eventually
@@ -114,3 +115,24 @@ def test_small_files_are_no_activities(
     (tmp_path / "small.json").write_bytes(b"[1, 2]")
     _register(remote, tmp_path / "small.json")
     assert _uploads(served) == []
+
+
+def test_a_file_for_a_datastore_is_seen_as_it_goes_and_ended_from_elsewhere(
+    remote: RemoteWorkspace, served: Served, weights: Path
+) -> None:
+    seen: list[Activity] = []
+
+    def cancel(done: int, total: int) -> None:
+        running = [each for each in _uploads(served) if each.state == "running" and each.done]
+        if running and not seen:
+            seen.extend(running)
+            served.local().activities.cancel(running[0].id)
+
+    with Datastore.get_default(remote) as store:  # type: ignore[arg-type]
+        with pytest.raises(CancelledError):
+            store.upload(weights, on_progress=cancel)
+        assert seen[0].subject == "weights.bin to workspace by local"
+        eventually(lambda: _uploads(served)[0].state == "cancelled")
+        assert list((served.local().root / "datastore").iterdir()) == []
+        store.upload(weights)
+        assert [each.state for each in _uploads(served)] == ["succeeded", "cancelled"]
