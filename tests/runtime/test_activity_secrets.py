@@ -25,6 +25,7 @@ from registry.paths import WorkspacePaths
 from runtime.activity_hooks import deliver_due, hooks_of
 from runtime.workspace_service import receiving as receiving_module
 from tests.engine import program
+from tests.fpga.build import networks
 from tests.registry.onnx_files import adder
 from tests.registry.small_containers import make_parts
 from tests.runtime.activity_places import places
@@ -148,6 +149,7 @@ def _by_url(stage: Stage) -> None:
         for base in (URL, "localhost:1/net:1", f"https://{CANARY}-token@localhost:1/x"):
             assert stage.cli(*create, "--base", base).code == 1
         assert stage.cli(*create, "--base", "none").code == 0
+        _fpga_by_url(stage, *there)
         for each in stage.workspace.activities.list(kind="image"):
             stage.cli("activity", "resume", each.id, *there)
         (stage.folder / "code").mkdir()
@@ -166,6 +168,15 @@ def _by_url(stage: Stage) -> None:
         _check_files(stage.workspace.root, (token,))
 
 
+def _fpga_by_url(stage: Stage, *there: str) -> None:
+    """One that is compiled, and one that cannot be."""
+    networks.write(stage.folder)
+    assert stage.cli("model", "register", "model.onnx", "--name", "tiny", *there).code == 0
+    fpga = ("--kind", "fpga", "--calibration", "calibration.npz", *there)
+    for model, code in (("tiny", 0), ("net", 1)):
+        assert stage.cli("image", "create", "board", "--model", model, *fpga).code == code
+
+
 SCENES: Mapping[str, tuple[Callable[[Stage], None], frozenset[str]]] = {
     "create": (_create, frozenset(("image",))),
     "push": (_push, frozenset(("push", "export"))),
@@ -181,6 +192,7 @@ PLACES: Mapping[str, str] = {
     "registry/image_making.py _build": "create",
     "registry/space.py _activity": "keep",
     "route images.create": "url",
+    "route images.create_fpga": "url",
     "runtime/cli/backup.py backup": "keep",
     "runtime/cli/command_line.py begun_here": "create",
     "runtime/cli/datastore_files.py download": "datastore",
@@ -201,6 +213,7 @@ PLACES: Mapping[str, str] = {
     "runtime/workspace_service/routes/activities.py resume": "url",
     "runtime/workspace_service/routes/datastore_files.py upload": "url",
     "runtime/workspace_service/routes/images.py create": "url",
+    "runtime/workspace_service/routes/images.py create_fpga": "url",
     "runtime/workspace_service/routes/uploads.py put": "url",
 }
 """A new one is given a scene that comes by it."""
