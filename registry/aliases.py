@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from registry import names
 from registry.database import Database
 from registry.errors import InvalidNameError, NotFoundError
+from registry.pages import Page, check_limit, key_of, page_of
 from registry.tracking.now import NowMs, now_ms
 
 MAX_WHO_CHARS = 200
+CHANGES = "changes of aliases"
+"""What page tokens say that they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,21 @@ class Aliases:
                 (model, alias),
             )
             return [AliasChange(*row) for row in rows]
+
+    def history_page(
+        self, model: str, alias: str | None = None, *, limit: int, token: str | None = None
+    ) -> Page[AliasChange]:
+        """At most ``limit`` of ``history`` that follow. Raises InvalidNameError."""
+        check_limit(limit, CHANGES)
+        after = 0 if token is None else key_of(CHANGES, token)[1]
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT id, model, alias, version, at_ms, who FROM alias_changes WHERE model = ?1"
+                " AND (?2 IS NULL OR alias = ?2) AND id > ?3 ORDER BY id LIMIT ?4",
+                (model, alias, after, limit + 1),
+            ).fetchall()
+        page = page_of(CHANGES, rows, limit, lambda row: ("", row["id"]))
+        return Page(tuple(AliasChange(*row[1:]) for row in page.items), page.next_token)
 
     def _remember(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -48,6 +49,15 @@ def check_count(limit: int | None) -> int | None:
     if limit is not None and not 0 < limit < 2**31:
         raise InvalidNameError(f"a limit is a number from 1 on, not {limit}")
     return limit
+
+
+def page_of(
+    what: str, found: Sequence[T], limit: int, key: Callable[[T], tuple[str, int]]
+) -> Page[T]:
+    """The first ``limit`` of what was found, which is one more where others follow."""
+    if len(found) <= limit:
+        return Page(tuple(found))
+    return Page(tuple(found[:limit]), token_of(what, *key(found[limit - 1])))
 
 
 def token_of(what: str, *key: str | int) -> str:

@@ -36,12 +36,15 @@ from registry.errors import (
     NotFoundError,
     TargetExistsError,
 )
+from registry.pages import Page, check_limit, key_of, page_of
 from registry.paths import WorkspacePaths
 from registry.records import Image
 
 Slot = Literal["primary", "secondary"]
 Entries = list[Entry]
 MAX_SECRETS = 64
+DEPLOYMENTS = "deployments"
+"""What page tokens say that they are of."""
 AIMS = ("created", "updated", "rolled back")
 """Events that make a revision the goal."""
 
@@ -217,6 +220,14 @@ class Deployments:
         """All, by name."""
         with self._database.read() as connection:
             return rows.every(connection)
+
+    def page(self, *, limit: int, token: str | None = None) -> Page[Deployment]:
+        """At most ``limit`` of ``list`` that follow. Raises InvalidNameError."""
+        check_limit(limit, DEPLOYMENTS)
+        after = "" if token is None else key_of(DEPLOYMENTS, token)[0]
+        with self._database.read() as connection:
+            found = rows.every(connection, after, limit + 1)
+        return page_of(DEPLOYMENTS, found, limit, lambda each: (each.name, 0))
 
     def get(self, name: str) -> Deployment:
         """Raises NotFoundError."""

@@ -20,9 +20,11 @@ def find(connection: sqlite3.Connection, name: str) -> Deployment:
     return _deployment(connection, row)
 
 
-def every(connection: sqlite3.Connection) -> list[Deployment]:
-    """All, by name."""
-    rows = connection.execute("SELECT * FROM deployments ORDER BY name").fetchall()
+def every(connection: sqlite3.Connection, after: str = "", limit: int = -1) -> list[Deployment]:
+    """All, by name; at most ``limit`` behind this name."""
+    rows = connection.execute(
+        "SELECT * FROM deployments WHERE name > ? ORDER BY name LIMIT ?", (after, limit)
+    ).fetchall()
     return [_deployment(connection, row) for row in rows]
 
 

@@ -17,8 +17,11 @@ from typing import Literal, get_args
 from registry import names
 from registry.database import Database
 from registry.errors import InvalidNameError, NotFoundError
+from registry.pages import Page, check_limit, key_of, page_of
 
 PREFIX = "ify_"
+TOKENS = "tokens"
+"""What page tokens say that they are of."""
 Access = Literal["read", "write"]
 Role = Literal["puller", "reader", "contributor", "owner"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -86,11 +89,18 @@ class Tokens:
     def list(self) -> list[Token]:
         """All that were ever made, the oldest first."""
         with self._database.read() as connection:
-            rows = connection.execute("SELECT * FROM tokens ORDER BY id").fetchall()
-        return [
-            Token(row["name"], row["role"], row["created_at"], row["expires_at"], row["revoked_at"])
-            for row in rows
-        ]
+            return [_token(row) for row in connection.execute("SELECT * FROM tokens ORDER BY id")]
+
+    def page(self, *, limit: int, token: str | None = None) -> Page[Token]:
+        """At most ``limit`` of ``list`` that follow. Raises InvalidNameError."""
+        check_limit(limit, TOKENS)
+        after = 0 if token is None else key_of(TOKENS, token)[1]
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT * FROM tokens WHERE id > ? ORDER BY id LIMIT ?", (after, limit + 1)
+            ).fetchall()
+        page = page_of(TOKENS, rows, limit, lambda row: ("", row["id"]))
+        return Page(tuple(map(_token, page.items)), page.next_token)
 
     def revoke(self, name: str) -> None:
         """From now on it opens nothing. Raises NotFoundError."""
@@ -125,6 +135,10 @@ class Tokens:
                 is_open = connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is None
                 return Bearer(UNNAMED, "owner") if is_open else None
         return Bearer(row["name"], row["role"]) if _is_live(row, self._clock()) else None
+
+
+def _token(row: sqlite3.Row) -> Token:
+    return Token(row["name"], row["role"], row["created_at"], row["expires_at"], row["revoked_at"])
 
 
 def _is_live(row: sqlite3.Row, now: float) -> bool:

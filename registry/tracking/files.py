@@ -23,17 +23,22 @@ from registry.errors import (
 )
 from registry.folders import added_files, write_file
 from registry.leases import lease
+from registry.pages import Page, check_limit, key_of, page_of
 from registry.paths import WorkspacePaths
 from registry.publishing import publishing
 from registry.records import StoredFile
 from registry.tracking.now import NowMs
 from registry.tracking.records import RunFile
-from registry.tracking.run_rows import key_of
+from registry.tracking.run_rows import key_of as key_of_run
 from registry.tracking.words import check_folder, check_path, clashes, folders_of
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
 Found = list[RunFile]
+FILES = "files of a run"
+"""What page tokens say that they are of."""
+MAX_TOKEN_CHARS = 9000
+"""A path has up to 1024 bytes, and a token may have three times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +140,25 @@ class RunFiles:
         NotFoundError where there is no such run."""
         base = check_folder(folder)
         with self._database.read() as connection:
-            return _select(connection, key_of(connection, id), base)
+            return _select(connection, key_of_run(connection, id), base)
+
+    def page(
+        self, id: str, folder: str = "", *, limit: int, token: str | None = None
+    ) -> Page[RunFile]:
+        """At most ``limit`` of ``list`` that follow. Raises NotFoundError, InvalidNameError."""
+        check_limit(limit, FILES)
+        base = check_folder(folder)
+        after = "" if token is None else key_of(FILES, token, MAX_TOKEN_CHARS)[0]
+        with self._database.read() as connection:
+            key = key_of_run(connection, id)
+            found = _select(connection, key, base, limit=limit + 1, after=after)
+        return page_of(FILES, found, limit, lambda file: (file.path, 0))
 
     def get(self, id: str, path: str) -> RunFile:
         """One file. Raises NotFoundError."""
         check_path(path)
         with self._database.read() as connection:
-            key = key_of(connection, id)
+            key = key_of_run(connection, id)
             found = [file for file in _select(connection, key, path) if file.path == path]
         if not found:
             raise NotFoundError(f"the run has no file {path!a}")
@@ -178,7 +195,7 @@ class RunFiles:
         for path in paths:
             check_path(path)
         with self._database.write() as connection:
-            key = key_of(connection, id)
+            key = key_of_run(connection, id)
             connection.executemany(
                 "DELETE FROM run_files WHERE run = ? AND path = ?", [(key, path) for path in paths]
             )
@@ -196,7 +213,7 @@ class RunFiles:
         if clash is not None:
             raise InvalidNameError(f"{clash!a} cannot be both a file and a folder of the run")
         with self._database.read() as connection:
-            self._check_room(connection, key_of(connection, id), sizes)
+            self._check_room(connection, key_of_run(connection, id), sizes)
 
     def _check_room(
         self, connection: sqlite3.Connection, key: int, sizes: Mapping[str, int]
@@ -221,7 +238,7 @@ class RunFiles:
 
     def _record(self, store: BlobStore, id: str, files: Sequence[RunFile]) -> None:
         with self._database.write() as connection:
-            key = key_of(connection, id)
+            key = key_of_run(connection, id)
             self._check_room(connection, key, {file.path: file.size_bytes for file in files})
             if not all(store.has(file.digest) for file in files):
                 raise WorkspaceDamagedError(
@@ -264,8 +281,10 @@ def _select(
     *,
     limit: int = -1,
     exactly: bool = False,
+    after: str = "",
 ) -> Found:
-    """The file of this path and, unless ``exactly``, those below it, by path."""
+    """The file of this path and, unless ``exactly``, those below it, by path; those behind
+    ``after``."""
     base = path.removesuffix("/")
     if not path:
         where, values = "1", []
@@ -275,8 +294,8 @@ def _select(
         where, values = "(path = ? OR (path >= ? AND path < ?))", [path, f"{base}/", f"{base}0"]
     rows = connection.execute(
         f"SELECT path, size_bytes, digest, at_ms FROM run_files WHERE run = ? AND {where}"
-        " ORDER BY path LIMIT ?",
-        (key, *values, limit),
+        " AND path > ? ORDER BY path LIMIT ?",
+        (key, *values, after, limit),
     )
     return [RunFile(*row) for row in rows]
 

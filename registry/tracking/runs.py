@@ -25,6 +25,7 @@ from registry.errors import (
     WorkspaceBusyError,
     WorkspaceDamagedError,
 )
+from registry.pages import Page, check_limit, key_of, token_of
 from registry.tracking import metrics, run_rows, search
 from registry.tracking.lives import MAX_CAUSE_CHARS, End, Life, Lives
 from registry.tracking.making import NewRun, insert
@@ -51,6 +52,8 @@ from registry.tracking.words import (
 )
 
 PAGE = 1000
+CHILDREN = "child runs"
+"""What page tokens say that they are of."""
 
 
 class Runs:
@@ -372,12 +375,29 @@ class Runs:
         return RunPage(tuple(as_it_is(run, dead) for run in page.runs), page.next_token)
 
     def children(self, ref: str, *, recursive: bool = False) -> list[RunRecord]:
-        """Its child runs in the order of their beginning, and theirs. Raises NotFoundError."""
+        """Its child runs in the order in which they were made, and theirs. Raises
+        NotFoundError."""
         dead = self._settling.settle()
         with self._database.read() as connection:
             key = run_rows.find_key(connection, ref)
             found = search.records(connection, _descendants(connection, key, recursive))
         return [as_it_is(run, dead) for run in found]
+
+    def children_page(
+        self, ref: str, *, recursive: bool = False, limit: int, token: str | None = None
+    ) -> Page[RunRecord]:
+        """At most ``limit`` of ``children`` that follow. Raises NotFoundError,
+        InvalidNameError."""
+        check_limit(limit, CHILDREN)
+        after = 0 if token is None else key_of(CHILDREN, token)[1]
+        dead = self._settling.settle()
+        with self._database.read() as connection:
+            key = run_rows.find_key(connection, ref)
+            keys = _descendants(connection, key, recursive, after, limit + 1)
+            found = search.records(connection, keys[:limit])
+        shown = tuple(as_it_is(run, dead) for run in found)
+        is_last = len(keys) <= limit
+        return Page(shown, None if is_last else token_of(CHILDREN, "", keys[limit - 1]))
 
     def environment(self, digest: str) -> str | None:
         """The JSON document of ``RunRecord.environment``."""
@@ -413,9 +433,9 @@ class Runs:
             if models:
                 users = [f"{row['name']}:{row['version']}" for row in models]
                 raise InUseError(what, users, "model")
-            children = search.records(connection, _descendants(connection, key, False))
+            children = search.records(connection, _descendants(connection, key, False, limit=5))
             if children:
-                raise InUseError(what, [child.reference for child in children[:5]], "child run")
+                raise InUseError(what, [child.reference for child in children], "child run")
             metrics.delete_points(connection, key)
             connection.execute("DELETE FROM runs WHERE key = ?", (key,))
             connection.execute(
@@ -452,15 +472,15 @@ def _listed(text: str) -> list[object]:
     return found if isinstance(found, list) else []
 
 
-def _descendants(connection: sqlite3.Connection, key: int, recursive: bool) -> list[int]:
-    found: list[int] = []
-    front = [key]
-    while front:
-        rows = connection.execute(
-            f"SELECT key FROM runs WHERE parent IN ({', '.join(map(str, front))}) ORDER BY key"
-        )
-        front = [row[0] for row in rows]
-        found += front
-        if not recursive:
-            break
-    return found
+def _descendants(
+    connection: sqlite3.Connection, key: int, recursive: bool, after: int = 0, limit: int = -1
+) -> list[int]:
+    """Keys above ``after``, in their order: a child is made after its parent."""
+    below = " UNION ALL SELECT r.key FROM runs r JOIN below ON r.parent = below.key"
+    rows = connection.execute(
+        "WITH RECURSIVE below(key) AS (SELECT key FROM runs WHERE parent = ?1"
+        f"{below if recursive else ''})"
+        " SELECT key FROM below WHERE key > ?2 ORDER BY key LIMIT ?3",
+        (key, after, limit),
+    )
+    return [row[0] for row in rows]

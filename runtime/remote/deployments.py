@@ -16,6 +16,7 @@ from registry.deployments import (
 from registry.deployments.deployments import Slot
 from runtime.errors import BadValueError, ScoringCallError
 from runtime.remote.client import ServiceClient
+from runtime.remote.pages import walk
 from runtime.scoring_call import ERROR_TEXT_BYTES
 from runtime.shadow.counts import Counts
 from runtime.workspace_service.routes import deployments as routes
@@ -94,7 +95,7 @@ class RemoteDeployments:
 
     def list(self) -> Found:
         """As Deployments.list."""
-        return self._client.ask(routes.list_deployments)
+        return [*walk(self._client, routes.list_deployments)]
 
     def get(self, name: str) -> Deployment:
         """As Deployments.get."""

@@ -180,6 +180,6 @@ class RemoteAliases:
     def history(self, model: str, alias: str | None = None) -> Changes:
         """As Aliases.history."""
         try:
-            return self._client.ask(routes.alias_history, name=model, alias=alias)
+            return [*walk(self._client, routes.alias_history, name=model, alias=alias)]
         except NotFoundError:
             return []

@@ -29,6 +29,7 @@ from registry.tracking import (
 from registry.tracking.words import check_folder, check_path
 from registry.tree import SourceFile
 from runtime.remote.client import ServiceClient
+from runtime.remote.pages import walk
 from runtime.remote.snapshots import RemoteSnapshots
 from runtime.remote.transfers import Progress, Transfers
 from runtime.workspace_service.routes import experiments as of_experiments
@@ -246,7 +247,8 @@ class RemoteRuns:
 
     def children(self, ref: str, *, recursive: bool = False) -> list[RunRecord]:
         """As Runs.children."""
-        return self._client.ask(of_runs.children, ref=self._named(ref), recursive=recursive)
+        named = self._named(ref)
+        return list(walk(self._client, of_runs.children, ref=named, recursive=recursive))
 
     def environment(self, digest: str) -> str | None:
         """As Runs.environment."""
@@ -347,7 +349,7 @@ class RemoteRunFiles:
 
     def list(self, id: str, folder: str = "") -> Files:
         """As RunFiles.list."""
-        return self._client.ask(of_files.list_files, id=id, folder=folder)
+        return [*walk(self._client, of_files.list_files, id=id, folder=folder)]
 
     def get(self, id: str, path: str) -> RunFile:
         """As RunFiles.get."""

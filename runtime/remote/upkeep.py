@@ -7,6 +7,7 @@ from registry.distribution.tokens import Role, Token
 from registry.lineage import Lines
 from registry.settings import FormatPolicy
 from runtime.remote.client import ServiceClient
+from runtime.remote.pages import walk
 from runtime.workspace_service.routes import audit, images, lineage, models, tokens, upkeep
 
 Tokens = list[Token]
@@ -79,7 +80,7 @@ class RemoteTokens:
 
     def list(self) -> Tokens:
         """As Tokens.list."""
-        return self._client.ask(tokens.list_tokens)
+        return [*walk(self._client, tokens.list_tokens)]
 
     def revoke(self, name: str) -> None:
         """As Tokens.revoke."""

@@ -21,6 +21,7 @@ from registry.deployments import (
 )
 from registry.deployments.deployments import Slot
 from registry.errors import InvalidNameError
+from registry.pages import MAX_LIMIT, Page
 from runtime.errors import BadValueError, DeploymentFailedError, DeviceCommandError
 from runtime.scoring_relay import Relayed, post, seen_at, trusted
 from runtime.shadow.counts import Counts
@@ -42,9 +43,12 @@ READERS_AT_ONCE = 8
 _readers = threading.BoundedSemaphore(READERS_AT_ONCE)
 
 
-def list_deployments(call: Call) -> list[Deployment]:
-    """List deployments, and how they are."""
-    return [for_reader(call, each) for each in call.workspace.deployments.list()]
+def list_deployments(
+    call: Call, *, limit: int = MAX_LIMIT, token: str | None = None
+) -> Page[Deployment]:
+    """List deployments, and how they are, a page at a time."""
+    page = call.workspace.deployments.page(limit=limit, token=token)
+    return Page(tuple(for_reader(call, each) for each in page.items), page.next_token)
 
 
 def get(call: Call, *, name: str) -> Deployment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry.pages import check_limit
 from registry.tracking import Experiment, View
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.route import Route
@@ -14,7 +15,7 @@ def list_experiments(
 ) -> list[Experiment]:
     """List experiments, the newest first."""
     return call.workspace.tracking.experiments.list(
-        view=view, filter=filter, limit=limit, offset=offset
+        view=view, filter=filter, limit=check_limit(limit, "experiments"), offset=offset
     )
 
 

@@ -117,12 +117,19 @@ def remove_alias(call: Call, *, name: str, alias: str) -> None:
     call.workspace.aliases.remove(name, alias, who=call.actor)
 
 
-def alias_history(call: Call, *, name: str, alias: str | None = None) -> list[AliasChange]:
-    """Say what a model's aliases meant, and who changed them."""
-    changes = call.workspace.aliases.history(check_name(name, "model name"), alias)
-    if not changes:
-        call.workspace.model_names.newest(name)
-    return changes
+def alias_history(
+    call: Call,
+    *,
+    name: str,
+    alias: str | None = None,
+    limit: int = MAX_LIMIT,
+    token: str | None = None,
+) -> Page[AliasChange]:
+    """Say what a model's aliases meant, and who changed them, a page at a time."""
+    page = call.workspace.aliases.history_page(name, alias, limit=limit, token=token)
+    if not page.items:
+        call.workspace.model_names.newest(check_name(name, "model name"))
+    return page
 
 
 ROUTES = (

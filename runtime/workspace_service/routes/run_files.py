@@ -8,6 +8,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from registry.blobs import BlobStore
+from registry.pages import MAX_LIMIT, Page
 from registry.paths import WorkspacePaths
 from registry.tracking import RunFile
 from registry.tracking.words import check_id
@@ -22,9 +23,11 @@ MAX_LOG_BYTES = 1024 * 1024
 """Of one answer."""
 
 
-def list_files(call: Call, *, id: str, folder: str = "") -> list[RunFile]:
-    """List the files of a run, or those below a folder."""
-    return call.workspace.tracking.files.list(id, folder)
+def list_files(
+    call: Call, *, id: str, folder: str = "", limit: int = MAX_LIMIT, token: str | None = None
+) -> Page[RunFile]:
+    """List the files of a run, or those below a folder, a page at a time."""
+    return call.workspace.tracking.files.page(id, folder, limit=limit, token=token)
 
 
 def add(call: Call, *, id: str, files: tuple[SentFile, ...]) -> list[RunFile]:

@@ -8,6 +8,7 @@ A process elsewhere begins a run (``runs.begin``), says that it lives (``runs.be
 from __future__ import annotations
 
 from registry.errors import NotFoundError
+from registry.pages import MAX_LIMIT, Page
 from registry.tracking import Point, RunPage, RunRecord, Status, Value, View
 from registry.tracking.distant import Ended, Heard
 from runtime.workspace_service.call import Call
@@ -179,9 +180,17 @@ def add_properties(call: Call, *, ref: str, properties: dict[str, str]) -> RunRe
     return call.workspace.tracking.runs.add_properties(ref, properties)
 
 
-def children(call: Call, *, ref: str, recursive: bool = False) -> list[RunRecord]:
-    """List the child runs of a run, and theirs."""
-    return call.workspace.tracking.runs.children(ref, recursive=recursive)
+def children(
+    call: Call,
+    *,
+    ref: str,
+    recursive: bool = False,
+    limit: int = MAX_LIMIT,
+    token: str | None = None,
+) -> Page[RunRecord]:
+    """List the child runs of a run, and theirs, a page at a time."""
+    runs = call.workspace.tracking.runs
+    return runs.children_page(ref, recursive=recursive, limit=limit, token=token)
 
 
 def delete(call: Call, *, ref: str, forever: bool = False) -> RunRecord:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from registry.distribution.tokens import Token
 from registry.errors import InvalidNameError
+from registry.pages import MAX_LIMIT, Page
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.roles import Role
 from runtime.workspace_service.route import Route
@@ -21,9 +22,9 @@ class NewToken:
     token: str
 
 
-def list_tokens(call: Call) -> list[Token]:
-    """List tokens, without their secrets."""
-    return call.site.distributions[call.workspace_name].tokens.list()
+def list_tokens(call: Call, *, limit: int = MAX_LIMIT, token: str | None = None) -> Page[Token]:
+    """List tokens, without their secrets, a page at a time."""
+    return call.site.distributions[call.workspace_name].tokens.page(limit=limit, token=token)
 
 
 def create(
