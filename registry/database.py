@@ -41,6 +41,7 @@ MIGRATIONS = (
     "run_datasets.sql",
     "activity_origins.sql",
     "lists.sql",
+    "logged_values.sql",
 )
 """Scripts in order; ``PRAGMA user_version`` counts those that were applied."""
 

@@ -19,7 +19,7 @@ from registry.errors import InvalidNameError, NotFoundError
 from registry.names import check_text
 from registry.pages import Page
 from registry.tracking import record_search
-from registry.tracking.logged_search import LOGGED, in_experiments
+from registry.tracking.logged_search import LOGGED, are_many, in_experiments, rows_of_many
 from registry.tracking.now import NowMs
 from registry.tracking.points import stored_of, value_of
 from registry.tracking.records import MetricPoint, Point
@@ -141,6 +141,7 @@ class LoggedModels:
                 lambda row: _select(connection, "m.key = :key", {"key": row[0]})[0],
                 _size_of,
                 where,
+                rows_of_many if are_many(connection, experiments) else None,
             )
 
     def of_run(self, run: str) -> Found:

@@ -136,6 +136,17 @@ def walk_sql(order: Order, segment: Segment) -> tuple[str, str, Sql]:
     )
 
 
+def next_value_sql(order: Order, value: Bound) -> Sql:
+    """The value that is next after this one (None: the first) of those that any run has."""
+    direction, beyond = ("DESC", "<") if order.is_descending else ("ASC", ">")
+    is_next = "value IS NOT NULL" if value is None else f"value {beyond} ?"
+    return (
+        f"SELECT value FROM {_TABLES[order.of]} WHERE key = ? AND {is_next}"
+        f" ORDER BY value {direction} LIMIT 1",
+        [order.key] if value is None else [order.key, value],
+    )
+
+
 def _attribute_sql(condition: Condition, column: str) -> Sql:
     if column != "r.status":
         return comparison_sql(column, condition)

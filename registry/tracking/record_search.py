@@ -59,6 +59,9 @@ class Search:
     newest: int | None
 
 
+RowsOf = Callable[[sqlite3.Connection, Search, int, str], list[sqlite3.Row]]
+
+
 def plan(
     records: Records, *, filter: str, order_by: Sequence[str], limit: int, token: str | None
 ) -> Search:
@@ -82,16 +85,20 @@ def find(
     read: Callable[[sqlite3.Row], T],
     size_of: Callable[[T], int],
     where: str = "1",
+    rows_of: RowsOf | None = None,
 ) -> Page[T]:
     """One page of those for which ``where`` is true; ``read`` makes the record of a row,
-    ``size_of`` says how many bytes it is about."""
+    ``size_of`` says how many bytes it is about; ``rows_of`` is a faster way to what ``statement``
+    gives."""
     newest = search.newest
     if newest is None:
         newest = int(connection.execute(records.newest).fetchone()[0])
-    sql, values = statement(records, search, newest, where)
+    if rows_of is None:
+        rows = connection.execute(*statement(records, search, newest, where)).fetchall()
+    else:
+        rows = rows_of(connection, search, newest, where)
     found: list[T] = []
     size = 0
-    rows = connection.execute(sql, values).fetchall()
     for row in rows[: search.limit]:
         found.append(read(row))
         size += size_of(found[-1])

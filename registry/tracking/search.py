@@ -21,6 +21,7 @@ from registry.tracking.query import (
     SEGMENTS,
     Bound,
     condition_sql,
+    next_value_sql,
     order_sql,
     rarity_sql,
     walk_sql,
@@ -28,6 +29,8 @@ from registry.tracking.query import (
 from registry.tracking.records import RunPage, RunRecord, View
 
 MAX_LIMIT = 50_000
+GROUPS = 16
+"""Values of the first order that are gone through one by one, where many runs share each."""
 RARE = 2000
 """A condition that is true in fewer runs is answered by its index; one that is true in more will
 soon be met by looking at runs one after the other."""
@@ -50,6 +53,8 @@ class Search:
     limit: int
     offset: int
     newest: int | None
+    is_part: bool = False
+    """Of one with more orders: what those leave equal is the newest first, as there."""
 
 
 def plan(
@@ -87,15 +92,22 @@ def find(connection: sqlite3.Connection, search: Search) -> RunPage:
     if newest is None:
         row = connection.execute("SELECT ifnull(max(key), 0) FROM runs").fetchone()
         newest = int(row[0])
-    rare = _rare(connection, search.conditions)
-    if _is_walk(connection, search, rare):
-        keys = _walk(connection, search, newest)
-    else:
-        keys = [row[0] for row in connection.execute(*statement(search, newest, rare))]
+    keys = _keys(connection, search, newest)
     has_more = len(keys) > search.limit
     runs = records(connection, keys[: search.limit])
     token = f"{newest}-{search.offset + search.limit}" if has_more else None
     return RunPage(tuple(runs), token)
+
+
+def _keys(connection: sqlite3.Connection, search: Search, newest: int) -> list[int]:
+    """Of the page's runs and one more, by the way that looks at the fewest."""
+    rare = _rare(connection, search.conditions)
+    if _is_wide(connection, search, rare):
+        if len(search.orders) == 1:
+            return _walk(connection, search, newest)
+        if (found := _by_groups(connection, search, newest)) is not None:
+            return found
+    return [row[0] for row in connection.execute(*statement(search, newest, rare))]
 
 
 def statement(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, list[Bound]]:
@@ -112,7 +124,7 @@ def statement(search: Search, newest: int, rare: Sequence[bool]) -> tuple[str, l
     where, bounds = _where(search, newest, rare)
     return (
         f"SELECT r.key FROM runs r {_names(search)} {' '.join(joins)} WHERE {where}"
-        f" ORDER BY {', '.join([*terms, _last_term(search.orders)])} LIMIT ? OFFSET ?",
+        f" ORDER BY {', '.join([*terms, _last_term(search)])} LIMIT ? OFFSET ?",
         [*join_values, *bounds, search.limit + 1, search.offset],
     )
 
@@ -138,8 +150,9 @@ def _names(search: Search) -> str:
     return "JOIN experiments e ON e.id = r.experiment" if "experiment" in keys else ""
 
 
-def _last_term(orders: Sequence[Order]) -> str:
+def _last_term(search: Search) -> str:
     """What decides between equals, in the direction in which an index can give it."""
+    orders = () if search.is_part else search.orders
     if len(orders) == 1 and orders[0].key == "status" and orders[0].of == "attribute":
         return "r.started_ms ASC, r.key ASC" if orders[0].is_descending else _NEWEST_FIRST
     if len(orders) == 1 and orders[0].of == "attribute":
@@ -147,10 +160,10 @@ def _last_term(orders: Sequence[Order]) -> str:
     return _NEWEST_FIRST
 
 
-def _is_walk(connection: sqlite3.Connection, search: Search, rare: Sequence[bool]) -> bool:
-    """Whether to go along the index of the metric, param or tag that the search orders by: where
-    that soon has a page, since many runs are wanted."""
-    if len(search.orders) != 1 or search.orders[0].of == "attribute" or any(rare):
+def _is_wide(connection: sqlite3.Connection, search: Search, rare: Sequence[bool]) -> bool:
+    """Whether to go along the index of the metric, param or tag that the search orders by first:
+    where that soon has a page, since many runs are wanted."""
+    if not search.orders or search.orders[0].of == "attribute" or any(rare):
         return False
     where, values = _where(replace(search, conditions=()), 2**62, ())
     counted = connection.execute(
@@ -159,12 +172,70 @@ def _is_walk(connection: sqlite3.Connection, search: Search, rare: Sequence[bool
     return bool(counted.fetchone()[0] >= RARE)
 
 
+def _by_groups(connection: sqlite3.Connection, search: Search, newest: int) -> list[int] | None:
+    """By several orders: the runs with the first values of the first one, and where many share a
+    value, those with each value in turn by the other orders. None where that gives no page soon."""
+    if search.offset >= RARE:  # what was passed would be counted again and again
+        return None
+    first = search.orders[0]
+    where, values = _where(search, newest, [False] * len(search.conditions))
+    source, order, (condition, bound) = walk_sql(first, "number")
+    last = connection.execute(
+        f"SELECT o.value FROM {source} {_names(search)} WHERE {condition} AND {where}"
+        f" ORDER BY {order} LIMIT 1 OFFSET ?",
+        [*bound, *values, search.offset + search.limit],
+    ).fetchone()
+    if last is None:
+        return None
+    narrow = _with(search, Condition(first.of, first.key, _until(first), last[0]))
+    rare = _rare(connection, narrow.conditions)
+    if rare[-1]:
+        return [row[0] for row in connection.execute(*statement(narrow, newest, rare))]
+    keys: list[int] = []
+    offset, value = search.offset, None
+    for _ in range(GROUPS):
+        row = connection.execute(*next_value_sql(first, value)).fetchone()
+        if row is None:
+            return None
+        value = row[0]
+        group = replace(
+            _with(search, Condition(first.of, first.key, "=", value)),
+            orders=search.orders[1:],
+            limit=search.limit - len(keys),
+            offset=offset,
+            is_part=True,
+        )
+        found = _keys(connection, group, newest)
+        keys += found
+        if len(keys) > search.limit:
+            return keys
+        if offset and not found:
+            where, values = _where(group, newest, _rare(connection, group.conditions))
+            passed = connection.execute(
+                f"SELECT count(*) FROM runs r {_names(search)} WHERE {where}", values
+            )
+            offset -= passed.fetchone()[0]
+        else:
+            offset = 0
+    return None
+
+
+def _with(search: Search, condition: Condition) -> Search:
+    return replace(search, conditions=(*search.conditions, condition))
+
+
+def _until(order: Order) -> str:
+    return ">=" if order.is_descending else "<="
+
+
 def _walk(connection: sqlite3.Connection, search: Search, newest: int) -> list[int]:
     where, values = _where(search, newest, [False] * len(search.conditions))
     keys: list[int] = []
     offset = search.offset
     for segment in SEGMENTS:
         source, order, (condition, bound) = walk_sql(search.orders[0], segment)
+        if search.is_part and segment != "absent":
+            order = f"{order.partition(',')[0]}, {_NEWEST_FIRST}"
         body = f"FROM {source} {_names(search)} WHERE {condition} AND {where}"
         given = [*bound, *values]
         wanted = search.limit + 1 - len(keys)

@@ -161,9 +161,9 @@ def history(desk: Desk, asked: MetricHistory) -> Json:
     if asked.metric_key not in run.metrics:
         return {"metrics": []}
     key = asked.metric_key
-    found = desk.tracking.metrics.history(run.id, key, offset=offset, limit=limit + 1)
-    answer: Json = {"metrics": [answers.point(key, point) for point in found[:limit]]}
-    if len(found) > limit:
+    rows = desk.tracking.metrics.rows(run.id, key, offset=offset, limit=limit + 1)
+    answer: Json = {"metrics": answers.points(key, rows[:limit])}
+    if len(rows) > limit:
         answer["next_page_token"] = str(offset + limit)
     return answer
 

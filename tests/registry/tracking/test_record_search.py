@@ -21,7 +21,7 @@ from registry.model_origins import Origin
 from registry.model_search import NAMES, VERSIONS
 from registry.pages import Page
 from registry.records import StoredFile
-from registry.tracking import record_search
+from registry.tracking import logged_search, record_search
 from registry.tracking.entries import Entry, write_all
 from registry.tracking.logged_models import LoggedModel
 from registry.tracking.logged_search import LOGGED
@@ -344,3 +344,27 @@ def test_only_the_records_of_a_page_are_read(tmp_path: Path) -> None:
         counted.append((database.statements, steps))
     assert counted[0][0] == counted[1][0]  # however many there are
     assert counted[1][1] < 1.2 * counted[0][1]  # and names are found along an index
+
+
+@pytest.mark.parametrize("order_by", [(), ("metrics.f1",), ("metrics.f1 DESC",), ("metrics.x",)])
+def test_logged_models_among_many_come_as_among_few(
+    workspace: Workspace, order_by: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = workspace.tracking.logged_models
+    ids = [each.id for each in workspace.tracking.experiments.list()]
+    wanted = list(models.search(experiments=ids, order_by=order_by).items)
+    assert len(wanted) > 5
+    monkeypatch.setattr(logged_search, "RUNS", 1)
+    for limit in (1, 3, len(wanted)):
+        got: list[LoggedModel] = []
+        token = None
+        while True:
+            page = models.search(experiments=ids, order_by=order_by, limit=limit, token=token)
+            got += page.items
+            token = page.next_token
+            if token is None:
+                break
+        assert got == wanted
+    assert models.search(experiments=[ids[0]], order_by=order_by).items == tuple(
+        each for each in wanted if each.experiment_id == ids[0]
+    )

@@ -221,3 +221,18 @@ def test_points_of_two_metrics_of_one_run_stay_apart(tracking: Tracking, run: Ru
         "b": 2.0,
         "c": 3.0,
     }
+
+
+@pytest.mark.parametrize("rare", [2, 5, 20])
+@pytest.mark.parametrize("second", ["metrics.loss DESC", "start_time ASC", "tags.stage"])
+@pytest.mark.parametrize("first", ["params.depth", "tags.stage DESC", "metrics.loss"])
+def test_by_several_orders_a_page_is_that_of_all_sorted(
+    many: Tracking, first: str, second: str, rare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = many.runs.search(order_by=[first, second, "run_name"]).runs
+    assert len(everything) == 60
+    monkeypatch.setattr(search, "RARE", rare)
+    for limit in (1, 9, 30):
+        page = many.runs.search(order_by=[first, second, "run_name"], limit=limit)
+        assert page.runs == everything[:limit]
+        assert found(many, order_by=[first, second, "run_name"], limit=limit) == list(everything)
