@@ -127,8 +127,8 @@ def _compared(major: str, folder: Path) -> int:
     """How many differences there are with this client that are not meant to be; prints all."""
     own = folder / major
     own.mkdir()
-    with mlflow_inferry.serving(own, free_port()) as url:
-        found = run_script(CLIENTS[major], url, own)
+    with mlflow_inferry.serving(own, free_port()) as served:
+        found = run_script(CLIENTS[major], served.url, own)
     unmeant = 0
     for path, wanted, ours in differences(recorded(major), found):
         why = DIFFERENCES.get(path)

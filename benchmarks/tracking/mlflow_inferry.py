@@ -13,15 +13,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 READY_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One that answers."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def serving(folder: Path, port: int) -> Iterator[str]:
-    """For the block; its URL."""
+def serving(folder: Path, port: int) -> Iterator[Served]:
+    """For the block: the workspace ``ws`` in the folder, which is made if it is not there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.tracking.mlflow_inferry", folder / "ws", str(port)],
         cwd=folder,
@@ -31,7 +40,7 @@ def serving(folder: Path, port: int) -> Iterator[str]:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(url, process)
-        yield url
+        yield Served(url, process.pid)
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -56,7 +65,9 @@ def main() -> None:
     from registry import Workspace
     from runtime.mlflow_service import MlflowApp
 
-    app = MlflowApp(Workspace.init(Path(sys.argv[1]), base="none"))
+    root = Path(sys.argv[1])
+    is_there = (root / "workspace.db").exists()
+    app = MlflowApp(Workspace.open(root) if is_there else Workspace.init(root, base="none"))
     uvicorn.run(
         app,
         host="127.0.0.1",

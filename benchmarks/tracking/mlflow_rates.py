@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import cpu
 from benchmarks.outcome import Finding, Outcome, load, table
 from benchmarks.servers import free_port
 from benchmarks.tracking import mlflow_inferry, mlflow_server
@@ -109,16 +110,23 @@ def measure(
     """These kinds, in turns between the two servers."""
     own: dict[tuple[str, int], list[float]] = {}
     peer: dict[tuple[str, int], list[float]] = {}
+    own_ms: dict[tuple[str, int], list[float]] = {}
+    peer_ms: dict[tuple[str, int], list[float]] = {}
     outcome = Outcome("mlflow-rates")
     with ExitStack() as stack:
         ours = stack.enter_context(mlflow_inferry.serving(scratch, free_port()))
-        theirs = stack.enter_context(mlflow_server.serving(scratch, free_port())).url
+        theirs = stack.enter_context(mlflow_server.serving(scratch, free_port()))
         for _ in range(rounds):
             for kind in kinds:
                 for count in clients:
-                    for url, kept in ((ours, own), (theirs, peer)):
-                        measured = rate(python, url, kind, seconds, count, scratch)
+                    for server, kept, used in ((ours, own, own_ms), (theirs, peer, peer_ms)):
+                        before_s = cpu.cpu_s(server.pid)
+                        measured = rate(python, server.url, kind, seconds, count, scratch)
                         kept.setdefault((kind, count), []).append(measured)
+                        # With what the clients ask before they are timed: two or three requests.
+                        spent_s = cpu.cpu_s(server.pid) - before_s
+                        each_ms = spent_s / (measured * seconds) * 1000
+                        used.setdefault((kind, count), []).append(each_ms)
                     print(
                         f"  {kind}, {count} clients: {own[kind, count][-1]:,.0f},"
                         f" MLflow {peer[kind, count][-1]:,.0f}",
@@ -127,7 +135,10 @@ def measure(
     rows = []
     for (kind, count), found in own.items():
         mine, other = statistics.median(found), statistics.median(peer[kind, count])
-        rows.append([kind, str(count), f"{mine:,.0f}", f"{other:,.0f}", f"{mine / other:.1f} x"])
+        spent = [f"{statistics.median(ms[kind, count]):.1f}" for ms in (own_ms, peer_ms)]
+        rows.append(
+            [kind, str(count), f"{mine:,.0f}", f"{other:,.0f}", f"{mine / other:.1f} x", *spent]
+        )
         if kind == "log_metric":
             outcome.findings.append(
                 Finding(
@@ -137,7 +148,7 @@ def measure(
                     mine >= REACH_TIMES * other,
                 )
             )
-    header = ["requests a second", "clients", "Inferry", "mlflow server", "ratio"]
+    header = ["requests a second", "clients", "Inferry", "mlflow server", "ratio", "CPU ms", "its"]
     outcome.tables.append(table(header, rows))
     return outcome
 

@@ -32,6 +32,7 @@ class Server:
 
     url: str
     database: Path
+    pid: int
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def serving(folder: Path, port: int) -> Iterator[Server]:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(url, process)
-        yield Server(url, database)
+        yield Server(url, database, process.pid)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, 15)
