@@ -3,7 +3,7 @@ run, and one more series of 100,000 points. Inferry, and beside it ``mlflow serv
 
     python -m benchmarks.tracking.mlflow_lists [--runs 100000] [--repeats 15] [--without-peer]
 
-Each is asked over HTTP by one client that keeps its connection, as its own clients do; the CPU is
+Each is asked over HTTP by one client that keeps its connection, as MLflow's own do; the CPU is
 that of the server's processes. An answer that takes more than GIVEN_UP_S is asked for once. The
 peer has the runs and their points, not the logged models.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sqlite3
 import statistics
 import tempfile
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--without-peer", action="store_true")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers, too
     print(f"load average {load():.2f}", flush=True)
     names = [name for name, _, _ in LISTS]
     peer: dict[str, Cost] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--clients", default="1,4")
     parser.add_argument("--kinds", default=",".join(KINDS))
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers, too
     python = mlflow_server.python()
     if python is None:
         sys.exit("make .venv-peers-mlflow first: scripts/peers mlflow")
