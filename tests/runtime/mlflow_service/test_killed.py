@@ -41,12 +41,13 @@ class _Logger(threading.Thread):
                     answer = http.post(f"{API}runs/log-metric", json=body | {"step": number})
                 except httpx.HTTPError:
                     return
-                assert answer.status_code == 200
+                assert answer.status_code == 200, answer.text
                 self.answered.append(number)
                 try:
                     answer = http.post(f"{API}runs/create", json={"experiment_id": "0"})
                 except httpx.HTTPError:
                     return
+                assert answer.status_code == 200, answer.text
                 self.made.append(answer.json()["run"]["info"]["run_id"])
                 self._enough.release()
 
