@@ -193,7 +193,8 @@ def _follow(
     from runtime.pipelines.elsewhere import follow_elsewhere
 
     if detach:
-        click.echo(f"{run.reference} goes on there; see inferry pipeline show {run.reference}")
+        said = f"{run.reference} goes on there; see inferry pipeline show {run.reference}"
+        print_done(run_record(run), said, output)
         return
     if output != "json":
         click.echo(f"{run.reference}: pipeline {printable(run.name)}", err=True)
@@ -216,8 +217,9 @@ def _go(
     check_resumable(workspace, run)
     if detach:
         _detach(workspace, run, parallel, no_reuse)
-        click.echo(f"{run.reference} goes on in the background; see inferry pipeline show"
-                   f" {run.reference}")  # fmt: skip
+        said = f"{run.reference} goes on in the background"
+        said += f"; see inferry pipeline show {run.reference}"
+        print_done(run_record(run), said, output)
         return
     if output != "json":
         click.echo(f"{run.reference}: pipeline {printable(run.name)}", err=True)

@@ -88,12 +88,19 @@ def _attach_for_scripts(
     output: str,
     workspace_dir: str | None,
 ) -> None:
-    from runtime.submission.attaching import checked
-
     with open_workspace(workspace_dir) as workspace:
-        wanted = workspace.targets.checked(name, kind, _settings(settings))
-        kept, found = checked(wanted, is_asked=not no_check)
-        made = workspace.targets.attach(name, kind, kept)
+        if elsewhere(workspace) is None:
+            from runtime.submission import attaching
+
+            given = _settings(settings)
+            made, found = attaching.attach(
+                workspace.targets, name, kind, given, is_asked=not no_check
+            )
+        else:
+            made, there = _attached(
+                workspace, name, kind, _settings(settings), is_checked=not no_check
+            )
+            found = "" if there is None else there.line
     if output == "json":
         print_record({**record(made), "found": found or None}, output)
         return

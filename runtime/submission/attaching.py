@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from registry.deployments import Target
+from registry.deployments import Target, Targets
 from runtime.errors import BadValueError
 from runtime.submission.errors import LostError, PlaceError
 
@@ -27,6 +27,15 @@ def checked(
         return _ssh(target, known_hosts, is_asked) if target.kind == "ssh" else _spark(target)
     except (PlaceError, LostError) as error:
         raise BadValueError(f"{error} (--no-check attaches it all the same)") from error
+
+
+def attach(
+    targets: Targets, name: str, kind: str, settings: Mapping[str, str], *, is_asked: bool
+) -> tuple[Target, str]:
+    """Make it known once it is ``checked``; and what is there, in words. Raises BadValueError and
+    what Targets.attach raises."""
+    kept, found = checked(targets.checked(name, kind, settings), is_asked=is_asked)
+    return targets.attach(name, kind, kept), found
 
 
 def need_ssh() -> None:

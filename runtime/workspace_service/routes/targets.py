@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry.deployments import Target
+from registry.deployments.targets import FOR_SCRIPTS
 from runtime.deployments.attaching import Found, check_target, found_at
 from runtime.workspace_service.call import Call
 from runtime.workspace_service.route import Route
@@ -39,6 +40,11 @@ def attach(
 ) -> Attached:
     """Make a target known, once something answered there, seen from the service."""
     targets = call.workspace.targets
+    if kind in FOR_SCRIPTS:
+        from runtime.submission import attaching
+
+        made, words = attaching.attach(targets, name, kind, settings or {}, is_asked=is_checked)
+        return Attached(made, Found(words))
     wanted = targets.checked(name, kind, settings or {})
     check_target(wanted)
     found = found_at(call.workspace, wanted) if is_checked else None
