@@ -3,7 +3,10 @@ user that serves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from registry import Workspace
+from registry.deployments import Target
 from registry.errors import NotFoundError, TargetExistsError
 from registry.tracking import RunRecord
 from registry.tracking.words import check_experiment, check_id
@@ -12,6 +15,7 @@ from runtime.pipelines.records import is_pipeline
 from runtime.run_service import pipelines
 from runtime.run_service.jobs import OnBegin, RunJobs
 from runtime.run_service.sent import check_passed, snapshot_sent
+from runtime.submission import attaching
 from runtime.submission.config import config_again, from_document
 from runtime.submission.hearing import Hearing, Wanted
 from runtime.submission.preparing import Prepared, prepare_stored
@@ -69,6 +73,13 @@ class RunService:
             workspace, before, sent.target, sent.name, check_passed(sent.passed)
         )
         return self._begun(call, sent.id, prepared, wanted)
+
+    def attach(
+        self, call: Call, name: str, kind: str, settings: Mapping[str, str], *, is_asked: bool
+    ) -> tuple[Target, str]:
+        """As Work.attach."""
+        targets = call.workspace.targets
+        return attaching.attach(targets, name, kind, settings, is_asked=is_asked)
 
     def run_pipeline(self, call: Call, sent: SentPipeline) -> RunRecord:
         """As Work.run_pipeline."""

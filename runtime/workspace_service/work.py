@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from registry.deployments import Target
 from registry.tracking import RunRecord
 from runtime.workspace_service.faults import Fault
 from runtime.workspace_service.sent_file import SentFile
@@ -101,6 +102,13 @@ class Work(Protocol):
         """What is not done of it."""
         ...
 
+    def attach(
+        self, call: Call, name: str, kind: str, settings: Mapping[str, str], *, is_asked: bool
+    ) -> tuple[Target, str]:
+        """A target that runs scripts only; ``is_asked``: once it answered. And what is there, in
+        words."""
+        ...
+
     def close(self) -> None:
         """What runs ends now, and says why."""
         ...
@@ -125,6 +133,12 @@ class NoWork:
         _nothing()
 
     def resume_pipeline(self, call: Call, sent: SentResume) -> RunRecord:
+        """Raises Fault 404."""
+        _nothing()
+
+    def attach(
+        self, call: Call, name: str, kind: str, settings: Mapping[str, str], *, is_asked: bool
+    ) -> tuple[Target, str]:
         """Raises Fault 404."""
         _nothing()
 

@@ -41,9 +41,8 @@ def attach(
     """Make a target known, once something answered there, seen from the service."""
     targets = call.workspace.targets
     if kind in FOR_SCRIPTS:
-        from runtime.submission import attaching
-
-        made, words = attaching.attach(targets, name, kind, settings or {}, is_asked=is_checked)
+        work = call.site.work
+        made, words = work.attach(call, name, kind, settings or {}, is_asked=is_checked)
         return Attached(made, Found(words))
     wanted = targets.checked(name, kind, settings or {})
     check_target(wanted)
