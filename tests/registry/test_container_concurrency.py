@@ -111,7 +111,8 @@ def test_containers_are_complete_whoever_purges_and_deletes_meanwhile(tmp_path: 
         assert workspace.images.verify(reference)
     workspace.purge()
     assert_clean(workspace)
-    assert {a.state for a in workspace.activities.list()} == {"succeeded"}
+    # Who purged was killed in the midst.
+    assert {a.state for a in workspace.activities.list(kind="image")} == {"succeeded"}
     assert list((workspace.root / "wheels").rglob("*.part")) == []
 
 

@@ -164,7 +164,7 @@ def _resize(disk: Path, size: str) -> None:
 
 @pytest.mark.root
 def test_a_disk_that_becomes_full_in_the_middle_of_an_upload_is_said(disk: Path) -> None:
-    data = os.urandom(1024) * 8 * 1024
+    data = (b"\xff" + os.urandom(1023)) * 8 * 1024
     with serving({"default": disk / "ws"}) as served:
         with _begun(served, data, data[: 2 * MIB]) as connection:
             eventually(lambda: _came(served, data) >= MIB)

@@ -124,11 +124,11 @@ STEPS = (
     Step("experiment restore e"),
     # Pipelines
     Step("pipeline run {job}/pipeline.yaml"),
-    Step("pipeline run {job}/pipeline.yaml --detach"),
     Step("pipeline list"),
     Step("pipeline show walk:1"),
     Step("pipeline cancel walk:1", 1),
     Step("pipeline resume walk:1", 1),
+    Step("pipeline run {job}/pipeline.yaml --detach"),
     # Targets and deployments, of which nobody takes care
     Step("target attach there --kind ssh --no-check --set host=h --set user=u"
          " --set 'host_key=ssh-ed25519 AAAA'"),
