@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cli import fpga_options
+from runtime.fpga_compiler import order
 from tests.ports import free_port
 from tests.runtime.conftest import Cli
 from tests.runtime.test_model import assert_refused
@@ -127,9 +127,7 @@ def test_an_image_without_models_is_a_usage_error(cli: Cli) -> None:
 def test_an_fpga_image_needs_a_compiler(
     cli: Cli, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        fpga_options, "find_spec", lambda name: None if name == "onnxruntime" else name
-    )
+    monkeypatch.setattr(order, "find_spec", lambda name: None if name == "onnxruntime" else name)
     done = cli("image", "create", "i", "--model", model, "--kind", "fpga")
     assert_refused(done, "needs onnxruntime", "pip install")
     assert json.loads(cli("image", "list", "-o", "json").stdout) == []

@@ -170,8 +170,12 @@ def test_hooks_are_told_of_each_change_of_scale_once(
         ups = [v for k, v in found.items() if k[0].endswith("changes_total") and k[-1] == "up"]
         assert sum(ups) == sum(int(str(each[1])) > int(str(each[0])) for each in through)
         assert request(f"http://127.0.0.1:{port}/healthz")[0] == 200
-        scale = json.loads(request(f"http://127.0.0.1:{port}/scale/web")[1])
-        assert (scale["wanted"], scale["ready"], scale["value"]) == (1, 1, 0)
+
+        def scale() -> tuple[object, ...]:
+            found = json.loads(request(f"http://127.0.0.1:{port}/scale/web")[1])
+            return found["wanted"], found["ready"], found["value"]
+
+        eventually(lambda: scale() == (1, 1, 0))  # what is in flight is heard of later
         eventually(lambda: "after webhook  ok in" in cli("deployment", "show", "web").stdout)
         assert "c2VjcmV0" not in cli("deployment", "show", "web").stdout + up.log
 
