@@ -37,7 +37,7 @@ HERE = {
         **dict.fromkeys(("append_to_tag", "begin", "end", "schedule", "take"), PROCESS),
         "children_page": PAGES,
     },
-    "tracking.metrics": {"value_series": "of MLflow's routes"},
+    "tracking.metrics": {"rows": "of MLflow's routes", "value_series": "of the portal"},
     "tracking.files": {
         **dict.fromkeys(("add_stored", "chunks", "put"), STORE),
         "page": PAGES,
